@@ -1,0 +1,3 @@
+"""agentbatch: a command-line batch runner for LLM agents."""
+
+__version__ = "0.1.0"

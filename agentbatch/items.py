@@ -1,0 +1,100 @@
+"""What travels through the house: an item in, the names its templates see, a result out. All immutable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from agentbatch.errors import StepError
+from agentbatch.messages import Message, Usage
+
+Status = Literal["ok", "error", "timeout", "cancelled", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One input record. `index` counts from 0 over the whole inputs, `line` from 1 as editors do."""
+
+    id: str | int
+    index: int
+    fields: Any
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a step or an item is not ok, as it stands in the result line."""
+
+    type: str
+    message: str
+    agent: str | None = None
+    http_status: int | None = None
+    attempts: int = 0
+
+    @classmethod
+    def of(cls, error: StepError, agent: str | None, attempts: int) -> Failure:
+        """The data form of an error that `agent` met after `attempts` requests."""
+        return cls(error.type, error.message, agent, error.http_status, attempts)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a step gives to the next: its value, and the conversation that led to it where there was one."""
+
+    value: Any
+    messages: tuple[Message, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one step (an agent, a group, or the whole item) ended, with all it spent.
+
+    Attributes:
+        status: `ok`, or how it failed; `skipped` where a condition left it out.
+        output: what it gave; None where it failed.
+        usage: tokens and requests of this step and of everything below it.
+        cost_usd: US dollars of this step and below; None where a price is unknown.
+        attempts: requests sent, retries included.
+        queued_s: seconds in which nothing of this step was at work.
+        duration_s: seconds in which something was.
+        steps: the results of the agents and groups below, by path, in the order they began.
+        kind: the kind of agent or flow (`chat`, `parallel`, ...).
+    """
+
+    status: Status
+    output: Any = None
+    error: Failure | None = None
+    usage: Usage = Usage()
+    cost_usd: float | None = 0.0
+    attempts: int = 0
+    queued_s: float = 0.0
+    duration_s: float = 0.0
+    steps: Mapping[str, Result] = field(default_factory=dict[str, "Result"])
+    kind: str = ""
+    messages: tuple[Message, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class ItemResult:
+    """One item's end: what becomes one result line. `started_ns` is Unix time in nanoseconds."""
+
+    item: Item
+    trace_id: str
+    started_ns: int
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The names a template may see: `input`, `item`, and every agent and group by name. `plus()` makes the next."""
+
+    names: Mapping[str, Any]
+
+    def plus(self, name: str, value: Any) -> Scope:
+        """A scope that also knows `name`; this one stays as it is."""
+        return Scope({**self.names, name: value})

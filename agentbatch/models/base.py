@@ -1,0 +1,73 @@
+"""The contract of a model: one request in, one whole answer out, no retries."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol
+
+from pydantic import Field
+
+from agentbatch.messages import ChatRequest, ChatResponse
+from agentbatch.settings import Duration, PositiveInt, Settings
+
+
+class Price(Settings):
+    """US dollars per 1M tokens. `cached_input` and `cache_write` default to the price of input."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    cached_input: float | None = Field(default=None, ge=0)
+    cache_write: float | None = Field(default=None, ge=0)
+
+
+class ModelConfig(Settings):
+    """What every provider's config shares. Limits belong to the endpoint and are shared by all its agents."""
+
+    max_concurrency: PositiveInt | Literal["auto"] = 64
+    """Requests in flight at once; `auto` grows and shrinks with what the server accepts."""
+    rpm: PositiveInt | None = None
+    """Requests in any 60 s, retries included."""
+    tpm: PositiveInt | None = None
+    """Tokens in any 60 s, prompt and answer."""
+    timeout: Duration | None = None
+    """One attempt, from sending to the last byte. Default: `defaults.timeout`, or 60 s."""
+    retries: int | None = Field(default=None, ge=0)
+    """Attempts after the first. Default: `defaults.retries`, or 4."""
+    params: dict[str, Any] = Field(default_factory=dict[str, Any])
+    """Sent with each request as they are, under the provider's own names."""
+    price: Price | None = None
+    """Default: looked up by the model's name."""
+    fallbacks: list[str] = Field(default_factory=list[str])
+    """Other models to ask, in order, when this one is overloaded, down, or finds the request too long."""
+
+
+class HttpModelConfig(ModelConfig):
+    """What the configs of all models behind an HTTP API share."""
+
+    model: str
+    """The provider's name of the model."""
+    transport: Literal["aiohttp", "httpx"] = "aiohttp"
+    """The HTTP client. `httpx` is slower, and knows proxies and client certificates from the environment."""
+    extra_headers: dict[str, str] = Field(default_factory=dict[str, str])
+    """Headers sent with every request, on top of the provider's own."""
+
+
+class Model(Protocol):
+    """One model behind one endpoint.
+
+    `chat` sends exactly one request. It raises the `StepError` classes that say what came back; whatever else it raises
+    is a bug. It holds no permit, keeps no time and counts nothing: that is the endpoint's business.
+    """
+
+    @property
+    def name(self) -> str:
+        """The provider's name of the model, as in prices and traces."""
+        ...
+
+    @property
+    def provider(self) -> str:
+        """The provider's name in traces: `openai`, `anthropic`, `mock`."""
+        ...
+
+    async def chat(self, request: ChatRequest) -> ChatResponse:
+        """Ask once."""
+        ...
