@@ -1,0 +1,55 @@
+"""The mock's reply templates: Jinja over the request, with a `pick` that chooses by content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agentbatch.models.mock_draws import number
+
+
+def is_template(source: str) -> bool:
+    """Whether the text has anything for Jinja to do."""
+    return "{{" in source or "{%" in source or "{#" in source
+
+
+class ReplyTemplate:
+    """One text of the config. A text without Jinja in it costs nothing to render.
+
+    Raises:
+        ValueError: the template is not valid Jinja, or could not be rendered for a request.
+    """
+
+    def __init__(self, source: str, *, where: str) -> None:
+        self._where = where
+        self.constant = None if is_template(source) else source
+        self._template = None if self.constant is not None else _compile(source, where)
+
+    def render(self, key: bytes, names: Mapping[str, Any]) -> str:
+        """The text for one request; `key` is what `n` and `pick` are chosen by."""
+        if self._template is None:
+            return self.constant or ""
+        from jinja2 import TemplateError  # late: a mock without templates does not need Jinja
+
+        try:
+            return self._template.render(names, n=number(key, b"n") >> 16, mock_key=key)
+        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise ValueError(f"{self._where}: {error}") from error
+
+
+def _compile(source: str, where: str) -> Any:
+    from jinja2 import StrictUndefined, TemplateSyntaxError, pass_context  # late: see `render`
+    from jinja2.runtime import Context
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    @pass_context
+    def pick(context: Context, options: Sequence[Any]) -> Any:
+        return options[number(context["mock_key"] + repr(options).encode(), b"pick") % len(options)]
+
+    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
+    filters: dict[str, Any] = environment.filters
+    filters["pick"] = pick
+    try:
+        return environment.from_string(source)
+    except TemplateSyntaxError as error:
+        raise ValueError(f"{where}: {error}") from error
