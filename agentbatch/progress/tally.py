@@ -1,0 +1,281 @@
+"""What a run has done so far, counted from its spans: one row per agent, totals by item status, errors by type.
+
+Written on the event loop, read by the display's thread: every number is replaced whole, and a reader may see one event
+half counted, which the next look mends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import perf_counter
+
+from agentbatch.progress.histogram import LatencyHistogram
+from agentbatch.trace import Span
+
+_MAYBE_BILLED = frozenset({"timeout", "connection", "bad_response"})
+"""Attempts that failed in a way in which the provider may have done, and billed, the work."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStats:
+    """One agent's figures. Latencies are seconds of work, without the time it queued.
+
+    `cost_usd` is the sum of all known prices; where `cost_known` is false, some calls had none.
+    """
+
+    name: str
+    queued: int = 0
+    running: int = 0
+    done: int = 0
+    failed: int = 0
+    skipped: int = 0
+    calls: int = 0
+    retries: int = 0
+    cached: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+    cost_known: bool = True
+    p50_s: float | None = None
+    p95_s: float | None = None
+    queued_p95_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorGroup:
+    """All failed items of one error type, with the first of them as the example."""
+
+    type: str
+    count: int
+    item_id: str
+    agent: str | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The attempts that failed in one way, whether or not another attempt mended it; `message` is the latest."""
+
+    type: str
+    count: int
+    agent: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Everything a tally knows, at one moment. `items` counts ended items by span status."""
+
+    agents: tuple[AgentStats, ...]
+    items: Mapping[str, int]
+    items_started: int
+    errors: tuple[ErrorGroup, ...]
+    refusals: tuple[Refusal, ...]
+    maybe_billed: int
+    elapsed_s: float
+
+    @property
+    def items_ended(self) -> int:
+        """Items that have a result line: those stopped by the run's end have none."""
+        return sum(number for status, number in self.items.items() if status != "stopped")
+
+    @property
+    def items_failed(self) -> int:
+        """Items whose result is not a success. One that its own condition skipped is no failure."""
+        return sum(number for status, number in self.items.items() if status in ("error", "timeout", "cancelled"))
+
+    def total(self, field: str) -> int:
+        """The sum of one whole-number field over all agents."""
+        return sum(getattr(agent, field) for agent in self.agents)
+
+    @property
+    def cost_usd(self) -> float:
+        """All known costs."""
+        return sum(agent.cost_usd for agent in self.agents)
+
+    @property
+    def cost_known(self) -> bool:
+        """Whether every call had a price."""
+        return all(agent.cost_known for agent in self.agents)
+
+
+class _Row:
+    """The mutable side of `AgentStats`."""
+
+    __slots__ = (
+        "cached",
+        "calls",
+        "cost_known",
+        "cost_usd",
+        "done",
+        "failed",
+        "input_tokens",
+        "latency",
+        "name",
+        "output_tokens",
+        "queued",
+        "retries",
+        "running",
+        "skipped",
+        "waited",
+    )
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.queued = self.running = self.done = self.failed = self.skipped = 0
+        self.calls = self.retries = self.cached = self.input_tokens = self.output_tokens = 0
+        self.cost_usd = 0.0
+        self.cost_known = True
+        self.latency = LatencyHistogram()
+        self.waited = LatencyHistogram()
+
+    def stats(self) -> AgentStats:
+        p50, p95 = self.latency.percentiles(0.5, 0.95)
+        (queued_p95,) = self.waited.percentiles(0.95)
+        return AgentStats(
+            name=self.name,
+            queued=self.queued,
+            running=self.running,
+            done=self.done,
+            failed=self.failed,
+            skipped=self.skipped,
+            calls=self.calls,
+            retries=self.retries,
+            cached=self.cached,
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens,
+            cost_usd=self.cost_usd,
+            cost_known=self.cost_known,
+            p50_s=p50,
+            p95_s=p95,
+            queued_p95_s=queued_p95,
+        )
+
+
+class Tally:
+    """A `SpanObserver` that counts. Its memory grows with the number of agents and of spans in flight, not of items."""
+
+    def __init__(self, agents: tuple[str, ...] = ()) -> None:
+        """`agents` get their rows at once, in this order; others get theirs when they first run."""
+        self._began = perf_counter()
+        self._rows: dict[str, _Row] = {name: _Row(name) for name in agents}
+        self._queued: dict[str, _Row] = {}
+        self._running: dict[str, _Row] = {}
+        self._items: dict[str, int] = {}
+        self._items_started = 0
+        self._errors: dict[str, ErrorGroup] = {}
+        self._error_counts: dict[str, int] = {}
+        self._refusals: dict[str, Refusal] = {}
+        self._maybe_billed = 0
+
+    def on_start(self, span: Span) -> None:
+        """An agent is queued, an item begun."""
+        if span.kind == "agent":
+            row = self._rows.get(span.name) or self._rows.setdefault(span.name, _Row(span.name))
+            row.queued += 1
+            self._queued[span.span_id] = row
+        elif span.kind == "item":
+            self._items_started += 1
+
+    def on_work(self, span: Span) -> None:
+        """An agent has left the queue."""
+        if span.kind == "agent" and (row := self._queued.pop(span.span_id, None)):
+            row.queued -= 1
+            row.running += 1
+            self._running[span.span_id] = row
+
+    def on_end(self, span: Span) -> None:
+        """Count what an agent, a call or an item came to."""
+        if span.kind == "chat":
+            self._end_call(span)
+        elif span.kind == "agent":
+            self._end_agent(span)
+        elif span.kind == "item":
+            self._end_item(span)
+
+    def counts(self) -> Counts:
+        """All figures now."""
+        return Counts(
+            agents=tuple(row.stats() for row in list(self._rows.values())),
+            items=dict(self._items),
+            items_started=self._items_started,
+            errors=self._error_groups(),
+            refusals=tuple(sorted(self._refusals.values(), key=lambda one: -one.count)),
+            maybe_billed=self._maybe_billed,
+            elapsed_s=perf_counter() - self._began,
+        )
+
+    def _error_groups(self) -> tuple[ErrorGroup, ...]:
+        groups = [
+            ErrorGroup(group.type, self._error_counts[group.type], group.item_id, group.agent, group.message)
+            for group in list(self._errors.values())
+        ]
+        return tuple(sorted(groups, key=lambda group: -group.count))
+
+    def _end_agent(self, span: Span) -> None:
+        if row := self._running.pop(span.span_id, None):
+            row.running -= 1
+        elif row := self._queued.pop(span.span_id, None):
+            row.queued -= 1
+        else:  # its beginning was not seen: it ran on another machine
+            row = self._rows.get(span.name) or self._rows.setdefault(span.name, _Row(span.name))
+        if span.status == "skipped":
+            row.skipped += 1
+            return
+        if span.status == "ok":
+            row.done += 1
+        elif span.status in ("error", "timeout"):
+            row.failed += 1
+        else:  # cancelled, stopped: its end says nothing about it
+            return
+        waited = span.attributes.get("queued_s") or 0.0
+        row.waited.add(waited)
+        row.latency.add((span.end_ns - span.start_ns) / 1e9 - waited)
+
+    def _end_call(self, span: Span) -> None:
+        parent = span.parent_id or ""
+        row = self._running.get(parent) or self._queued.get(parent) or self._row_of_ended(span)
+        attributes = span.attributes
+        row.calls += 1
+        row.input_tokens += attributes.get("input_tokens") or 0
+        row.output_tokens += attributes.get("output_tokens") or 0
+        if attributes.get("attempt", 1) > 1:
+            row.retries += 1
+        if attributes.get("cached"):
+            row.cached += 1
+        cost = attributes.get("cost_usd")
+        if cost is not None:
+            row.cost_usd += cost
+        elif span.status == "ok":
+            row.cost_known = False
+        if span.error_type is not None:
+            self._count_refusal(span.error_type, row.name, span.error_message or "")
+        if span.error_type in _MAYBE_BILLED or span.status in ("cancelled", "stopped"):
+            self._maybe_billed += 1
+
+    def _row_of_ended(self, span: Span) -> _Row:
+        """Calls of an agent whose spans arrive after the fact, or that has ended: named by the model."""
+        return self._rows.get(span.name) or self._rows.setdefault(span.name, _Row(span.name))
+
+    def _count_refusal(self, type_: str, agent: str, message: str) -> None:
+        before = self._refusals.get(type_)
+        self._refusals[type_] = Refusal(type_, 1 + (before.count if before else 0), agent, message)
+
+    def _end_item(self, span: Span) -> None:
+        self._items[span.status] = self._items.get(span.status, 0) + 1
+        if span.status not in ("error", "timeout"):
+            return
+        type_ = span.error_type or span.status
+        self._error_counts[type_] = self._error_counts.get(type_, 0) + 1
+        if type_ not in self._errors:
+            item_id = str(span.attributes.get("item.id", "?"))
+            self._errors[type_] = ErrorGroup(type_, 1, item_id, _culprit(span), span.error_message or "")
+
+
+def _culprit(span: Span) -> str | None:
+    """The agent that failed first with the item's error: the deepest one, as children end before parents."""
+    for other in span.tree:
+        if other.kind == "agent" and other.error_type == span.error_type and other.status in ("error", "timeout"):
+            return other.name
+    return None

@@ -1,0 +1,173 @@
+"""The trace file: one line per item, written beside the run and never in its way."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from agentbatch.errors import OutputError
+from agentbatch.otlp import decode_trace, encode_trace
+from agentbatch.trace import Span
+
+__all__ = ["MAX_WAITING_TRACES", "TraceFile", "encode_trace", "read_traces"]
+
+MAX_WAITING_TRACES: Final = 10_000
+"""Ended items whose lines are not yet written; more are dropped, and counted."""
+
+
+class TraceFile:
+    """A `SpanObserver` that appends one line per ended item, from a thread of its own.
+
+    The run never waits for it and never fails by it: where the disk is full or slow, spans are dropped and counted.
+    Lines reach the file within about `period` seconds, and all of them at `close()`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        content: bool = False,
+        *,
+        fresh: bool = False,
+        redact: Callable[[bytes], bytes] | None = None,
+        max_waiting: int = MAX_WAITING_TRACES,
+        period: float = 0.1,
+    ) -> None:
+        """Open the file, empty it if `fresh`, and cut a line that an earlier run left torn.
+
+        Raises:
+            OutputError: the file can't be opened for appending.
+        """
+        self.path = path
+        self.error: str | None = None
+        self._content = content
+        self._redact = redact
+        self._period = period
+        self._waiting: deque[list[Span]] = deque()
+        self._max_waiting = max_waiting
+        self._refused = 0
+        self._lost = 0
+        self._closing = threading.Event()
+        self._fd = _open_for_append(path, fresh)
+        self._thread = threading.Thread(target=self._write_until_closed, name="trace file", daemon=True)
+        self._thread.start()
+
+    @property
+    def dropped(self) -> int:
+        """Spans that are not in the file and never will be."""
+        return self._refused + self._lost
+
+    def on_start(self, span: Span) -> None:
+        """Nothing to do: a span is written when its item has ended."""
+
+    def on_work(self, span: Span) -> None:
+        """Nothing to do."""
+
+    def on_end(self, span: Span) -> None:
+        """Hand over the whole tree when its root ends."""
+        if span.kind != "item":
+            return
+        if len(self._waiting) >= self._max_waiting or self._closing.is_set():
+            self._refused += len(span.tree)
+        else:
+            self._waiting.append(span.tree)
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Write what waits and close the file. Gives up after `timeout` seconds: traces are never worth a hang."""
+        self._closing.set()
+        self._thread.join(timeout)
+        if self._thread.is_alive():  # a write that hangs (a dead network disk); the thread is a daemon
+            self._refused += sum(len(tree) for tree in list(self._waiting))
+            self.error = self.error or "the disk did not answer"
+
+    def _write_until_closed(self) -> None:
+        """Looked at by the clock, not woken per item: a wake-up per item would fight the event loop for the GIL."""
+        try:
+            while not self._closing.wait(self._period):
+                self._write_waiting()
+            self._write_waiting()
+        finally:
+            os.close(self._fd)
+
+    def _write_waiting(self) -> None:
+        while self._waiting:
+            trees = [self._waiting.popleft() for _ in range(min(len(self._waiting), 200))]
+            lines = [line for tree in trees if (line := self._encode(tree))]
+            good_size = _size(self._fd)
+            try:
+                _write_all(self._fd, b"".join(lines))
+            except OSError as error:
+                self._lost += sum(len(tree) for tree in trees)
+                self.error = error.strerror or str(error)
+                _cut(self._fd, good_size)
+
+    def _encode(self, tree: list[Span]) -> bytes:
+        try:
+            line = encode_trace(tuple(tree), content=self._content)
+        except (TypeError, ValueError) as error:  # a value that has no JSON form, such as a lone surrogate
+            self._lost += len(tree)
+            self.error = str(error)
+            return b""
+        return self._redact(line) if self._redact else line
+
+
+def _open_for_append(path: Path, fresh: bool) -> int:
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if fresh else 0)
+    try:
+        fd = os.open(path, flags, 0o666)
+    except OSError as error:
+        raise OutputError(
+            f"{path}: the trace file can't be written: {error.strerror}. "
+            "Choose another with --traces FILE, or none with --no-traces"
+        ) from error
+    _cut_torn_line(fd)
+    return fd
+
+
+def _size(fd: int) -> int | None:
+    """The file's size; None where it is no regular file and can't be cut back."""
+    state = os.fstat(fd)
+    return state.st_size if stat.S_ISREG(state.st_mode) else None
+
+
+def _cut(fd: int, size: int | None) -> None:
+    if size is not None:
+        with contextlib.suppress(OSError):
+            os.ftruncate(fd, size)
+
+
+def _cut_torn_line(fd: int) -> None:
+    """A killed run can leave half a line; the next line must not be glued to it."""
+    end = size = _size(fd) or 0
+    while end > 0:
+        start = max(0, end - 65536)
+        newline = os.pread(fd, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            end = start + newline + 1
+            break
+        end = start
+    if end < size:
+        _cut(fd, end)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def read_traces(path: Path, trace_id: str | None = None) -> Iterator[list[Span]]:
+    """The span trees of a trace file, in the order their items ended; only the one of `trace_id` if given.
+
+    Attributes have their plain names again. A line that is torn (a run was killed) or is no trace is skipped.
+    """
+    wanted = trace_id.encode() if trace_id else b""
+    with path.open("rb") as file:
+        for line in file:
+            if wanted in line and (tree := decode_trace(line)) and trace_id in (None, tree[-1].trace_id):
+                yield tree

@@ -1,0 +1,286 @@
+"""How a run ended, as data (`--summary`, `--json`) and as the text that every end prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import orjson
+
+from agentbatch import figures
+from agentbatch.progress.tally import AgentStats, Counts, ErrorGroup
+from agentbatch.redact import visible
+
+Verdict = Literal["ok", "failed", "stopped", "interrupted"]
+
+SUMMARY_VERSION = 1
+
+_MOST_AGENTS = 20
+_MOST_ERRORS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The end of a run. The field names are those of the JSON summary and stay as they are within a `version`.
+
+    Attributes:
+        version: of this format.
+        verdict: `ok`; `failed` (some items did); `stopped` (by a limit or a breaker); `interrupted` (by a signal).
+        exit_code: what the process returns.
+        stop_reason: why the run ended before its items did; None where it did not.
+        total: items asked for, those finished by earlier runs included; None where the inputs were not read to the end.
+        before: result lines that earlier runs left, by status.
+        counts: result lines that this run wrote, by status.
+        remaining: items still to do; None where the total is unknown.
+        errors: this run's failed items by error type, the most frequent first, each with one example.
+        agents: this run's figures per agent; latencies are seconds of work.
+        started_at: ISO 8601, UTC.
+        wall_s: seconds from start to end.
+        items_per_s: result lines of this run per second.
+        input_tokens, output_tokens, calls, retries: sums over all agents of this run.
+        cost_usd: US dollars of this run; None where a price is unknown.
+        maybe_billed: attempts that failed in a way in which the provider may still have billed them.
+        results, traces: the files; None where there is none.
+        continue_command: what runs what is left; None where nothing is.
+        notes: what else a person should know, a sentence each.
+    """
+
+    verdict: Verdict
+    exit_code: int
+    total: int | None
+    before: Mapping[str, int]
+    counts: Mapping[str, int]
+    remaining: int | None
+    errors: Sequence[ErrorGroup]
+    agents: Sequence[AgentStats]
+    started_at: str
+    wall_s: float
+    input_tokens: int = 0
+    output_tokens: int = 0
+    calls: int = 0
+    retries: int = 0
+    cost_usd: float | None = 0.0
+    known_cost_usd: float = 0.0
+    maybe_billed: int = 0
+    items_per_s: float = 0.0
+    results: str | None = None
+    traces: str | None = None
+    continue_command: str | None = None
+    stop_reason: str | None = None
+    notes: Sequence[str] = field(default_factory=tuple[str, ...])
+    version: int = SUMMARY_VERSION
+
+    @property
+    def done(self) -> int:
+        """Result lines of this run."""
+        return sum(self.counts.values())
+
+    @property
+    def failed(self) -> int:
+        """Result lines of this run that are neither a success nor left out by a condition."""
+        return sum(number for status, number in self.counts.items() if status not in ("ok", "skipped"))
+
+
+def summarize(
+    counts: Counts,
+    *,
+    verdict: Verdict,
+    exit_code: int,
+    started_at: str,
+    total: int | None,
+    before: Mapping[str, int] | None = None,
+    written: Mapping[str, int] | None = None,
+    results: str | None = None,
+    traces: str | None = None,
+    continue_command: str | None = None,
+    stop_reason: str | None = None,
+    notes: Sequence[str] = (),
+) -> Summary:
+    """Make a summary of a tally's last counts. `written` says what is on disk, where that is not all that ended."""
+    before = dict(before or {})
+    now = dict(written) if written is not None else {k: n for k, n in counts.items.items() if k != "stopped"}
+    done = sum(now.values())
+    return Summary(
+        verdict=verdict,
+        exit_code=exit_code,
+        total=total,
+        before=before,
+        counts=now,
+        remaining=None if total is None else max(0, total - sum(before.values()) - done),
+        errors=counts.errors,
+        agents=counts.agents,
+        started_at=started_at,
+        wall_s=counts.elapsed_s,
+        items_per_s=done / counts.elapsed_s if counts.elapsed_s else 0.0,
+        input_tokens=counts.total("input_tokens"),
+        output_tokens=counts.total("output_tokens"),
+        calls=counts.total("calls"),
+        retries=counts.total("retries"),
+        cost_usd=counts.cost_usd if counts.cost_known else None,
+        known_cost_usd=counts.cost_usd,
+        maybe_billed=counts.maybe_billed,
+        results=results,
+        traces=traces,
+        continue_command=continue_command,
+        stop_reason=stop_reason,
+        notes=tuple(notes),
+    )
+
+
+def summary_json(summary: Summary) -> bytes:
+    """One JSON object and a newline. `errors[].example` is `{id, message, agent}`; an unknown cost is null."""
+    document = asdict(summary)
+    document = {"version": document.pop("version"), **document}
+    document["errors"] = [
+        {
+            "type": group.type,
+            "count": group.count,
+            "example": {"id": group.item_id, "message": group.message, "agent": group.agent},
+        }
+        for group in summary.errors
+    ]
+    document["agents"] = {agent.name: _agent_json(agent) for agent in summary.agents}
+    return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_INDENT_2)
+
+
+def _agent_json(agent: AgentStats) -> dict[str, Any]:
+    return {
+        "ok": agent.done,
+        "failed": agent.failed,
+        "skipped": agent.skipped,
+        "calls": agent.calls,
+        "retries": agent.retries,
+        "cached": agent.cached,
+        "p50_s": agent.p50_s,
+        "p95_s": agent.p95_s,
+        "queued_p95_s": agent.queued_p95_s,
+        "input_tokens": agent.input_tokens,
+        "output_tokens": agent.output_tokens,
+        "cost_usd": agent.cost_usd if agent.cost_known else None,
+    }
+
+
+def render_summary(summary: Summary, color: bool) -> str:
+    """The end-of-run text: the verdict first, last the command that continues. For 80 columns; ends in a newline."""
+    blocks = [_verdict(summary, color), _error_lines(summary), _agent_table(summary), _facts(summary)]
+    if summary.continue_command:
+        blocks.append(["Continue with:", f"  {visible(summary.continue_command, 4000)}"])
+    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+
+
+def verdict_line(summary: Summary) -> str:
+    """The run in one sentence: `12 of 2,000 items failed in 1m 23s`."""
+    done, failed, took = figures.count(summary.done), summary.failed, figures.span_of_time(summary.wall_s)
+    if summary.verdict in ("stopped", "interrupted"):
+        why = f": {visible(summary.stop_reason, 300)}" if summary.stop_reason else ""
+        of = "" if summary.total is None else f" of {figures.count(summary.total)}"
+        total_done = figures.count(summary.done + sum(summary.before.values()))
+        lost = f", {figures.count(failed)} of this run's failed" if failed else ""
+        return f"{summary.verdict.capitalize()}{why}. {total_done}{of} items done{lost}."
+    if failed:
+        return f"{figures.count(failed)} of {done} items failed, in {took}."
+    if summary.done == 0 and summary.before:
+        return f"Nothing left to do: all {figures.count(sum(summary.before.values()))} items have a result."
+    return f"{_all_items(summary.done)} succeeded, in {took}."
+
+
+def _all_items(number: int) -> str:
+    return "No items: none" if not number else "The one item" if number == 1 else f"All {figures.count(number)} items"
+
+
+_STYLES = {"ok": "1;32", "failed": "1;31", "stopped": "1;33", "interrupted": "1;33"}
+
+
+def _verdict(summary: Summary, color: bool) -> list[str]:
+    line = verdict_line(summary)
+    return [f"\x1b[{_STYLES[summary.verdict]}m{line}\x1b[0m" if color else line]
+
+
+def _error_lines(summary: Summary) -> list[str]:
+    shown = summary.errors[:_MOST_ERRORS]
+    if not shown:
+        return []
+    width = max(len(figures.count(group.count)) for group in shown)
+    lines = ["Errors"]
+    for group in shown:
+        agent = f", {visible(group.agent, 40)}" if group.agent else ""
+        lines.append(f"  {figures.count(group.count):>{width}}  {visible(group.type, 40)}")
+        lines.append(f"  {'':>{width}}  item {visible(group.item_id, 40)}{agent}: {visible(group.message, 300)}")
+    if hidden := len(summary.errors) - len(shown):
+        lines.append(f"  and {hidden} more kinds")
+    return lines
+
+
+_COLUMNS = ("agent", "ok", "failed", "retries", "p50", "p95", "tokens in", "out", "cost")
+
+
+def _agent_table(summary: Summary) -> list[str]:
+    agents = [agent for agent in summary.agents if agent.done or agent.failed or agent.skipped or agent.calls]
+    if not agents:
+        return []
+    rows = [_COLUMNS, *(_agent_row(agent) for agent in agents[:_MOST_AGENTS])]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    lines = [_aligned(row, widths) for row in rows]
+    if hidden := len(agents) - _MOST_AGENTS:
+        lines += [f"  and {hidden} more agents"] if hidden > 0 else []
+    return lines
+
+
+def _agent_row(agent: AgentStats) -> tuple[str, ...]:
+    called = bool(agent.calls)
+    return (
+        visible(agent.name, 18),
+        figures.count(agent.done),
+        figures.count(agent.failed),
+        figures.count(agent.retries) if called else "-",
+        figures.seconds(agent.p50_s),
+        figures.seconds(agent.p95_s),
+        figures.short_count(agent.input_tokens) if called else "-",
+        figures.short_count(agent.output_tokens) if called else "-",
+        (figures.money(agent.cost_usd) if agent.cost_known else "?") if called else "-",
+    )
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+    first, *others = (
+        cell.ljust(width) if not at else cell.rjust(width)
+        for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+    )
+    return "  " + "  ".join((first, *others))
+
+
+def _facts(summary: Summary) -> list[str]:
+    facts = [
+        ("items", _items(summary)),
+        ("time", f"{figures.span_of_time(summary.wall_s)}, {figures.rate(summary.items_per_s)} items/s"),
+        ("tokens", f"{figures.count(summary.input_tokens)} in, {figures.count(summary.output_tokens)} out"),
+        ("cost", _cost(summary)),
+        ("results", visible(summary.results or "", 4000)),
+        ("traces", visible(summary.traces or "", 4000)),
+        *(("note", visible(note, 500)) for note in summary.notes),
+    ]
+    return [f"  {name:<8}{value}" for name, value in facts if value]
+
+
+def _items(summary: Summary) -> str:
+    parts = [f"{figures.count(number)} {status}" for status, number in summary.counts.items() if number]
+    text = ", ".join(parts) or "none run"
+    if before := sum(summary.before.values()):
+        failed = sum(number for status, number in summary.before.items() if status not in ("ok", "skipped"))
+        text += f"; {figures.count(before)} before" + (f" ({figures.count(failed)} of them failed)" if failed else "")
+    if summary.remaining:
+        text += f"; {figures.count(summary.remaining)} to do"
+    return text
+
+
+def _cost(summary: Summary) -> str:
+    if not summary.calls:
+        return ""
+    cost = figures.money(summary.cost_usd)
+    if summary.cost_usd is None:
+        known = f"{figures.money(summary.known_cost_usd)} and " if summary.known_cost_usd else ""
+        cost = f"{known}calls without a known price (set price: on the model)"
+    if summary.maybe_billed:
+        cost += f"; up to {figures.count(summary.maybe_billed)} failed attempts may be billed too"
+    return cost
