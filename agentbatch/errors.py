@@ -8,7 +8,7 @@
     ├── RunStopped              a limit or a tripped breaker ended the run (3); the item it hits stays to do
     └── StepError               one step of one item failed; becomes data in that item's result
         ├── TransientError      worth another attempt
-        │   ├── RateLimited, Overloaded, ServerFault, ConnectionFault, StepTimeout, BadResponse
+        │   ├── RateLimited, Overloaded, ServerFault, ConnectionFault (Unreachable), StepTimeout, BadResponse
         └── PermanentError      the same request would fail again
             ├── InputFault, TemplateFault, ConditionFault, BadRequest, AuthFault, QuotaFault, ContentFilter,
             └── ContextLength, SchemaFault, ToolFault, MaxTurns, CommandFault, FunctionFault, InternalFault
@@ -133,9 +133,19 @@ class ServerFault(TransientError):
 
 
 class ConnectionFault(TransientError):
-    """No whole answer came: DNS, refused, reset, TLS, or a body that broke off."""
+    """No whole answer came: DNS, refused, reset, TLS, or a body that broke off.
+
+    `unreachable`: no connection could be made at all, so nothing was sent and nothing can have been billed.
+    """
 
     type = "connection"
+    unreachable = False
+
+
+class Unreachable(ConnectionFault):
+    """DNS, a refused port, a connect timeout, TLS: the server was never spoken to."""
+
+    unreachable = True
 
 
 class StepTimeout(TransientError):

@@ -73,6 +73,9 @@ class Result:
     steps: Mapping[str, Result] = field(default_factory=dict[str, "Result"])
     kind: str = ""
     messages: tuple[Message, ...] = ()
+    name: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What else there is to say of it in its line: `truncated`, `vote`."""
 
     @property
     def ok(self) -> bool:
@@ -98,3 +101,16 @@ class Scope:
     def plus(self, name: str, value: Any) -> Scope:
         """A scope that also knows `name`; this one stays as it is."""
         return Scope({**self.names, name: value})
+
+    def after(self, *results: Result) -> Scope:
+        """A scope that also knows these steps and all steps below them by name. Of one name the latest counts."""
+        names = dict(self.names)
+        for result in results:
+            _add(result, names)
+        return Scope(names)
+
+
+def _add(result: Result, names: dict[str, Any]) -> None:
+    for step in result.steps.values():
+        _add(step, names)
+    names[result.name] = result

@@ -8,14 +8,21 @@ its members produced.
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Protocol, cast
+from typing import Any, Protocol
 
-from agentbatch.errors import InternalFault, RunStopped, StepError
+from agentbatch.errors import InternalFault, RunStopped, StepError, StepTimeout
 from agentbatch.items import Failure, Item, Output, Result, Scope, Status
+from agentbatch.limits import Permits
 from agentbatch.messages import Usage
 from agentbatch.trace import Span, SpanKind, Tracer
+
+
+PENDING = Result(status="cancelled")
+"""Stands for a step that has begun and not ended."""
 
 
 class Runnable(Protocol):
@@ -47,6 +54,10 @@ class Visit:
     parent: Visit | None = None
     prefix: str = ""
     """What the paths of the steps below begin with: empty, or a loop's `refine[2].`."""
+    seed: str = ""
+    """Tells copies of one agent apart in their requests."""
+    paths: set[str] = field(default_factory=set[str])
+    """All paths in use in this item, shared by its visits."""
     input_tokens: int = 0
     output_tokens: int = 0
     requests: int = 0
@@ -57,12 +68,18 @@ class Visit:
     in_flight: int = 0
     """Requests on the wire now."""
     steps: dict[str, Result] = field(default_factory=dict[str, Result])
+    extra: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What else this step has to say in its result line: `truncated`, the counts of a vote."""
     _working: int = 0
     _since: float = 0.0
     _worked: float = 0.0
     _began: float = field(default_factory=perf_counter)
     _timeout: asyncio.Timeout | None = None
     _time_left: float = 0.0
+
+    @property
+    def at_work(self) -> bool:
+        return self._working > 0
 
     def begin_work(self) -> None:
         """A leaf of this visit starts to work: the clocks of all visits above it run."""
@@ -92,6 +109,10 @@ class Visit:
                     visit._timeout.reschedule(None)
             visit = visit.parent
 
+    def set_deadline(self, deadline: asyncio.Timeout, seconds: float) -> None:
+        """Let `deadline` expire after so many seconds of work."""
+        self._timeout, self._time_left = deadline, seconds
+
     def count(self, usage: Usage, cost_usd: float | None) -> None:
         """Enter one request's tokens and price in the books of this visit and of all above it."""
         visit: Visit | None = self
@@ -112,12 +133,21 @@ class Visit:
             visit.in_flight += change
             visit = visit.parent
 
-    def result(
-        self, kind: str, status: Status, output: Output | None = None, error: Failure | None = None
-    ) -> Result:
+    def new_path(self, name: str) -> str:
+        """The path of a step below: its prefix and name, numbered from the second visit of that name on."""
+        path = first = self.prefix + name
+        count = 1
+        while path in self.paths:
+            count += 1
+            path = f"{first}[{count}]"
+        self.paths.add(path)
+        return path
+
+    def result(self, kind: str, status: Status, output: Output | None = None, error: Failure | None = None) -> Result:
         """Close the books."""
         worked = self._worked + (perf_counter() - self._since if self._working else 0.0)
         return Result(
+            name=self.name,
             status=status,
             output=None if output is None else output.value,
             error=error,
@@ -136,6 +166,7 @@ class Visit:
             steps=self.steps,
             kind=kind,
             messages=() if output is None else output.messages,
+            extra=self.extra,
         )
 
 
@@ -147,20 +178,32 @@ class MemberFailed(StepError):
         self.failure = failure
         self.status: Status = status
 
+    @classmethod
+    def of(cls, result: Result) -> MemberFailed:
+        """The failure of a flow because of this member."""
+        failure = result.error or Failure("internal", f"{result.name} ended as {result.status}", result.name)
+        return cls(failure, "timeout" if result.status == "timeout" else "error")
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A runnable with its place in the workflow: its name, and the time it may work."""
+    """A runnable with its place in the workflow: its name, how long it may work, how many items may be in it.
+
+    `timeout` is in seconds; `copy` numbers the copies of one agent from 1, 0 where there is only one.
+    """
 
     name: str
     runnable: Runnable
+    span_kind: SpanKind = "agent"
     timeout: float | None = None
+    permits: Permits | None = None
+    copy: int = 0
 
     async def invoke(self, scope: Scope, parent: Visit) -> Result:
         """Run this step for one item. Failures become data; only cancellation and `RunStopped` pass through."""
-        visit = self.enter(parent)
+        visit = self._enter(parent)
         try:
-            output = await self._run_in_time(scope, visit)
+            output = await self._run(scope, visit)
         except MemberFailed as error:
             return self._leave(visit, parent, error.status, error=error.failure)
         except StepError as error:
@@ -175,21 +218,45 @@ class Step:
             return self._leave(visit, parent, "error", error=Failure.of(fault, self.name, visit.requests))
         return self._leave(visit, parent, "ok", output)
 
-    def enter(self, parent: Visit) -> Visit:
-        """Open this step's books and span. A name met a second time in one item is numbered: `writer[2]`."""
-        path = parent.unused_path(self.name)
-        span = parent.tracer.start(self.name, "agent", parent.span)
-        return Visit(parent.item, parent.tracer, self.name, path, span, parent, parent.prefix)
+    def _enter(self, parent: Visit) -> Visit:
+        path = parent.new_path(self.name)
+        span = parent.tracer.start(self.name, self.span_kind, parent.span)
+        seed = f"{parent.seed}/{self.copy}" if self.copy else parent.seed
+        visit = Visit(parent.item, parent.tracer, self.name, path, span, parent, parent.prefix, seed, parent.paths)
+        parent.steps[path] = PENDING  # keeps the place, so that results stand in the order their steps began
+        return visit
 
-    async def _run_in_time(self, scope: Scope, visit: Visit) -> Output:
-        if self.timeout is None:
-            return await self.runnable.run(scope, visit)
-        return await in_time(self.timeout, visit, self.runnable.run(scope, visit))
+    async def _run(self, scope: Scope, visit: Visit) -> Output:
+        if self.permits is None:
+            return await within(self.timeout, visit, self.runnable.run(scope, visit))
+        async with self.permits.held(visit.item.index):
+            return await within(self.timeout, visit, self.runnable.run(scope, visit))
 
     def _leave(
         self, visit: Visit, parent: Visit, status: Status, output: Output | None = None, error: Failure | None = None
     ) -> Result:
         result = visit.result(self.runnable.kind, status, output, error)
         parent.steps[visit.path] = result
+        attributes = visit.span.attributes
+        attributes["path"], attributes["kind"] = visit.path, result.kind
+        attributes["queued_s"], attributes["cost_usd"] = result.queued_s, result.cost_usd
         visit.tracer.end(visit.span, status, error and error.type, error and error.message)
         return result
+
+
+async def within(seconds: float | None, visit: Visit, work: Awaitable[Output]) -> Output:
+    """Await `work`, for at most so many seconds in which something of the visit is at work.
+
+    Raises:
+        StepTimeout: they are over.
+    """
+    if seconds is None:
+        return await work
+    try:
+        async with asyncio.timeout(None) as deadline:
+            visit.set_deadline(deadline, seconds)
+            return await work
+    except TimeoutError:
+        if not deadline.expired():
+            raise
+        raise StepTimeout(f"{visit.name} worked for longer than its timeout of {seconds:g} s") from None

@@ -79,9 +79,7 @@ class Tracer:
         if parent is None:
             span = Span(name, kind, f"{getrandbits(128) or 1:032x}", f"{getrandbits(64) or 1:016x}", None, 0, [])
         else:
-            span = Span(
-                name, kind, parent.trace_id, f"{getrandbits(64) or 1:016x}", parent.span_id, 0, parent.tree
-            )
+            span = Span(name, kind, parent.trace_id, f"{getrandbits(64) or 1:016x}", parent.span_id, 0, parent.tree)
         span.start_ns = time.time_ns()
         span.began = time.perf_counter()
         for observer in self.observers:

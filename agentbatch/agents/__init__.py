@@ -1,0 +1,12 @@
+"""The table of agent kinds: the word under `kind`, and where its config class and its builder are.
+
+To add a kind: one file with `XConfig(AgentConfig)` and `build(config, name, assembly) -> Runnable`, and one line here.
+"""
+
+from __future__ import annotations
+
+KINDS: dict[str, tuple[str, str]] = {
+    "chat": ("agentbatch.agents.chat", "ChatConfig"),
+}
+
+__all__ = ["KINDS"]

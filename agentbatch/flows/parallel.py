@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pydantic import Field
 
+from agentbatch.assembly import Assembly
+from agentbatch.flows.aggregate import as_list, as_map, as_text, vote
 from agentbatch.flows.base import GroupConfig, MemberConfig
+from agentbatch.flows.together import together
+from agentbatch.items import Output, Result, Scope
 from agentbatch.settings import PositiveInt, Settings
+from agentbatch.step import MemberFailed, Step, Visit
 
 
 class QuorumConfig(Settings):
@@ -36,3 +42,82 @@ class ParallelConfig(GroupConfig):
     the most frequent one, or what an agent makes of them."""
     separator: str = "\n\n"
     """What stands between outputs joined by `concat`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParallelFlow:
+    """Members that run at once. `needed` of them must succeed."""
+
+    members: tuple[Step, ...]
+    needed: int
+    fail_fast: bool = False
+    aggregate: str = "map"
+    separator: str = "\n\n"
+    judge: Step | None = None
+    kind: str = "parallel"
+
+    async def run(self, scope: Scope, visit: Visit) -> Output:
+        """Run every member, then make one output of theirs.
+
+        Raises:
+            MemberFailed: fewer than `needed` members succeeded.
+        """
+        ended: list[Result] = []
+
+        def enough(_: int, result: Result) -> bool:
+            ended.append(result)
+            if result.ok and self.aggregate == "first":
+                return True
+            failed = sum(not each.ok and each.status != "skipped" for each in ended)
+            return self.fail_fast and len(self.members) - failed < self.needed
+
+        await together([member.invoke(scope, visit) for member in self.members], enough)
+        results = list(visit.steps.values())
+        self._check(results)
+        return await self._output(results, ended, scope, visit)
+
+    def _check(self, results: list[Result]) -> None:
+        ok = sum(result.ok for result in results)
+        skipped = sum(result.status == "skipped" for result in results)
+        if ok >= min(self.needed, len(results) - skipped):
+            return
+        failed = [result for result in results if result.status not in ("ok", "skipped", "cancelled")]
+        first = MemberFailed.of(failed[0] if failed else results[0])
+        text = f"{ok} of {len(results)} members succeeded, {self.needed} must: {first.failure.message}"
+        raise MemberFailed(replace(first.failure, message=text), first.status)
+
+    async def _output(self, results: list[Result], ended: list[Result], scope: Scope, visit: Visit) -> Output:
+        if self.judge is not None:
+            names = scope.after(*results).plus("members", results)
+            verdict = await self.judge.invoke(names, visit)
+            if not verdict.ok:
+                raise MemberFailed.of(verdict)
+            return Output(verdict.output, verdict.messages)
+        if self.aggregate == "first":
+            return Output(next((result.output for result in ended if result.ok), None))
+        if self.aggregate == "vote":
+            value, visit.extra["vote"] = vote(results)
+            return Output(value)
+        if self.aggregate == "concat":
+            return Output(as_text(results, self.separator))
+        return Output(as_list(results) if self.aggregate == "list" else as_map(results))
+
+
+def build(config: ParallelConfig, name: str, assembly: Assembly) -> ParallelFlow:
+    """The flow that `config` describes."""
+    members = assembly.steps(config.parallel)
+    judge = config.aggregate.agent if isinstance(config.aggregate, JudgeConfig) else None
+    return ParallelFlow(
+        members=members,
+        needed=_needed(config, len(members)),
+        fail_fast=config.fail_fast,
+        aggregate="judge" if isinstance(config.aggregate, JudgeConfig) else config.aggregate,
+        separator=config.separator,
+        judge=None if judge is None else assembly.steps([judge])[0],
+    )
+
+
+def _needed(config: ParallelConfig, members: int) -> int:
+    if isinstance(config.success, QuorumConfig):
+        return min(config.success.quorum, members)
+    return 1 if config.success == "any" or config.aggregate == "first" else members

@@ -1,0 +1,30 @@
+"""What a kind may ask for while its runnable is built from its config. The one who answers is `build.py`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from agentbatch.endpoint import Endpoint
+from agentbatch.limits import Limiter
+from agentbatch.step import Step
+
+if TYPE_CHECKING:
+    from agentbatch.flows.base import GroupConfig, MemberConfig
+
+
+class Assembly(Protocol):
+    """Turns names of the config into objects, each built once and shared by all who name it."""
+
+    def endpoint(self, model: str) -> Endpoint:
+        """The model of that name, with its limits."""
+        ...
+
+    def limiter(
+        self, owner: str, *, max_concurrency: int | None = None, rpm: int | None = None, tpm: int | None = None
+    ) -> Limiter:
+        """New limits for an agent."""
+        ...
+
+    def steps(self, members: list[str | MemberConfig | GroupConfig]) -> tuple[Step, ...]:
+        """The steps a group's members stand for: one each, or as many as there are copies."""
+        ...

@@ -1,0 +1,209 @@
+"""A model as agents meet it: every request retried, limited, timed, traced, priced, in that order from the outside in.
+
+The retry is outermost, so that a sleeping retry holds no permit. The permit comes before the rate, the rate before the
+span, and the attempt's deadline starts last, so that queueing never looks like slowness.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import Any
+
+from agentbatch.control import Control
+from agentbatch.errors import RunStopped, StepError, StepTimeout
+from agentbatch.health import Health, Verdict
+from agentbatch.limits import Admission, Budget, Limiter
+from agentbatch.messages import ChatRequest, ChatResponse, Usage
+from agentbatch.models.base import Model
+from agentbatch.prices import Tariff
+from agentbatch.retry import RetryBudget, RetryPolicy
+from agentbatch.step import Visit
+from agentbatch.token_estimate import TokenEstimate
+from agentbatch.trace import Span
+
+_ONE_REQUEST = Usage(requests=1)
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSettings:
+    """How one model may be used. `timeout` is of one attempt, in seconds; `tariff` is None where it is unknown."""
+
+    name: str
+    limiter: Limiter
+    timeout: float
+    retry: RetryPolicy
+    tariff: Tariff | None
+    params: Mapping[str, Any]
+
+
+class Endpoint:
+    """One model behind one key, shared by all agents that use it.
+
+    Raises:
+        StepError: from `ask`, the last attempt's, when no further attempt is due.
+        RunStopped: from `ask`, when the run must end or is ending.
+    """
+
+    def __init__(self, model: Model, settings: EndpointSettings, control: Control, budget: Budget) -> None:
+        self.model = model
+        self.settings = settings
+        self.limiter = settings.limiter
+        self.params = settings.params
+        self.control = control
+        self.budget = budget
+        permits = settings.limiter.permits
+        self.health = Health(settings.name, permits.limit if permits else 1_000_000)
+        self.estimate = TokenEstimate()
+        self.resting_until = 0.0
+        """Loop time until which nobody is let in; 0 when the endpoint is well."""
+        self._retry_budget = RetryBudget()
+        self._random = random.Random()
+
+    async def ask(self, request: ChatRequest, visit: Visit, agent: Limiter | None = None) -> ChatResponse:
+        """Ask until there is an answer, or no further attempt is due. `agent` are the asking agent's own limits."""
+        limiters = (self.limiter,) if agent is None or agent.unlimited else (agent, self.limiter)
+        attempt = failures = 0
+        try:
+            while True:
+                attempt += 1
+                answer = await self._enter_and_attempt(request, visit, limiters, attempt)
+                if isinstance(answer, ChatResponse):
+                    return answer
+                error, verdict = answer
+                failures += not verdict.excused
+                delay = self.settings.retry.delay(error, failures, self._random)
+                if delay is None:
+                    raise error
+                await self._rest(max(delay, verdict.pause_s) + self._retry_budget.take(), visit)
+        finally:
+            if attempt and visit.at_work:
+                visit.end_work()
+
+    async def _enter_and_attempt(
+        self, request: ChatRequest, visit: Visit, limiters: tuple[Limiter, ...], attempt: int
+    ) -> ChatResponse | tuple[StepError, Verdict]:
+        """One attempt, from the end of the queue to the release of its permit.
+
+        A failure is judged before the permit goes to the next in the queue, who may have to wait because of it.
+        """
+        self.control.check()
+        tokens = self.estimate.of(request)
+        queued_at = perf_counter()
+        async with Admission(limiters, visit.item.index, tokens.total) as admission:
+            self.control.check()
+            if not visit.at_work:
+                visit.begin_work()
+            reserved = self.budget.reserve(self._worst_cost(tokens.usage))
+            cost = 0.0
+            try:
+                answer = await self._attempt(request, visit, attempt, perf_counter() - queued_at)
+                if isinstance(answer, StepError):
+                    return answer, self._judge(answer, attempt)
+                cost = self._count(answer, visit)
+                admission.used(self.estimate.learn(tokens, answer.usage))
+                return answer
+            finally:
+                self.budget.settle(reserved, cost)
+
+    async def _attempt(
+        self, request: ChatRequest, visit: Visit, attempt: int, queued_s: float
+    ) -> ChatResponse | StepError:
+        """Send one request, in its own span and under its own deadline."""
+        tracer = visit.tracer
+        span = tracer.start(self.model.name, "chat", visit.span)
+        span.attributes = {"model": self.model.name, "provider": self.model.provider, "attempt": attempt}
+        span.attributes["queued_s"] = queued_s
+        visit.wire(1)
+        try:
+            async with asyncio.timeout(self.settings.timeout):
+                response = await self.model.chat(replace(request, traceparent=span.traceparent))
+        except StepError as error:
+            return self._failed(span, visit, error)
+        except TimeoutError:
+            return self._failed(span, visit, StepTimeout(f"no whole answer within {self.settings.timeout:g} s"))
+        except BaseException:
+            self._failed(span, visit, StepTimeout("cancelled"), "cancelled")
+            raise
+        finally:
+            visit.wire(-1)
+        self._answered(span, request, response)
+        tracer.end(span)
+        return response
+
+    def _failed(self, span: Span, visit: Visit, error: StepError, status: str = "error") -> StepError:
+        visit.count(_ONE_REQUEST, 0.0)
+        span.attributes["http_status"] = error.http_status
+        if error.request_id:
+            span.attributes["request_id"] = error.request_id
+        if error.http_status is None and not getattr(error, "unreachable", False):
+            span.attributes["possibly_billed"] = True
+        if status == "cancelled":
+            visit.tracer.end(span, "cancelled")
+        else:
+            visit.tracer.end(span, "timeout" if error.type == "timeout" else "error", error.type, error.message)
+        return error
+
+    def _answered(self, span: Span, request: ChatRequest, response: ChatResponse) -> None:
+        usage, attributes = response.usage, span.attributes
+        attributes["input_tokens"] = usage.input_tokens
+        attributes["output_tokens"] = usage.output_tokens
+        attributes["finish_reason"] = response.finish_reason
+        if usage.cached_tokens:
+            attributes["cached_tokens"] = usage.cached_tokens
+        if response.request_id:
+            attributes["request_id"] = response.request_id
+        tariff = self.settings.tariff
+        attributes["cost_usd"] = None if tariff is None else tariff.cost(usage)
+        attributes["messages"] = request.messages
+        attributes["answer"] = response.text
+
+    def _count(self, response: ChatResponse, visit: Visit) -> float:
+        """Enter the answer in the books; returns what it cost, 0 where nobody knows."""
+        tariff = self.settings.tariff
+        cost = None if tariff is None else tariff.cost(response.usage)
+        visit.count(response.usage, cost)
+        self._retry_budget.on_answer()
+        if self.health.trouble:
+            self.health.on_success()
+            self._fit_window()
+        else:
+            self.health.on_success()
+        return cost or 0.0
+
+    def _worst_cost(self, usage: Usage) -> float:
+        tariff = self.settings.tariff
+        return 0.0 if tariff is None or self.budget.cap is None else tariff.cost(usage)
+
+    def _judge(self, error: StepError, attempt: int) -> Verdict:
+        """Let the endpoint's health learn from a failure, and do what it says."""
+        now = asyncio.get_running_loop().time()
+        verdict = self.health.on_failure(error, first_attempt=attempt == 1, now=now)
+        self._fit_window()
+        if verdict.pause_s and self.limiter.permits:
+            self.resting_until = max(self.resting_until, now + verdict.pause_s)
+            self.limiter.permits.hold(now + verdict.pause_s)
+        if verdict.stop is not None:
+            self.control.stop(verdict.stop)
+            raise RunStopped(verdict.stop)
+        return verdict
+
+    def _fit_window(self) -> None:
+        if self.limiter.permits is not None and self.limiter.permits.limit != self.health.window:
+            self.limiter.permits.resize(self.health.window)
+
+    async def _rest(self, delay: float, visit: Visit) -> None:
+        """Sleep before a retry, holding nothing. In a run that is stopping there are no retries."""
+        self.control.check()
+        visit.span.events.append((0, "retry", {"delay_s": round(delay, 3)}))
+        await asyncio.sleep(delay)
+        self.control.check()
+
+    def held_by(self, now: float) -> str | None:
+        """What requests to this endpoint wait for now, in words for a person; None when nothing."""
+        if self.resting_until > now:
+            return f"model {self.settings.name} rests for {self.resting_until - now:.0f} s more"
+        return self.limiter.held_by()

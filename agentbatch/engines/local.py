@@ -1,0 +1,173 @@
+"""The engine of one process: a fixed set of workers over a lazy reader."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from agentbatch.build import Workshop
+from agentbatch.control import Control
+from agentbatch.engines.base import Deliver, Pressure
+from agentbatch.errors import InputFault, RunStopped, StepTimeout
+from agentbatch.items import Failure, Item, ItemResult, Output, Result, Scope
+from agentbatch.limits import Budget
+from agentbatch.step import Visit, within
+from agentbatch.trace import Tracer
+
+if TYPE_CHECKING:
+    from agentbatch.config import Config
+
+DRAIN_S = 5.0
+"""What is in flight when the run is told to stop gets so long to end."""
+
+
+class LocalEngine:
+    """Runs items in this process, at most `window` at once. Use as `async with`."""
+
+    def __init__(
+        self, config: Config, *, tracer: Tracer, control: Control, budget: Budget, window: int | None = None
+    ) -> None:
+        self._config = config
+        self._tracer = tracer
+        self._control = control
+        self._workshop = Workshop(config, control, budget)
+        self._window = window or config.limits.max_concurrency or self._default_window()
+        self._workers: dict[asyncio.Task[None], Visit | None] = {}
+        self._drain_timer: asyncio.TimerHandle | None = None
+        self._fault: BaseException | None = None
+
+    async def __aenter__(self) -> Self:
+        self._control.on_stop(self._drain)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._workshop.close()
+
+    async def run(self, items: Iterator[Item], deliver: Deliver) -> None:
+        """Run every item.
+
+        Each worker takes its next item itself and starts one more worker while there is room: no queue, no task per
+        item, and no more workers than items.
+        """
+        self._items, self._deliver = items, deliver
+        self._done = asyncio.get_running_loop().create_future()
+        self._hire()
+        try:
+            await self._done
+        finally:
+            self.abandon()
+            if self._workers:
+                await asyncio.wait(self._workers)
+            if self._drain_timer is not None:
+                self._drain_timer.cancel()
+        if self._fault is not None:
+            raise self._fault
+
+    def pressure(self) -> Pressure:
+        """How busy the workers and endpoints are."""
+        visits = [visit for visit in list(self._workers.values()) if visit is not None]
+        permits = [e.limiter.permits for e in self._workshop.endpoints.values() if e.limiter.permits is not None]
+        return Pressure(
+            items_in_flight=len(visits),
+            items_limit=self._window,
+            requests_in_flight=sum(each.in_use for each in permits),
+            requests_limit=sum(each.limit for each in permits),
+            held_by=self._held_by(len(visits)),
+        )
+
+    def abandon(self) -> None:
+        """Cancel everything in flight now."""
+        for worker in self._workers:
+            worker.cancel()
+
+    def _held_by(self, in_flight: int) -> str:
+        now = self._done.get_loop().time()
+        for endpoint in self._workshop.endpoints.values():
+            held = endpoint.held_by(now)
+            if held is not None:
+                return held
+        for limiter in self._workshop.limiters:
+            held = limiter.held_by()
+            if held is not None:
+                return held
+        return "items in flight (max_concurrency)" if in_flight >= self._window else "nothing"
+
+    def _default_window(self) -> int:
+        """Enough items to keep every model busy."""
+        permits = [e.limiter.permits for e in self._workshop.endpoints.values() if e.limiter.permits is not None]
+        return max(64, min(10_000, sum(each.limit for each in permits)))
+
+    def _hire(self) -> None:
+        if len(self._workers) < self._window and not self._control.stopping:
+            worker = asyncio.create_task(self._work())
+            self._workers[worker] = None
+            worker.add_done_callback(self._retire)
+
+    def _retire(self, worker: asyncio.Task[None]) -> None:
+        del self._workers[worker]
+        if not worker.cancelled() and worker.exception() is not None and self._fault is None:
+            self._fault = worker.exception()
+            self._control.stop("an error in the run itself")
+        if not self._workers and not self._done.done():
+            self._done.set_result(None)
+
+    async def _work(self) -> None:
+        """Take items until there are none or the run stops."""
+        worker = asyncio.current_task()
+        assert worker is not None
+        while not self._control.stopping:
+            item = next(self._items, None)
+            if item is None:
+                return
+            self._hire()
+            try:
+                result = await self._run_item(item, worker)
+            except RunStopped as stopped:
+                self._control.stop(str(stopped))
+                return
+            finally:
+                self._workers[worker] = None
+            waiting = self._deliver(result)
+            if waiting is not None:
+                await waiting
+
+    async def _run_item(self, item: Item, worker: asyncio.Task[None]) -> ItemResult:
+        """One item, from its first queue to its result."""
+        span = self._tracer.start("item", "item")
+        span.attributes["item.id"], span.attributes["item.index"] = item.id, item.index
+        visit = Visit(item, self._tracer, "item", "", span)
+        self._workers[worker] = visit
+        try:
+            result = await self._enter_workflow(item, visit)
+        except BaseException:
+            self._tracer.end(span, "stopped")
+            raise
+        error = result.error
+        span.attributes["queued_s"], span.attributes["cost_usd"] = result.queued_s, result.cost_usd
+        self._tracer.end(span, result.status, error and error.type, error and error.message)
+        return ItemResult(item, span.trace_id, span.start_ns, result)
+
+    async def _enter_workflow(self, item: Item, visit: Visit) -> Result:
+        scope = Scope({**self._workshop.names, "input": item.fields, "item": {"id": item.id, "index": item.index}})
+        try:
+            output = await within(self._config.limits.item_timeout, visit, self._root(scope, visit))
+        except StepTimeout as error:
+            return visit.result("item", "timeout", error=Failure.of(error, None, visit.requests))
+        return output.value
+
+    async def _root(self, scope: Scope, visit: Visit) -> Output:
+        """The whole workflow's result in the item's own books."""
+        result = await self._workshop.root.invoke(scope, visit)
+        output = Output(result.output, result.messages)
+        return Output(visit.result("item", result.status, output, result.error))
+
+    def _drain(self, reason: str) -> None:
+        """The run stops: drop what waits, let what is on the wire end, but not for longer than the grace."""
+        for worker, visit in self._workers.items():
+            if visit is not None and not visit.in_flight:
+                worker.cancel()
+        self._drain_timer = asyncio.get_running_loop().call_later(DRAIN_S, self.abandon)

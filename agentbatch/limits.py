@@ -1,0 +1,329 @@
+"""How much at once, how much in any minute, how much money: the limits, and the queue before each.
+
+Every queue serves the smallest priority first, and within one priority in order of arrival. The priority is the item's
+index, so that items that began early finish instead of all being half done. Only the head of a queue is served, so that
+a large request is never starved by small ones behind it.
+
+The order of entry is always: agent before model, permits before rates. A holder waits only for what comes later in that
+order, so no circle of waiting can close.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from typing import Literal
+
+from agentbatch.errors import BadRequest, RunStopped
+
+WINDOW_S = 60.0
+"""Rates are per minute, as providers state them."""
+
+_JITTER_S = 0.5
+"""The network may squeeze requests together by so much; the books of a rate look back that much further."""
+
+_SLOWER = 1.015
+"""A rate is paced this much slower than its limit, which pays for its burst."""
+
+
+class Permits:
+    """At most `limit` at once. The limit may change while it is in use; a hold lets nobody in for a while."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.in_use = 0
+        self.held_until = 0.0
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._arrivals = 0
+
+    @property
+    def full(self) -> bool:
+        return self.in_use >= self.limit
+
+    @property
+    def waiting(self) -> int:
+        """How many wait in the queue."""
+        return len(self._waiting)
+
+    def try_acquire(self) -> bool:
+        """Take a permit if one is free now and nobody waits for it."""
+        if self._waiting or self.in_use >= self.limit or self.held_until:
+            return False
+        self.in_use += 1
+        return True
+
+    async def acquire(self, priority: int) -> None:
+        """Take a permit, waiting for it behind those with a smaller priority."""
+        if self.try_acquire():
+            return
+        future = asyncio.get_running_loop().create_future()
+        self._arrivals += 1
+        heappush(self._waiting, (priority, self._arrivals, future))
+        try:
+            await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():  # granted in the same moment: hand it on
+                self.release()
+            raise
+
+    def release(self) -> None:
+        """Give a permit back."""
+        self.in_use -= 1
+        self._grant()
+
+    @asynccontextmanager
+    async def held(self, priority: int) -> AsyncGenerator[None]:
+        """Hold a permit for as long as the `async with` lasts."""
+        await self.acquire(priority)
+        try:
+            yield
+        finally:
+            self.release()
+
+    def resize(self, limit: int) -> None:
+        """Change the limit; those in flight beyond it stay, nobody new enters until they have left."""
+        self.limit = max(1, limit)
+        self._grant()
+
+    def hold(self, until: float) -> None:
+        """Let nobody in before `until` (loop time). A shorter hold never cuts a longer one."""
+        if until <= self.held_until:
+            return
+        self.held_until = until
+        asyncio.get_running_loop().call_at(until, self._end_hold)
+
+    def _end_hold(self) -> None:
+        if asyncio.get_running_loop().time() >= self.held_until - 1e-3:
+            self.held_until = 0.0
+            self._grant()
+
+    def _grant(self) -> None:
+        while self._waiting and self.in_use < self.limit and not self.held_until:
+            _, _, future = heappop(self._waiting)
+            if not future.done():
+                self.in_use += 1
+                future.set_result(None)
+
+
+@dataclass(slots=True, eq=False)
+class Grant:
+    """So much of a rate, taken at a time (loop clock, seconds)."""
+
+    taken_at: float
+    amount: float
+
+
+class Rate:
+    """At most `limit` units in any 60 s, evenly paced.
+
+    Two rules together: a pace (a generic cell rate algorithm, a little slower than the limit, with a small burst), which
+    keeps requests apart as providers that count over shorter periods want it; and a ledger of the last minute, which
+    makes the limit exact whatever was settled later. `slack_s` seconds of pace that was not used, or was given back,
+    may be caught up on.
+
+    Raises:
+        BadRequest: from `take`, when one request alone is larger than the limit.
+    """
+
+    def __init__(self, limit: int, unit: Literal["requests", "tokens"], owner: str) -> None:
+        self.limit = limit
+        self.unit = unit
+        self.owner = owner
+        self._seconds_per_unit = WINDOW_S / limit * _SLOWER
+        self._slack_s = 2.0 if unit == "tokens" else int(limit * 0.007) * self._seconds_per_unit
+        self._next = 0.0
+        self._ledger: deque[Grant] = deque()
+        self._in_window = 0.0
+        self._waiting: list[tuple[int, int, float, asyncio.Future[Grant]]] = []
+        self._arrivals = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many wait in the queue."""
+        return len(self._waiting)
+
+    async def take(self, priority: int, amount: float) -> Grant:
+        """Take `amount` units, waiting until they are free."""
+        if amount > self.limit:
+            raise BadRequest(
+                f"one request needs about {amount:,.0f} {self.unit}, more than {self.owner} may use in a minute"
+                f" ({self.limit:,}): raise the limit, shorten the prompt, or lower max_tokens"
+            )
+        loop = asyncio.get_running_loop()
+        if not self._waiting and self._ready_at(amount, loop.time()) <= loop.time():
+            return self._enter(amount, loop.time())
+        future: asyncio.Future[Grant] = loop.create_future()
+        self._arrivals += 1
+        heappush(self._waiting, (priority, self._arrivals, amount, future))
+        self._serve()
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():
+                self.settle(future.result(), 0)
+            raise
+
+    def settle(self, grant: Grant, actual: float) -> None:
+        """Correct a grant to what was really used; 0 when the request was never sent."""
+        change = actual - grant.amount
+        if not change:
+            return
+        grant.amount = actual
+        self._next += change * self._seconds_per_unit
+        if grant.taken_at > asyncio.get_running_loop().time() - WINDOW_S - _JITTER_S:
+            self._in_window += change
+        if self._waiting:
+            self._serve()
+
+    def _ready_at(self, amount: float, now: float) -> float:
+        """The earliest time at which both the pace and the ledger let `amount` in."""
+        ready = self._next
+        self._forget(now)
+        excess = self._in_window + amount - self.limit
+        if excess > 1e-9:
+            for grant in self._ledger:
+                excess -= grant.amount
+                if excess <= 1e-9:
+                    return max(ready, grant.taken_at + WINDOW_S + _JITTER_S)
+        return ready
+
+    def _forget(self, now: float) -> None:
+        while self._ledger and self._ledger[0].taken_at <= now - WINDOW_S - _JITTER_S:
+            self._in_window -= self._ledger.popleft().amount
+        if not self._ledger:
+            self._in_window = 0.0
+
+    def _enter(self, amount: float, now: float) -> Grant:
+        grant = Grant(now, amount)
+        self._ledger.append(grant)
+        self._in_window += amount
+        self._next = max(self._next, now - self._slack_s) + amount * self._seconds_per_unit
+        return grant
+
+    def _serve(self) -> None:
+        """Let in those at the head whose time has come, and set one timer for the next."""
+        loop = asyncio.get_running_loop()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._waiting:
+            _, _, amount, future = self._waiting[0]
+            if future.done():
+                heappop(self._waiting)
+                continue
+            now = loop.time()
+            ready = self._ready_at(amount, now)
+            if ready > now:
+                self._timer = loop.call_at(ready, self._serve)
+                return
+            heappop(self._waiting)
+            future.set_result(self._enter(amount, now))
+
+
+class Limiter:
+    """All limits of one agent or one model, as the config states them."""
+
+    def __init__(
+        self, owner: str, *, max_concurrency: int | None = None, rpm: int | None = None, tpm: int | None = None
+    ) -> None:
+        self.owner = owner
+        self.permits = None if max_concurrency is None else Permits(max_concurrency)
+        self.rpm = None if rpm is None else Rate(rpm, "requests", owner)
+        self.tpm = None if tpm is None else Rate(tpm, "tokens", owner)
+
+    @property
+    def unlimited(self) -> bool:
+        return self.permits is None and self.rpm is None and self.tpm is None
+
+    def held_by(self) -> str | None:
+        """Which of these limits requests wait for now, in words for a person."""
+        if self.tpm is not None and self.tpm.waiting:
+            return f"tpm of {self.owner}"
+        if self.rpm is not None and self.rpm.waiting:
+            return f"rpm of {self.owner}"
+        if self.permits is not None and self.permits.waiting:
+            return f"concurrency of {self.owner}"
+        return None
+
+
+class Admission:
+    """One request's way through its limiters: permits first, then rates; all given back on every exit.
+
+    Use as `async with Admission(limiters, priority, tokens) as admission:`, and say `admission.used(tokens)` when the
+    true number is known; an admission that is left without it keeps its estimate in the books.
+    """
+
+    __slots__ = ("_grants", "_limiters", "_permits", "_priority", "_tokens")
+
+    def __init__(self, limiters: tuple[Limiter, ...], priority: int, tokens: float) -> None:
+        self._limiters = limiters
+        self._priority = priority
+        self._tokens = tokens
+        self._permits: list[Permits] = []
+        self._grants: list[tuple[Rate, Grant]] = []
+
+    async def __aenter__(self) -> Admission:
+        try:
+            for limiter in self._limiters:
+                permits = limiter.permits
+                if permits is not None:
+                    if not permits.try_acquire():
+                        await permits.acquire(self._priority)
+                    self._permits.append(permits)
+            for limiter in self._limiters:
+                if limiter.rpm is not None:
+                    self._grants.append((limiter.rpm, await limiter.rpm.take(self._priority, 1)))
+                if limiter.tpm is not None:
+                    self._grants.append((limiter.tpm, await limiter.tpm.take(self._priority, self._tokens)))
+        except BaseException:
+            for rate, grant in self._grants:
+                rate.settle(grant, 0)
+            self._release()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._release()
+
+    def used(self, tokens: float) -> None:
+        """Correct the reserved tokens to those the provider counted."""
+        for rate, grant in self._grants:
+            if rate.unit == "tokens":
+                rate.settle(grant, tokens)
+
+    def _release(self) -> None:
+        for permits in reversed(self._permits):
+            permits.release()
+
+
+class Budget:
+    """A hard cap in US dollars: what a request could cost at worst is reserved before it is sent.
+
+    Raises:
+        RunStopped: from `reserve`, when the cap could be passed.
+    """
+
+    def __init__(self, cap: float | None, spent: float = 0.0) -> None:
+        self.cap = cap
+        self.spent = spent
+        self.reserved = 0.0
+
+    def reserve(self, usd: float) -> float:
+        """Set `usd` aside; returns it, to be handed to `settle`."""
+        if self.cap is not None and self.spent + self.reserved + usd > self.cap:
+            raise RunStopped(
+                f"max_cost ${self.cap:g} is reached: ${self.spent:.4f} spent,"
+                f" ${self.reserved:.4f} reserved for requests in flight"
+            )
+        self.reserved += usd
+        return usd
+
+    def settle(self, reserved: float, usd: float) -> None:
+        """Replace a reservation by what was really spent."""
+        self.reserved -= reserved
+        self.spent += usd

@@ -1,0 +1,91 @@
+"""What tokens cost: the price given in the config, or the one published for the model's name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from agentbatch.messages import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """US dollars per token, for requests of more than `above` input tokens."""
+
+    input: float
+    output: float
+    cached_input: float
+    cache_write: float
+    above: int = 0
+
+    def cost(self, usage: Usage) -> float:
+        """US dollars for these tokens; cached and cache-writing ones at their own price."""
+        plain = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
+        return (
+            max(0, plain) * self.input
+            + usage.cached_tokens * self.cached_input
+            + usage.cache_write_tokens * self.cache_write
+            + usage.output_tokens * self.output
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Tariff:
+    """A model's price. Providers that charge more for long prompts have several steps; the whole request pays the step
+    it reaches."""
+
+    steps: tuple[Rates, ...]
+
+    def cost(self, usage: Usage) -> float:
+        """US dollars for one request's tokens."""
+        rates = self.steps[0]
+        for step in self.steps[1:]:
+            if usage.input_tokens > step.above:
+                rates = step
+        return rates.cost(usage)
+
+
+def rates(
+    input: float, output: float, cached_input: float | None = None, cache_write: float | None = None, above: int = 0
+) -> Rates:
+    """Rates from US dollars per 1M tokens."""
+    cached = input if cached_input is None else cached_input
+    written = input if cache_write is None else cache_write
+    return Rates(input / 1e6, output / 1e6, cached / 1e6, written / 1e6, above)
+
+
+def published_tariff(provider: str, model: str) -> Tariff | None:
+    """The published price of a model by its name, or None where it is not known.
+
+    From the data that ships with genai-prices (https://github.com/pydantic/genai-prices); nothing is fetched.
+    """
+    from genai_prices import data_snapshot  # late: it loads a catalogue of every model
+
+    try:
+        _, found = data_snapshot.get_snapshot().find_provider_model(model, None, provider, None)
+    except LookupError:
+        return None
+    price = found.get_prices(datetime.now(UTC))
+    parts = (price.input_mtok, price.output_mtok, price.cache_read_mtok, price.cache_write_mtok)
+    if parts[0] is None or parts[1] is None:
+        return None
+    return Tariff(tuple(_rates_above(parts, above) for above in _thresholds(parts)))
+
+
+def _thresholds(parts: Sequence[Any]) -> list[int]:
+    tiers = [tier.start for part in parts for tier in getattr(part, "tiers", ())]
+    return [0, *sorted(set(tiers))]
+
+
+def _rates_above(parts: Sequence[Any], above: int) -> Rates:
+    numbers = [None if part is None else _price_above(part, above) for part in parts]
+    return rates(numbers[0] or 0.0, numbers[1] or 0.0, numbers[2], numbers[3], above)
+
+
+def _price_above(part: Any, above: int) -> float:
+    if not hasattr(part, "tiers"):
+        return float(part)
+    reached = [tier.price for tier in part.tiers if tier.start <= above]
+    return float(reached[-1] if above and reached else part.base)

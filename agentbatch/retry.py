@@ -1,0 +1,61 @@
+"""When to send a request again: pure decisions, taken in one place, the only retry layer there is."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from agentbatch.errors import StepError
+
+MAX_BACKOFF_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and how patiently. `retries` are the attempts after the first; `base_s` the shortest back-off."""
+
+    retries: int = 4
+    base_s: float = 0.5
+    cap_s: float = MAX_BACKOFF_S
+
+    def backoff(self, failures: int, rng: random.Random) -> float:
+        """Seconds to wait after so many failures: exponential with full jitter above a floor of `base_s`.
+
+        The floor keeps a lucky draw from hammering a server; the jitter spreads those that failed together. Full jitter:
+        https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+        """
+        ceiling = min(self.cap_s, self.base_s * 2.0 ** min(failures, 16))
+        return self.base_s + rng.random() * max(0.0, ceiling - self.base_s)
+
+    def delay(self, error: StepError, failures: int, rng: random.Random) -> float | None:
+        """Seconds until the next attempt, or None when there is none.
+
+        `failures` are the attempts that count: those the endpoint as a whole is to blame for are left out by the caller.
+        What the server asked for is a minimum, never cut.
+        """
+        if not error.retryable or failures > self.retries:
+            return None
+        return max(self.backoff(max(1, failures), rng), error.retry_after or 0.0)
+
+
+class RetryBudget:
+    """A bounded share of the traffic: retries may be `ratio` of the answers, after an allowance of `burst`.
+
+    As in gRPC's retry throttling (proposal A6), but a retry without budget is put off instead of given up: nothing is
+    lost in a storm, it only gets slower.
+    """
+
+    def __init__(self, ratio: float = 0.2, burst: int = 100) -> None:
+        self.ratio = ratio
+        self.burst = float(burst)
+        self.tokens = float(burst)
+
+    def on_answer(self) -> None:
+        """A request was answered well."""
+        if self.tokens < self.burst:
+            self.tokens = min(self.burst, self.tokens + self.ratio)
+
+    def take(self) -> float:
+        """Spend one retry; returns seconds to put it off, 0 while there is budget."""
+        self.tokens -= 1.0
+        return 0.0 if self.tokens >= 0 else min(MAX_BACKOFF_S, -self.tokens * 0.5)
