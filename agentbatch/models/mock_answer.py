@@ -66,12 +66,18 @@ class MockKnobs(Settings):
             raise ValueError("`reply` and `replies` exclude each other: give one of them")
         return self
 
+    @model_validator(mode="after")
+    def _templates_compile(self) -> Self:
+        Answers(self)
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """A request as the mock understands it. `key` is the digest of its content and of every seed."""
 
     request: ChatRequest
+    model: str
     prompt: str
     key: bytes
     size: int
@@ -85,15 +91,14 @@ class Answers:
         ValueError: a template of the knobs is not valid.
     """
 
-    def __init__(self, knobs: MockKnobs, model: str) -> None:
+    def __init__(self, knobs: MockKnobs) -> None:
         self._knobs = knobs
-        self._model = model
         self._seed = f"{knobs.seed}\0".encode()
         self._replies = _templates(knobs)
         self._output = None if knobs.output is None else _Value(knobs.output, "output")
         self._calls = [(call, _Value(call.arguments, f"tool_calls: {call.name}")) for call in knobs.tool_calls]
 
-    def read(self, request: ChatRequest) -> Question:
+    def read(self, request: ChatRequest, model: str) -> Question:
         """What is asked, and the key that everything else is drawn from."""
         prompt, texts, size = "", list[str](), 0
         for message in request.messages:
@@ -103,9 +108,9 @@ class Answers:
             texts.extend(call.arguments for call in message.tool_calls)
             if message.role == "user":
                 prompt = message.content
-        seeds = f"{request.seed}\0{request.params.get('seed', '')}\0"
+        seeds = f"{model}\0{request.seed}\0{request.params.get('seed', '')}\0"
         content = self._seed + _bytes(seeds + "\0".join(texts))
-        return Question(request, prompt, blake2b(content, digest_size=16).digest(), size)
+        return Question(request, model, prompt, blake2b(content, digest_size=16).digest(), size)
 
     def answer(self, question: Question) -> ChatResponse:
         """The whole answer.
@@ -114,14 +119,14 @@ class Answers:
             BadRequest: nothing can fit the request's schema.
             TemplateFault: a template of the knobs can't be rendered for this request.
         """
-        calls = self._tool_calls(question) if self._calls and question.request.tools else ()
+        calls = self._tool_calls(question) if question.request.tools else ()
         text = "" if calls else self._text(question)
         return ChatResponse(
             text,
             calls,
             "tool_calls" if calls else "stop",
             self._usage(question, text, calls),
-            self._model,
+            question.model,
             "mock-" + question.key.hex(),
         )
 
@@ -139,23 +144,30 @@ class Answers:
     def _structured(self, question: Question, schema: Mapping[str, Any]) -> str:
         if self._output is not None:
             return self._rendered(self._output, question)
-        try:
-            return json.dumps(instance(schema, question.key), ensure_ascii=False)
-        except ValueError as error:
-            raise BadRequest(f"the mock can't make a value for this schema: {error}", http_status=400) from error
+        return _fitting(schema, question.key)
 
     def _tool_calls(self, question: Question) -> tuple[ToolCall, ...]:
         request = question.request
-        if request.tool_choice == "none" or _rounds(request.messages) >= self._knobs.tool_rounds:
-            return ()
-        offered = {tool.name for tool in request.tools}
-        wanted = [(call, value) for call, value in self._calls if call.force or call.name in offered]
+        calls = self._wanted_calls(question)
         if request.parallel_tool_calls is False:
-            wanted = wanted[:1]
-        return tuple(
-            ToolCall(f"call_{question.key.hex()[:20]}{place:02}", call.name, self._rendered(value, question))
-            for place, (call, value) in enumerate(wanted)
-        )
+            calls = calls[:1]
+        prefix = f"call_{question.key.hex()[:20]}"
+        return tuple(ToolCall(f"{prefix}{place:02}", name, text) for place, (name, text) in enumerate(calls))
+
+    def _wanted_calls(self, question: Question) -> list[tuple[str, str]]:
+        """The names and arguments of the calls to make: the scripted ones, or the one that `tool_choice` demands."""
+        request = question.request
+        choice = request.tool_choice or "auto"
+        offered = {tool.name: tool for tool in request.tools}
+        if choice == "none" or (choice not in offered and _rounds(request.messages) >= self._knobs.tool_rounds):
+            return []
+        scripted = [(call, value) for call, value in self._calls if call.force or call.name in offered]
+        if choice in offered:
+            scripted = [(call, value) for call, value in scripted if call.name == choice]
+        if not scripted and choice != "auto":
+            tool = offered.get(choice, request.tools[0])
+            return [(tool.name, _fitting(tool.parameters, question.key))]
+        return [(call.name, self._rendered(value, question)) for call, value in scripted]
 
     def _usage(self, question: Question, text: str, calls: tuple[ToolCall, ...]) -> Usage:
         given, made = self._knobs.input_tokens, self._knobs.output_tokens
@@ -180,7 +192,7 @@ class Answers:
             "prompt": question.prompt,
             "system": "\n".join(message.content for message in messages if message.role == "system"),
             "messages": [{"role": message.role, "content": message.content} for message in messages],
-            "model": self._model,
+            "model": question.model,
         }
 
 
@@ -216,6 +228,13 @@ def _templates(knobs: MockKnobs) -> list[ReplyTemplate]:
     if knobs.reply is not None:
         return [ReplyTemplate(knobs.reply, where="reply")]
     return [ReplyTemplate(text, where=f"replies[{place}]") for place, text in enumerate(knobs.replies or ())]
+
+
+def _fitting(schema: Mapping[str, Any], key: bytes) -> str:
+    try:
+        return json.dumps(instance(schema, key), ensure_ascii=False)
+    except ValueError as error:
+        raise BadRequest(f"the mock can't make a value for this schema: {error}", http_status=400) from error
 
 
 def _rounds(messages: tuple[Message, ...]) -> int:

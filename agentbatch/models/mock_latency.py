@@ -18,6 +18,8 @@ _Z95 = 1.6448536269514722
 def _pause(value: Any) -> float:
     if not isinstance(value, bool) and value in (0, "0", "0s", "0ms"):
         return 0.0
+    if isinstance(value, Mapping):
+        raise ValueError("expected a duration, or one of {p50:, p95:}, {min:, max:} and {mean:, sigma:}")
     return parse_duration(value)
 
 
@@ -81,17 +83,17 @@ def _fields(value: Any) -> Mapping[str, Any]:
 def _shape(value: Any) -> str:
     names = cast(Mapping[str, Any], value) if isinstance(value, Mapping) else _fields(value)
     if "p50" in names or "p95" in names:
-        return "p50"
+        return "log-normal"
     if "min" in names or "max" in names:
-        return "min"
-    return "mean" if "mean" in names or "sigma" in names else "constant"
+        return "uniform"
+    return "normal" if "mean" in names or "sigma" in names else "constant"
 
 
 Latency = Annotated[
     Annotated[Pause, Tag("constant")]
-    | Annotated[LogNormalLatency, Tag("p50")]
-    | Annotated[UniformLatency, Tag("min")]
-    | Annotated[NormalLatency, Tag("mean")],
+    | Annotated[LogNormalLatency, Tag("log-normal")]
+    | Annotated[UniformLatency, Tag("uniform")]
+    | Annotated[NormalLatency, Tag("normal")],
     Discriminator(_shape),
 ]
 """`200ms`, `{p50: 200ms, p95: 1s}`, `{min: 100ms, max: 300ms}` or `{mean: 200ms, sigma: 50ms}`."""

@@ -22,7 +22,7 @@ class ReplyTemplate:
 
     def __init__(self, source: str, *, where: str) -> None:
         self._where = where
-        self.constant = None if is_template(source) else source
+        self.constant = None if is_template(source) else source.removesuffix("\n")
         self._template = None if self.constant is not None else _compile(source, where)
 
     def render(self, key: bytes, names: Mapping[str, Any]) -> str:
@@ -38,17 +38,19 @@ class ReplyTemplate:
 
 
 def _compile(source: str, where: str) -> Any:
-    from jinja2 import StrictUndefined, TemplateSyntaxError, pass_context  # late: see `render`
+    from jinja2 import TemplateSyntaxError, pass_context  # late: see `render`
     from jinja2.runtime import Context
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    from agentbatch.template_sandbox import template_environment
 
     @pass_context
     def pick(context: Context, options: Sequence[Any]) -> Any:
         return options[number(context["mock_key"] + repr(options).encode(), b"pick") % len(options)]
 
-    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
-    filters: dict[str, Any] = environment.filters
-    filters["pick"] = pick
+    shared = template_environment()
+    environment = shared.overlay()
+    filters: dict[str, Any] = {**shared.filters, "pick": pick}
+    environment.filters = filters
     try:
         return environment.from_string(source)
     except TemplateSyntaxError as error:
