@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
@@ -48,3 +49,20 @@ Duration = Annotated[
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 PositiveInt = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a text of the config is, beyond being text: the loader checks it, and loads `file://` templates."""
+
+    of: Literal["template", "condition", "model", "step"]
+
+
+TemplateText = Annotated[str, Meaning("template")]
+"""A Jinja2 template, or `file://` and a path relative to the config."""
+ConditionText = Annotated[str, Meaning("condition")]
+"""A bare Jinja2 expression, such as `critic.output.score >= 0.8`."""
+ModelName = Annotated[str, Meaning("model")]
+"""A name under `models`."""
+StepName = Annotated[str, Meaning("step")]
+"""The name of an agent or a group."""

@@ -9,14 +9,14 @@ from typing import Any, Literal
 from pydantic import Field
 
 from agentbatch.agents.base import AgentConfig
-from agentbatch.assembly import Assembly
 from agentbatch.answer_schema import AnswerSchema, repair_request
+from agentbatch.assembly import Assembly
 from agentbatch.endpoint import Endpoint
 from agentbatch.errors import SchemaFault
 from agentbatch.items import Output, Scope
 from agentbatch.limits import Limiter
 from agentbatch.messages import ChatRequest, ChatResponse, Message
-from agentbatch.settings import PositiveInt
+from agentbatch.settings import ModelName, PositiveInt, TemplateText
 from agentbatch.step import Visit
 from agentbatch.templates import Template
 
@@ -25,11 +25,11 @@ class ChatConfig(AgentConfig):
     """One prompt, one answer."""
 
     kind: Literal["chat"] = "chat"
-    model: str
+    model: ModelName
     """A name under `models`."""
-    instructions: str | None = None
+    instructions: TemplateText | None = None
     """The system message: a template, or `file://` and a path relative to the config."""
-    prompt: str
+    prompt: TemplateText
     """The user message: a template, or `file://` and a path relative to the config."""
     params: dict[str, Any] = Field(default_factory=dict[str, Any])
     """On top of the model's own `params`."""

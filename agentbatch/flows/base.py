@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from agentbatch.settings import Duration, Name, PositiveInt, Settings
+from agentbatch.settings import Duration, Name, PositiveInt, Settings, StepName
 
 
 class MemberConfig(Settings):
     """A member that is more than a name: several copies of one agent."""
 
-    agent: str
+    agent: StepName
     """An agent or a group."""
     copies: PositiveInt = 1
     """How many run side by side, as `NAME[1]`, `NAME[2]`, ..."""

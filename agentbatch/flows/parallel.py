@@ -12,7 +12,7 @@ from agentbatch.flows.aggregate import as_list, as_map, as_text, vote
 from agentbatch.flows.base import GroupConfig, MemberConfig
 from agentbatch.flows.together import together
 from agentbatch.items import Output, Result, Scope
-from agentbatch.settings import PositiveInt, Settings
+from agentbatch.settings import PositiveInt, Settings, StepName
 from agentbatch.step import MemberFailed, Step, Visit
 
 
@@ -25,13 +25,13 @@ class QuorumConfig(Settings):
 class JudgeConfig(Settings):
     """An agent that sees every member's output and makes one of them."""
 
-    agent: str
+    agent: StepName
 
 
 class ParallelConfig(GroupConfig):
     """Members that run at once, each with its own status and output."""
 
-    parallel: list[str | MemberConfig | GroupConfig] = Field(min_length=1)
+    parallel: list[StepName | MemberConfig | GroupConfig] = Field(min_length=1)
     """Agents, groups, `{agent: NAME, copies: N}`, or groups written in place."""
     success: Literal["all", "any"] | QuorumConfig = "all"
     """How many members must succeed for the group to be ok."""

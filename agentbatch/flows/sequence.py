@@ -10,13 +10,14 @@ from pydantic import Field
 from agentbatch.assembly import Assembly
 from agentbatch.flows.base import GroupConfig, MemberConfig
 from agentbatch.items import Output, Result, Scope
+from agentbatch.settings import StepName
 from agentbatch.step import MemberFailed, Step, Visit
 
 
 class SequenceConfig(GroupConfig):
     """Steps in order. The group's output is the last step's."""
 
-    sequence: list[str | MemberConfig | GroupConfig] = Field(min_length=1)
+    sequence: list[StepName | MemberConfig | GroupConfig] = Field(min_length=1)
     """Agents, groups, or groups written in place."""
     on_error: Literal["stop", "continue"] = "stop"
     """What a failed step does to those after it."""

@@ -5,6 +5,12 @@ To add a provider: one file with `XConfig(ModelConfig)` and the `Model` made of 
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agentbatch.models.base import ModelConfig
+
 PROVIDERS: dict[str, tuple[str, str, str]] = {
     "openai": ("agentbatch.models.openai", "OpenAIConfig", "OpenAIModel"),
     "anthropic": ("agentbatch.models.anthropic", "AnthropicConfig", "AnthropicModel"),
@@ -12,4 +18,25 @@ PROVIDERS: dict[str, tuple[str, str, str]] = {
 }
 """Module, config class, model class; imported only when a config names the provider."""
 
-__all__ = ["PROVIDERS"]
+
+def config_class(provider: str) -> type[ModelConfig]:
+    """The class of a provider's settings.
+
+    Raises:
+        KeyError: there is no such provider.
+    """
+    module, name, _ = PROVIDERS[provider]
+    return getattr(import_module(module), name)
+
+
+def model_class(provider: str) -> Any:
+    """What makes a provider's `Model`: called with its config, and the HTTP transport where it needs one.
+
+    Raises:
+        KeyError: there is no such provider.
+    """
+    module, _, name = PROVIDERS[provider]
+    return getattr(import_module(module), name)
+
+
+__all__ = ["PROVIDERS", "config_class", "model_class"]

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 from pydantic import Field
 
 from agentbatch.messages import ChatRequest, ChatResponse
-from agentbatch.settings import Duration, PositiveInt, Settings
+from agentbatch.settings import Duration, ModelName, PositiveInt, Settings
 
 
 class Price(Settings):
@@ -36,7 +36,7 @@ class ModelConfig(Settings):
     """Sent with each request as they are, under the provider's own names."""
     price: Price | None = None
     """Default: looked up by the model's name."""
-    fallbacks: list[str] = Field(default_factory=list[str])
+    fallbacks: list[ModelName] = Field(default_factory=list[str])
     """Other models to ask, in order, when this one is overloaded, down, or finds the request too long."""
 
 
