@@ -1,0 +1,29 @@
+"""The end of a file of lines, and the folder it stands in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_STEP = 65536
+
+
+def last_newline(fd: int, size: int) -> int:
+    """The length of the file up to and with its last newline: 0 where it has none."""
+    end = size
+    while end > 0:
+        start = max(0, end - _STEP)
+        found = os.pread(fd, end - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
+
+
+def sync_folder(path: Path) -> None:
+    """Make the name of a new or renamed file durable: its entry lives in the folder, not in the file."""
+    fd = os.open(path.resolve().parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

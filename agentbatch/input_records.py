@@ -1,0 +1,15 @@
+"""One record of the inputs, whatever the file's format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The value that begins in `line` (from 1), or the `fault` that keeps it from being one."""
+
+    line: int
+    value: Any = None
+    fault: str | None = None
