@@ -45,7 +45,3 @@ class AskCount:
                 self._old, self._young = self._young, {}
         self._young[key] = seen + 1
         return seen
-
-    def clear(self) -> None:
-        """Forget all: the next run draws what the first one drew."""
-        self._young, self._old = {}, {}

@@ -39,7 +39,3 @@ class Pace:
         latency = self._latency
         seconds = latency if isinstance(latency, float | int) else latency.seconds(key)
         return Turn(seconds, self._faults.draw(key), key, asked)
-
-    def restart(self) -> None:
-        """Forget what was asked: what follows goes as it went at the beginning."""
-        self._asked.clear()
