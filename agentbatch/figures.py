@@ -37,7 +37,7 @@ def seconds(value: float | None) -> str:
     if value is None:
         return "-"
     if value < 0.0995:
-        return f"{value * 1000:.1f} ms" if value < 0.00995 else f"{value * 1000:.0f} ms"
+        return f"{value * 1000:.1f} ms" if 0.00005 <= value < 0.00995 else f"{value * 1000:.0f} ms"
     if value < 99.5:
         return f"{value:.2f} s" if value < 9.995 else f"{value:.1f} s"
     return span_of_time(value)

@@ -86,7 +86,22 @@ _TAIL: Final = b"}]}]}\n"
 
 def encode_trace(tree: Sequence[Span], *, content: bool) -> bytes:
     """One line of the trace file: all spans of one item. Prompts, answers and tool data only if `content`."""
-    return b"".join((_HEAD, orjson.dumps([_span(span, content) for span in tree], default=str), _TAIL))
+    spans = [_span(span, content) for span in tree]
+    try:
+        encoded = orjson.dumps(spans, default=str)
+    except TypeError:  # half of a surrogate pair, as a model can write one
+        encoded = orjson.dumps(_without_surrogates(spans), default=str)
+    return b"".join((_HEAD, encoded, _TAIL))
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_without_surrogates(one) for one in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        return {key: _without_surrogates(one) for key, one in cast("dict[str, Any]", value).items()}
+    return value
 
 
 def _span(span: Span, content: bool) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class Summary:
         items_per_s: result lines of this run per second.
         input_tokens, output_tokens, calls, retries: sums over all agents of this run.
         cost_usd: US dollars of this run; None where a price is unknown.
-        maybe_billed: attempts that failed in a way in which the provider may still have billed them.
+        possibly_billed: attempts that failed in a way in which the provider may still have billed them.
         results, traces: the files; None where there is none.
         continue_command: what runs what is left; None where nothing is.
         notes: what else a person should know, a sentence each.
@@ -62,7 +62,7 @@ class Summary:
     retries: int = 0
     cost_usd: float | None = 0.0
     known_cost_usd: float = 0.0
-    maybe_billed: int = 0
+    possibly_billed: int = 0
     items_per_s: float = 0.0
     results: str | None = None
     traces: str | None = None
@@ -119,7 +119,7 @@ def summarize(
         retries=counts.total("retries"),
         cost_usd=counts.cost_usd if counts.cost_known else None,
         known_cost_usd=counts.cost_usd,
-        maybe_billed=counts.maybe_billed,
+        possibly_billed=counts.possibly_billed,
         results=results,
         traces=traces,
         continue_command=continue_command,
@@ -264,7 +264,8 @@ def _facts(summary: Summary) -> list[str]:
 
 
 def _items(summary: Summary) -> str:
-    parts = [f"{figures.count(number)} {status}" for status, number in summary.counts.items() if number]
+    counts = sorted(summary.counts.items(), key=lambda one: one[0] != "ok")
+    parts = [f"{figures.count(number)} {status}" for status, number in counts if number]
     text = ", ".join(parts) or "none run"
     if before := sum(summary.before.values()):
         failed = sum(number for status, number in summary.before.items() if status not in ("ok", "skipped"))
@@ -281,6 +282,6 @@ def _cost(summary: Summary) -> str:
     if summary.cost_usd is None:
         known = f"{figures.money(summary.known_cost_usd)} and " if summary.known_cost_usd else ""
         cost = f"{known}calls without a known price (set price: on the model)"
-    if summary.maybe_billed:
-        cost += f"; up to {figures.count(summary.maybe_billed)} failed attempts may be billed too"
+    if summary.possibly_billed:
+        cost += f"; up to {figures.count(summary.possibly_billed)} failed attempts may be billed too"
     return cost

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import Final, Literal, Protocol, TextIO
 
 from agentbatch.progress.jsonlines import JsonProgress
-from agentbatch.progress.outlet import Outlet
+from agentbatch.progress.outlet import Outlet, tell
 from agentbatch.progress.plain import PlainProgress
 from agentbatch.progress.tally import Tally
 from agentbatch.progress.view import Pressure, Watch, no_pressure
 
-__all__ = ["Pressure", "Progress", "ProgressMode", "Tally", "choose_mode", "open_progress", "use_color"]
+__all__ = ["Pressure", "Progress", "ProgressMode", "Tally", "choose_mode", "open_progress", "tell", "use_color"]
 
 ProgressMode = Literal["auto", "live", "plain", "json", "none"]
 
@@ -26,6 +26,10 @@ class Progress(Protocol):
         """Begin to show."""
         ...
 
+    def say(self, text: str) -> None:
+        """Print lines for a person without breaking the display."""
+        ...
+
     def stop(self) -> None:
         """Show the last state and leave the terminal as it was. May be called twice, and waits two seconds at most."""
         ...
@@ -33,6 +37,13 @@ class Progress(Protocol):
 
 class Silent:
     """The display of `--progress none` and `-q`."""
+
+    def __init__(self, outlet: Outlet) -> None:
+        self._outlet = outlet
+
+    def say(self, text: str) -> None:
+        """Print it: what is said on purpose is no progress."""
+        self._outlet.write(text + "\n", patience=1.0)
 
     def start(self) -> None:
         """Show nothing."""
@@ -44,17 +55,23 @@ class Silent:
 def choose_mode(
     mode: ProgressMode, outlet: Outlet, environ: Mapping[str, str] = os.environ
 ) -> Literal["live", "plain", "json", "none"]:
-    """What `auto` means here: live only for a person at a terminal that can move its cursor, and not in CI."""
+    """What `auto` means here: live only for a person at a terminal that can move its cursor, and not in CI.
+
+    NO_COLOR asks for output without escape sequences, and a table drawn in place needs some.
+    """
     if mode != "auto":
         return mode
-    dumb = environ.get("TERM", "dumb") in ("dumb", "")
-    return "live" if outlet.is_tty and not dumb and not environ.get("CI") else "plain"
+    plain = _is_dumb(environ) or environ.get("CI") or environ.get("NO_COLOR")
+    return "live" if outlet.is_tty and not plain else "plain"
+
+
+def _is_dumb(environ: Mapping[str, str]) -> bool:
+    return environ.get("TERM", "dumb") in ("dumb", "unknown", "")
 
 
 def use_color(outlet: Outlet, no_color: bool = False, environ: Mapping[str, str] = os.environ) -> bool:
     """Whether text for this outlet may be coloured: https://no-color.org, a real terminal, and no --no-color."""
-    dumb = environ.get("TERM", "dumb") in ("dumb", "")
-    return outlet.is_tty and not dumb and not no_color and not environ.get("NO_COLOR")
+    return outlet.is_tty and not (_is_dumb(environ) or no_color or environ.get("NO_COLOR"))
 
 
 def open_progress(
@@ -81,8 +98,7 @@ def open_progress(
     outlet = Outlet(stream)
     chosen = choose_mode(mode, outlet, environ)
     if chosen == "none" or not outlet.alive:
-        outlet.close()
-        return Silent()
+        return Silent(outlet)
     watch = Watch(tally, total, pressure, before)
     pause = _INTERVALS[chosen] if interval is None else interval
     if chosen == "json":

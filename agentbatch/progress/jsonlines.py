@@ -7,6 +7,7 @@ The fields: `time_s`, `total` (or null), `done`, `failed`, `items` by status, `i
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -29,17 +30,25 @@ class JsonProgress:
         """Begin."""
         self._ticker.start()
 
+    def say(self, text: str) -> None:
+        """Write `{"message": ...}`."""
+        self._ticker.say(text)
+
     def stop(self) -> None:
         """Write the last object and end."""
         self._ticker.stop()
 
-    def _draw(self, last: bool) -> None:
-        if self._outlet.flush():  # a reader that is behind gets fewer objects, never a growing backlog
-            self._outlet.write(progress_json(self._watch.look(), last), patience=1.0 if last else 0.0)
+    def _draw(self, said: Sequence[str], last: bool) -> None:
+        patience = 1.0 if last else 0.0
+        if self._outlet.flush(patience):  # a reader that is behind gets fewer objects, never a growing backlog
+            lines = [_line({"message": text}) for text in said]
+            self._outlet.write("".join([*lines, progress_json(self._watch.look(), last)]), patience)
+        if last:
+            self._outlet.close()
 
 
 def progress_json(view: View, last: bool = False) -> str:
-    """The run as one line of ASCII JSON."""
+    """The run as one line of JSON."""
     counts = view.counts
     document = {
         "time_s": round(counts.elapsed_s, 3),
@@ -62,7 +71,7 @@ def progress_json(view: View, last: bool = False) -> str:
         "agents": {agent.name: _agent(agent) for agent in counts.agents},
         "last": last,
     }
-    return orjson.dumps(document).decode() + "\n"
+    return _line(document)
 
 
 def _agent(agent: AgentStats) -> dict[str, Any]:
@@ -77,3 +86,7 @@ def _agent(agent: AgentStats) -> dict[str, Any]:
         "p50_s": agent.p50_s,
         "p95_s": agent.p95_s,
     }
+
+
+def _line(document: Mapping[str, Any]) -> str:
+    return orjson.dumps(document).decode() + "\n"

@@ -7,11 +7,15 @@ import os
 import select
 import stat
 import sys
+from collections.abc import Mapping
 from time import perf_counter
 from typing import TextIO
 
-_CHUNK = 512
+_SAFE_BYTES = 512
 """POSIX's smallest PIPE_BUF: a pipe that is ready for writing takes this much without blocking."""
+
+_MOST_PENDING = 64 * 1024
+"""When a reader is this far behind, new text is dropped."""
 
 
 class Outlet:
@@ -25,7 +29,7 @@ class Outlet:
         self._pending = b""
         self._owned: int | None = None
         self._fd = _descriptor(sys.stderr if stream is None else stream)
-        self.encoding: str = getattr(stream or sys.stderr, "encoding", None) or "ascii"
+        self.encoding = _encoding(stream or sys.stderr)
         self.is_tty = self._fd is not None and os.isatty(self._fd)
         if self._fd is not None and (own := _reopen_without_blocking(self._fd)) is not None:
             self._fd = self._owned = own
@@ -42,6 +46,19 @@ class Outlet:
             return bool("█░…·".encode(self.encoding))
         return False
 
+    def in_foreground(self) -> bool:
+        """Whether the terminal is ours to draw on: not while a shell runs us in the background."""
+        if self._fd is None:
+            return False
+        try:
+            return os.tcgetpgrp(self._fd) == os.getpgrp()
+        except OSError:  # not our controlling terminal: nobody else's either
+            return True
+
+    def showable(self, text: str) -> str:
+        """The text with letters that the encoding lacks shown escaped."""
+        return text if text.isascii() else text.encode(self.encoding, "backslashreplace").decode(self.encoding)
+
     def size(self) -> tuple[int, int]:
         """Columns and lines of the terminal; 80 by 24 where nobody knows. COLUMNS and LINES, if above 0, win."""
         columns, lines = 0, 0
@@ -55,18 +72,20 @@ class Outlet:
 
         `patience` is how many seconds to wait for a reader that does not read.
         """
-        self._pending += text.encode(self.encoding, "replace")
+        if len(self._pending) < _MOST_PENDING:
+            self._pending += text.encode(self.encoding, "backslashreplace")
         return self.flush(patience)
 
     def flush(self, patience: float = 0.0) -> bool:
         """Send what is pending; False if some is pending still."""
         deadline = perf_counter() + patience
+        chunk = _SAFE_BYTES if self._owned is None else _MOST_PENDING
         while self._pending and self._fd is not None:
             try:
                 _, ready, _ = select.select([], [self._fd], [], max(0.0, deadline - perf_counter()))
                 if not ready:
                     return False
-                self._pending = self._pending[os.write(self._fd, self._pending[:_CHUNK]) :]
+                self._pending = self._pending[os.write(self._fd, self._pending[:chunk]) :]
             except BlockingIOError:
                 return False
             except (OSError, ValueError):  # EPIPE, EBADF, EIO: nobody is there any more
@@ -83,6 +102,15 @@ class Outlet:
             self._owned = None
 
 
+def tell(text: str, stream: TextIO | None = None, patience: float = 2.0) -> bool:
+    """Print to a person, default on stderr, or give up after `patience` seconds: no screen may hold up the exit."""
+    outlet = Outlet(stream)
+    try:
+        return outlet.write(text, patience)
+    finally:
+        outlet.close()
+
+
 def _descriptor(stream: TextIO) -> int | None:
     try:
         fd = stream.fileno()
@@ -90,6 +118,12 @@ def _descriptor(stream: TextIO) -> int | None:
     except (OSError, ValueError, AttributeError):
         return None
     return fd
+
+
+def _encoding(stream: TextIO, environ: Mapping[str, str] = os.environ) -> str:
+    """The stream's encoding; ASCII in the C locale, where Python writes UTF-8 whatever the terminal may think of it."""
+    locale = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or "C"
+    return "ascii" if locale in ("C", "POSIX") else getattr(stream, "encoding", None) or "ascii"
 
 
 def _reopen_without_blocking(fd: int) -> int | None:

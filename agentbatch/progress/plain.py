@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from agentbatch import figures
 from agentbatch.progress.outlet import Outlet
 from agentbatch.progress.ticker import Ticker
 from agentbatch.progress.view import View, Watch
 from agentbatch.redact import visible
 
-FIRST_S = 2.0
+_FIRST_S = 2.0
 _LOOK_S = 0.5
 
 
@@ -19,46 +21,52 @@ class PlainProgress:
         self._watch = watch
         self._outlet = outlet
         self._interval = interval
-        self._looks_to_go = 0
+        self._next_at = min(_FIRST_S, interval)
         self._tenths = 0
-        self._said: set[str] = set()
-        self._ticker = Ticker(self._draw, lambda: min(_LOOK_S, interval), min(FIRST_S, interval))
+        self._told: set[str] = set()
+        look = min(_LOOK_S, interval)
+        self._ticker = Ticker(self._draw, lambda: look, look)
 
     def start(self) -> None:
         """Begin to print."""
         self._ticker.start()
 
+    def say(self, text: str) -> None:
+        """Print lines."""
+        self._ticker.say(text)
+
     def stop(self) -> None:
         """Print the errors not yet told, and end. What the run came to is the summary's business."""
         self._ticker.stop()
 
-    def _draw(self, last: bool) -> None:
+    def _draw(self, said: Sequence[str], last: bool) -> None:
         view = self._watch.look()
-        lines = self._new_errors(view)
+        lines = [*(visible(line, 2000) for line in said), *self._new_errors(view)]
         if not last and self._is_due(view):
             lines.append(progress_line(view))
-        if lines:
-            self._outlet.write("".join(line + "\n" for line in lines), patience=1.0 if last else 0.0)
+        self._outlet.write("".join(line + "\n" for line in lines), patience=1.0 if last else 0.0)
+        if last:
+            self._outlet.close()
 
     def _is_due(self, view: View) -> bool:
-        tenths = int((view.share or 0) * 10)
-        milestone = tenths > self._tenths and tenths < 10
+        """By the clock, or at a milestone; in its first two seconds a run says nothing."""
+        elapsed, tenths = view.counts.elapsed_s, int((view.share or 0) * 10)
+        milestone = self._tenths < tenths < 10 and self._next_at > _FIRST_S
         self._tenths = max(tenths, self._tenths)
-        if self._looks_to_go > 0 and not milestone:
-            self._looks_to_go -= 1
+        if elapsed < self._next_at and not milestone:
             return False
-        self._looks_to_go = round(self._interval / min(_LOOK_S, self._interval)) - 1
+        self._next_at = elapsed + self._interval
         return True
 
     def _new_errors(self, view: View) -> list[str]:
         lines: list[str] = []
         for one in view.counts.refusals:
-            if one.type not in self._said:
-                self._said.add(one.type)
+            if one.type not in self._told:
+                self._told.add(one.type)
                 lines.append(f"first {one.type} ({visible(one.agent, 40)}): {visible(one.message)}")
         for group in view.counts.errors:
-            if group.type not in self._said:
-                self._said.add(group.type)
+            if group.type not in self._told:
+                self._told.add(group.type)
                 where = f"item {visible(group.item_id, 40)}" + (f", {visible(group.agent, 40)}" if group.agent else "")
                 lines.append(f"first {group.type} ({where}): {visible(group.message)}")
         return lines
@@ -77,7 +85,7 @@ def progress_line(view: View) -> str:
         parts.append(f"{figures.count(retries)} retries")
     parts.append(f"{pressure.items_in_flight} in flight")
     parts.append(f"{figures.rate(view.items_per_s)} items/s")
-    parts.append(f"{figures.span_of_time(counts.elapsed_s)} gone")
+    parts.append(f"{figures.span_of_time(counts.elapsed_s)} elapsed")
     if view.eta_s is not None:
         parts.append(f"{figures.span_of_time(view.eta_s)} left")
     parts.append(cost(view))

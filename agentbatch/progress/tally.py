@@ -13,9 +13,6 @@ from time import perf_counter
 from agentbatch.progress.histogram import LatencyHistogram
 from agentbatch.trace import Span
 
-_MAYBE_BILLED = frozenset({"timeout", "connection", "bad_response"})
-"""Attempts that failed in a way in which the provider may have done, and billed, the work."""
-
 
 @dataclass(frozen=True, slots=True)
 class AgentStats:
@@ -65,14 +62,17 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Everything a tally knows, at one moment. `items` counts ended items by span status."""
+    """Everything a tally knows, at one moment.
+
+    `items` counts ended items by span status; `possibly_billed` the failed attempts whose provider may have worked.
+    """
 
     agents: tuple[AgentStats, ...]
     items: Mapping[str, int]
     items_started: int
     errors: tuple[ErrorGroup, ...]
     refusals: tuple[Refusal, ...]
-    maybe_billed: int
+    possibly_billed: int
     elapsed_s: float
 
     @property
@@ -167,7 +167,7 @@ class Tally:
         self._errors: dict[str, ErrorGroup] = {}
         self._error_counts: dict[str, int] = {}
         self._refusals: dict[str, Refusal] = {}
-        self._maybe_billed = 0
+        self._possibly_billed = 0
 
     def on_start(self, span: Span) -> None:
         """An agent is queued, an item begun."""
@@ -202,7 +202,7 @@ class Tally:
             items_started=self._items_started,
             errors=self._error_groups(),
             refusals=tuple(sorted(self._refusals.values(), key=lambda one: -one.count)),
-            maybe_billed=self._maybe_billed,
+            possibly_billed=self._possibly_billed,
             elapsed_s=perf_counter() - self._began,
         )
 
@@ -251,8 +251,8 @@ class Tally:
             row.cost_known = False
         if span.error_type is not None:
             self._count_refusal(span.error_type, row.name, span.error_message or "")
-        if span.error_type in _MAYBE_BILLED or span.status in ("cancelled", "stopped"):
-            self._maybe_billed += 1
+        if attributes.get("possibly_billed"):
+            self._possibly_billed += 1
 
     def _row_of_ended(self, span: Span) -> _Row:
         """Calls of an agent whose spans arrive after the fact, or that has ended: named by the model."""
