@@ -47,7 +47,7 @@ class HttpModelConfig(ModelConfig):
     """The provider's name of the model."""
     transport: Literal["aiohttp", "httpx"] = "aiohttp"
     """The HTTP client. `httpx` is slower, and knows proxies and client certificates from the environment."""
-    extra_headers: dict[str, str] = Field(default_factory=dict[str, str])
+    extra_headers: dict[str, str] = Field(default_factory=dict[str, str], repr=False)
     """Headers sent with every request, on top of the provider's own."""
 
 

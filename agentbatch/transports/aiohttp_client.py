@@ -51,7 +51,7 @@ def fault_of(error: Exception, where: str, connect_timeout: float) -> Connection
         return faults.not_http(where, error.message)
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return faults.disconnected(where, amid_headers=_has_answer_begun(error))
-    return faults.connection_fault(error, where)
+    return faults.connection_fault(error, where, connected=not isinstance(error, aiohttp.ClientConnectorError))
 
 
 class AiohttpTransport:

@@ -8,28 +8,33 @@ import ssl
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from agentbatch.errors import BadResponse, ConnectionFault
+from agentbatch.errors import BadResponse, ConnectionFault, Unreachable
+from agentbatch.redact import visible
 
+_SHOWN = 300
 _URL = re.compile(r"https?://[^\s'\"<>]+")
 
 
-def connection_fault(error: BaseException, where: str) -> ConnectionFault:
-    """No whole answer came from `where` (an origin: paths and queries may hold secrets)."""
+def connection_fault(error: BaseException, where: str, *, connected: bool) -> ConnectionFault:
+    """No whole answer came from `where` (an origin: paths and queries may hold secrets).
+
+    `connected`: whether there was a connection, so that something may have been sent.
+    """
     for cause in _causes(error):
         if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
             return _no_descriptor(where)
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return ConnectionFault(
+            return Unreachable(
                 f"{where}: its TLS certificate is not trusted ({cause.verify_message}). For a private authority set "
                 "SSL_CERT_FILE to its certificate",
                 retry=False,
             )
-    return ConnectionFault(f"{where}: {_words(error)}")
+    return (ConnectionFault if connected else Unreachable)(f"{where}: {_words(error)}")
 
 
-def connect_timeout(where: str, seconds: float) -> ConnectionFault:
+def connect_timeout(where: str, seconds: float) -> Unreachable:
     """Nobody answered the door."""
-    return ConnectionFault(f"{where}: no connection within {seconds:g} s")
+    return Unreachable(f"{where}: no connection within {seconds:g} s")
 
 
 def disconnected(where: str, *, amid_headers: bool = False) -> ConnectionFault:
@@ -41,12 +46,12 @@ def disconnected(where: str, *, amid_headers: bool = False) -> ConnectionFault:
 
 def not_http(where: str, words: str) -> BadResponse:
     """Something came back that is not HTTP, or has headers larger than anyone should send. `words`: the parser's."""
-    return BadResponse(f"{where}: the answer is not valid HTTP ({shown(' '.join(words.split()))})")
+    return BadResponse(f"{where}: the answer is not valid HTTP ({visible(' '.join(words.split()), _SHOWN)})")
 
 
-def unsendable(where: str, error: BaseException) -> ConnectionFault:
+def unsendable(where: str, error: BaseException) -> Unreachable:
     """The request itself can't go on the wire. The library's own words would show a header's value: keep them out."""
-    return ConnectionFault(
+    return Unreachable(
         f"{where}: the request can't be sent ({type(error).__name__}): its URL or one of its headers is malformed or "
         "has a control character",
         retry=False,
@@ -62,14 +67,14 @@ def origin_of(url: str) -> str:
         return "a malformed URL"
 
 
-def _no_descriptor(where: str) -> ConnectionFault:
+def _no_descriptor(where: str) -> Unreachable:
     try:
         import resource  # late: there is none on Windows
 
         limit = f" (the limit is {resource.getrlimit(resource.RLIMIT_NOFILE)[0]})"
     except ImportError:
         limit = ""
-    return ConnectionFault(
+    return Unreachable(
         f"{where}: no file descriptor left for another connection{limit}: raise it with `ulimit -n`, "
         "or lower max_concurrency",
         retry=False,
@@ -85,12 +90,6 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         current = current.__cause__ or current.__context__
 
 
-def shown(text: str, limit: int = 300) -> str:
-    """Foreign text fit for an error message: at most `limit` characters, control characters escaped."""
-    text = text if len(text) <= limit else text[:limit] + "..."
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode("ascii") for c in text)
-
-
 def _words(error: BaseException) -> str:
     text = str(error) or type(error).__name__
-    return shown(_URL.sub(lambda match: origin_of(match[0]), text))
+    return visible(_URL.sub(lambda match: origin_of(match[0]), text), _SHOWN)

@@ -41,7 +41,8 @@ def fault_of(error: Exception, where: str, connect_timeout: float) -> Connection
         return faults.not_http(where, str(error))
     if isinstance(error, httpx2.RemoteProtocolError):
         return faults.disconnected(where)
-    return faults.connection_fault(error, where)
+    connected = not isinstance(error, (httpx2.ConnectError, httpx2.ProxyError))
+    return faults.connection_fault(error, where, connected=connected)
 
 
 class HttpxTransport:
@@ -132,7 +133,9 @@ class HttpxTransport:
                 for piece in decoder.decode(chunk):
                     yield piece
         except MAPPED as error:
-            raise faults.connection_fault(error, faults.origin_of(str(response.url))) from None  # the body broke off
+            raise faults.connection_fault(
+                error, faults.origin_of(str(response.url)), connected=True
+            ) from None  # the body broke off
         decoder.end()
 
 

@@ -1,0 +1,278 @@
+"""The provider `openai`: the Chat Completions API, of OpenAI and of every server that speaks it.
+
+Source: https://platform.openai.com/docs/api-reference/chat
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from typing import Any, Literal
+from urllib.parse import urlencode, urlsplit
+
+import orjson
+
+from agentbatch.errors import BadResponse, ConfigError, ContentFilter
+from agentbatch.messages import ChatRequest, ChatResponse, Message, ToolCall, ToolSpec, Usage
+from agentbatch.models.base import HttpModelConfig
+from agentbatch.models.credentials import (
+    ApiKey,
+    BaseUrl,
+    check_headers,
+    endpoint_url,
+    key_or_variable,
+    secrets_in,
+)
+from agentbatch.models.json_answer import count, empty_answer, mapping, parse_answer, sequence, text
+from agentbatch.models.refusals import Complaint, fault_class, read_complaint, refusal, request_id_of
+from agentbatch.models.request_body import EncodedOnce, encode_body
+from agentbatch.models.strict_schema import strict_schema
+from agentbatch.redact import visible
+from agentbatch.transports.base import HttpResponse, HttpTransport
+
+OPENAI_URL = "https://api.openai.com/v1"
+KEY_VARIABLE = "OPENAI_API_KEY"
+
+_WANTED_BACK = ("reasoning_content", "reasoning_details")
+_TOOL_CHOICES = ("auto", "none", "required")
+
+
+class OpenAIConfig(HttpModelConfig):
+    """Any server with an OpenAI-compatible API: OpenAI, Azure, vLLM, Ollama, LiteLLM, llama.cpp, OpenRouter, ..."""
+
+    provider: Literal["openai"]
+    base_url: BaseUrl = OPENAI_URL
+    """Where the API begins; `/chat/completions` is added. For Azure the URL of the deployment."""
+    api_key: ApiKey | None = None
+    """Default: the variable OPENAI_API_KEY, and only for OpenAI's own server. Local servers need none."""
+    auth: str = "bearer"
+    """How the key is sent: `bearer`, or the name of a header, such as `api-key` for Azure."""
+    api_version: str | None = None
+    """Sent as the query `api-version`, which Azure wants."""
+
+
+class OpenAIModel:
+    """The `Model` of an `OpenAIConfig`.
+
+    Args:
+        config: checked already.
+        transport: how requests are sent; whoever opened it closes it.
+        environ: where the default key is looked for.
+
+    Attributes:
+        secrets: the values that must never be shown.
+
+    Raises:
+        ConfigError: a key is missing, or can't be sent.
+    """
+
+    def __init__(
+        self, config: OpenAIConfig, transport: HttpTransport, environ: Mapping[str, str] | None = None
+    ) -> None:
+        key = _key(config, os.environ if environ is None else environ)
+        check_headers(config.extra_headers)
+        self._name = config.model
+        self._transport = transport
+        query = "" if config.api_version is None else urlencode({"api-version": config.api_version})
+        self._url = endpoint_url(config.base_url, "/chat/completions", query)
+        self._headers = {"content-type": "application/json", **_auth_header(config.auth, key), **config.extra_headers}
+        self._tools = EncodedOnce(_tools)
+        self._format = EncodedOnce(_response_format)
+        self.secrets = secrets_in(key, config.extra_headers)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def provider(self) -> str:
+        return "openai"
+
+    async def chat(self, request: ChatRequest) -> ChatResponse:
+        """Ask once."""
+        headers = self._headers
+        if request.traceparent is not None:
+            headers = {**headers, "traceparent": request.traceparent}
+        response = await self._transport.request("POST", self._url, headers, self.encode(request))
+        if 200 <= response.status < 300:
+            return decode(response)
+        raise refusal(response.status, response.headers, response.body, time.time())
+
+    def encode(self, request: ChatRequest) -> bytes:
+        """The request's body."""
+        body: dict[str, Any] = {"model": self._name, "messages": [_message(one) for one in request.messages]}
+        body.update(request.params)
+        if request.tools:
+            body["tools"] = self._tools(request.tools)
+            if request.tool_choice is not None:
+                body["tool_choice"] = _tool_choice(request.tool_choice)
+            if request.parallel_tool_calls is not None:
+                body["parallel_tool_calls"] = request.parallel_tool_calls
+        if request.output_schema is not None and "response_format" not in request.params:
+            body["response_format"] = self._format(request.output_schema)
+        return encode_body(body)
+
+
+def _key(config: OpenAIConfig, environ: Mapping[str, str]) -> str | None:
+    if urlsplit(config.base_url).hostname != urlsplit(OPENAI_URL).hostname:
+        return None if config.api_key is None else config.api_key.get_secret_value()
+    key = key_or_variable(config.api_key, KEY_VARIABLE, environ)
+    if key is None:
+        raise ConfigError(
+            f"model {config.model}: no key for {OPENAI_URL}: set {KEY_VARIABLE}, or the model's api_key, or the "
+            "base_url of a server that needs none"
+        )
+    return key
+
+
+def _auth_header(auth: str, key: str | None) -> dict[str, str]:
+    if key is None:
+        return {}
+    return {"authorization": f"Bearer {key}"} if auth.lower() == "bearer" else {auth: key}
+
+
+def _message(message: Message) -> dict[str, Any]:
+    if message.role == "tool":
+        return {"role": "tool", "tool_call_id": message.tool_call_id, "content": message.content}
+    if not message.tool_calls:
+        return {"role": message.role, "content": message.content}
+    # Reasoning goes back only where the model is amid its tool calls: there DeepSeek and others demand it, while in
+    # finished turns some refuse it.
+    return {
+        "role": message.role,
+        "content": message.content or None,
+        "tool_calls": [_sent_call(call) for call in message.tool_calls],
+        **(message.provider_data or {}),
+    }
+
+
+def _sent_call(call: ToolCall) -> dict[str, Any]:
+    """Arguments that are no JSON object go back as an empty one: several servers parse them, and would fail."""
+    try:
+        sound = isinstance(orjson.loads(call.arguments), dict)
+    except ValueError:
+        sound = False
+    arguments = call.arguments if sound else "{}"
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
+
+
+def _tools(tools: tuple[ToolSpec, ...]) -> list[dict[str, Any]]:
+    return [
+        {
+            "type": "function",
+            "function": {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)},
+        }
+        for tool in tools
+    ]
+
+
+def _tool_choice(choice: str) -> Any:
+    return choice if choice in _TOOL_CHOICES else {"type": "function", "function": {"name": choice}}
+
+
+def _response_format(schema: Mapping[str, Any]) -> dict[str, Any]:
+    strict = strict_schema(schema)
+    return {
+        "type": "json_schema",
+        "json_schema": {
+            "name": "output",
+            "schema": dict(schema) if strict is None else strict,
+            "strict": strict is not None,
+        },
+    }
+
+
+def decode(response: HttpResponse) -> ChatResponse:
+    """The answer in a 2xx response.
+
+    Raises:
+        BadResponse: it is none.
+        ContentFilter: it was filtered, or the model declined.
+        StepError: it is an error in disguise.
+    """
+    answer = parse_answer(response.body)
+    choices = sequence(answer.get("choices"))
+    if not choices or not isinstance(choices[0], dict):
+        raise _no_answer(answer, response)
+    choice = mapping(choices[0])
+    message = mapping(choice.get("message"))
+    content = _content(message.get("content"))
+    calls = _calls(message)
+    finish = text(choice.get("finish_reason"))
+    request_id = request_id_of(response.headers)
+    declined = text(message.get("refusal"))
+    if declined or finish in ("content_filter", "refusal"):
+        words = f"the model declined: {visible(declined, 500)}" if declined else "the provider's filter cut the answer"
+        raise ContentFilter(words, http_status=response.status, request_id=request_id)
+    if not content and not calls:
+        raise empty_answer(finish, finish == "length", response.status, request_id)
+    return ChatResponse(
+        text=content,
+        tool_calls=calls,
+        finish_reason="tool_calls" if calls else "length" if finish in ("length", "max_tokens") else "stop",
+        usage=_usage(answer.get("usage")),
+        model=text(answer.get("model")),
+        request_id=request_id,
+        headers=response.headers,
+        provider_data={key: message[key] for key in _WANTED_BACK if message.get(key)} or None,
+    )
+
+
+def _content(content: Any) -> str:
+    """Text, or the texts of a list of parts."""
+    if isinstance(content, str):
+        return content
+    return "".join(text(mapping(part).get("text")) for part in sequence(content))
+
+
+def _calls(message: Mapping[str, Any]) -> tuple[ToolCall, ...]:
+    asked = sequence(message.get("tool_calls"))
+    if not asked:
+        return ()
+    calls: dict[str, ToolCall] = {}
+    for number, one in enumerate(asked):
+        function = mapping(mapping(one).get("function"))
+        name = text(function.get("name"))
+        if not name:
+            raise BadResponse("the answer has a tool call without a name")
+        call_id = text(mapping(one).get("id"))
+        if not call_id or call_id in calls:  # each result must find its call: make the ids whole
+            call_id = f"call_{number}_{call_id}".rstrip("_")
+        calls[call_id] = ToolCall(call_id, name, _arguments(function.get("arguments")))
+    return tuple(calls.values())
+
+
+def _arguments(arguments: Any) -> str:
+    """JSON text; some servers send the object itself, or nothing for none."""
+    if isinstance(arguments, str):
+        return arguments
+    return "{}" if arguments is None else orjson.dumps(arguments).decode()
+
+
+def _usage(usage: Any) -> Usage:
+    counts = mapping(usage)
+    return Usage(
+        input_tokens=count(counts.get("prompt_tokens")),
+        output_tokens=count(counts.get("completion_tokens")),
+        requests=1,
+        cached_tokens=count(mapping(counts.get("prompt_tokens_details")).get("cached_tokens")),
+        reasoning_tokens=count(mapping(counts.get("completion_tokens_details")).get("reasoning_tokens")),
+    )
+
+
+def _no_answer(answer: Mapping[str, Any], response: HttpResponse) -> Exception:
+    """A 2xx without a choice. Routers put the error of the server behind them there, with its status as `code`."""
+    request_id = request_id_of(response.headers)
+    if not answer.get("error"):
+        return BadResponse("the answer has no choices", http_status=response.status, request_id=request_id)
+    code = mapping(answer["error"]).get("code")
+    if type(code) is int and 400 <= code < 600:
+        return refusal(code, response.headers, response.body, time.time())
+    complaint: Complaint = read_complaint(response.body)
+    known = fault_class(400, complaint)
+    kind = known if known.type != "bad_request" else BadResponse
+    words = visible(complaint.message, 500)
+    return kind(
+        f"HTTP {response.status} with an error inside: {words}", http_status=response.status, request_id=request_id
+    )

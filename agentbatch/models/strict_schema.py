@@ -1,0 +1,71 @@
+"""Whether and how a JSON Schema can be enforced while a model writes ("strict" structured outputs): pure.
+
+Providers enforce a subset: every object closed, every property required, every array with its items. Source:
+https://platform.openai.com/docs/guides/structured-outputs#supported-schemas
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+_NEEDS_NO_LOOK = frozenset({"description", "title", "enum", "const", "type", "required", "$ref", "pattern", "format"})
+_BOUNDS = frozenset(
+    {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minItems", "maxItems"}
+)
+_OF_SCHEMAS = frozenset({"properties", "$defs", "definitions"})
+
+
+def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The schema with its open objects closed, or None if it can't be enforced strictly.
+
+    Closing narrows: whatever fits the result fits `schema`. Properties that `schema` leaves optional stay so, which
+    strictness does not allow, so the answer is None.
+    """
+    try:
+        strict = _closed(schema)
+    except (_NotStrict, RecursionError, TypeError):
+        return None
+    return strict if strict.get("type") == "object" else None
+
+
+class _NotStrict(Exception):
+    """Somewhere in the schema stands what can't be enforced."""
+
+
+def _closed(schema: Any) -> dict[str, Any]:
+    if not isinstance(schema, Mapping) or not schema:
+        raise _NotStrict
+    given = cast(Mapping[str, Any], schema)
+    strict = {key: _checked(key, value) for key, value in given.items()}
+    kinds = strict.get("type")
+    kinds = cast(list[Any], kinds) if isinstance(kinds, list) else [kinds]
+    if "object" in kinds:
+        _close_object(strict)
+    if "array" in kinds and "items" not in strict:
+        raise _NotStrict
+    if "type" not in strict and not strict.keys() & {"$ref", "anyOf", "enum", "const"}:
+        raise _NotStrict
+    return strict
+
+
+def _close_object(strict: dict[str, Any]) -> None:
+    properties: Mapping[str, Any] = strict.get("properties", {})
+    if set(strict.get("required", ())) != set(properties):
+        raise _NotStrict
+    if strict.setdefault("additionalProperties", False) is not False:
+        raise _NotStrict
+
+
+def _checked(key: str, value: Any) -> Any:
+    if key in _NEEDS_NO_LOOK or key in _BOUNDS:
+        return value
+    if key in _OF_SCHEMAS and isinstance(value, Mapping):
+        return {name: _closed(part) for name, part in cast(Mapping[str, Any], value).items()}
+    if key == "items":
+        return _closed(value)
+    if key == "anyOf" and isinstance(value, list):
+        return [_closed(part) for part in cast(list[Any], value)]
+    if key == "additionalProperties":
+        return value
+    raise _NotStrict
