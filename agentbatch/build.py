@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from agentbatch import agents, flows, models
 from agentbatch.control import Control
 from agentbatch.endpoint import Endpoint, EndpointSettings
+from agentbatch.errors import RunStopped
 from agentbatch.flows.base import GroupConfig, MemberConfig
-from agentbatch.limits import Budget, Limiter, Permits
+from agentbatch.limits import Budget, Limiter
 from agentbatch.models.base import HttpModelConfig, Model, ModelConfig
 from agentbatch.prices import Tariff, published_tariff, rates
 from agentbatch.retry import RetryPolicy
@@ -44,13 +45,19 @@ class Workshop:
         self.limiters: list[Limiter] = []
         self._transports: dict[str, HttpTransport] = {}
         self._steps: dict[str, Step] = {}
-        self.names: Mapping[str, Any] = {name: NOT_RUN for name in (*config.agents, *config.groups)}
+        control.on_stop(self._turn_away)
+        self.names: Mapping[str, Any] = dict.fromkeys((*config.agents, *config.groups), NOT_RUN)
         self.root = self._root(config.workflow)
 
     async def close(self) -> None:
         """Close what was opened."""
         for transport in self._transports.values():
             await transport.close()
+
+    def _turn_away(self) -> None:
+        """The run stops: nobody in a queue will be served."""
+        for limiter in self.limiters:
+            limiter.turn_away(RunStopped(self.control.reason or ""))
 
     def endpoint(self, model: str) -> Endpoint:
         """The model of that name, with its limits."""
@@ -112,7 +119,7 @@ class Workshop:
 
     def _group(self, name: str, config: GroupConfig) -> Step:
         module = import_module(flows.KINDS[_kind_of(config)][0])
-        permits = None if config.max_concurrency is None else Permits(config.max_concurrency)
+        permits = self.limiter(f"group {name}", max_concurrency=config.max_concurrency).permits
         return Step(name, module.build(config, name, self), "group", config.timeout, permits)
 
     def _model(self, config: ModelConfig) -> Model:

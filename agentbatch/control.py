@@ -2,33 +2,61 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from agentbatch.errors import RunStopped
 
 
 class Control:
-    """Whether the run goes on. Once `stop` is called no request is sent for work that has not begun."""
+    """Whether the run goes on. Once `stop` is called, no request is sent for work that has not begun.
+
+    Attributes:
+        reason: why the run stops, None while it goes on. The first reason stands.
+        at_once: whether what is in flight is cut as well.
+    """
 
     def __init__(self) -> None:
         self.reason: str | None = None
-        self._listeners: list[Callable[[str], None]] = []
+        self.at_once = False
+        self._listeners: list[Callable[[], None]] = []
+        self._sleeping: set[asyncio.Future[None]] = set()
 
     @property
     def stopping(self) -> bool:
         return self.reason is not None
 
-    def on_stop(self, listener: Callable[[str], None]) -> None:
-        """Call `listener(reason)` when the run is told to stop."""
+    def on_stop(self, listener: Callable[[], None]) -> None:
+        """Call `listener` when the run is told to stop, and again when it is told to stop at once."""
         self._listeners.append(listener)
 
-    def stop(self, reason: str) -> None:
-        """Take no new work. The first reason stands."""
-        if self.reason is not None:
-            return
-        self.reason = reason
-        for listener in self._listeners:
-            listener(reason)
+    def stop(self, reason: str, *, at_once: bool = False) -> None:
+        """Take no new work; with `at_once`, cut what is in flight too."""
+        news = self.reason is None or (at_once and not self.at_once)
+        self.reason = self.reason or reason
+        self.at_once = self.at_once or at_once
+        for sleeper in self._sleeping:
+            if not sleeper.done():
+                sleeper.set_exception(RunStopped(self.reason))
+        if news:
+            for listener in self._listeners:
+                listener()
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep, unless the run stops.
+
+        Raises:
+            RunStopped: it does, or did.
+        """
+        self.check()
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        timer = woken.get_loop().call_later(seconds, _wake, woken)
+        self._sleeping.add(woken)
+        try:
+            await woken
+        finally:
+            timer.cancel()
+            self._sleeping.discard(woken)
 
     def check(self) -> None:
         """Refuse to begin new work in a run that is stopping.
@@ -38,3 +66,8 @@ class Control:
         """
         if self.reason is not None:
             raise RunStopped(self.reason)
+
+
+def _wake(woken: asyncio.Future[None]) -> None:
+    if not woken.done():
+        woken.set_result(None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -197,10 +198,8 @@ class Endpoint:
 
     async def _rest(self, delay: float, visit: Visit) -> None:
         """Sleep before a retry, holding nothing. In a run that is stopping there are no retries."""
-        self.control.check()
-        visit.span.events.append((0, "retry", {"delay_s": round(delay, 3)}))
-        await asyncio.sleep(delay)
-        self.control.check()
+        visit.span.events.append((time.time_ns(), "retry", {"delay_s": round(delay, 3)}))
+        await self.control.sleep(delay)
 
     def held_by(self, now: float) -> str | None:
         """What requests to this endpoint wait for now, in words for a person; None when nothing."""

@@ -66,8 +66,8 @@ class Permits:
         try:
             await future
         except asyncio.CancelledError:
-            if future.done() and not future.cancelled():  # granted in the same moment: hand it on
-                self.release()
+            if future.done() and not future.cancelled() and not future.exception():
+                self.release()  # granted in the same moment: hand it on
             raise
 
     def release(self) -> None:
@@ -83,6 +83,13 @@ class Permits:
             yield
         finally:
             self.release()
+
+    def turn_away(self, error: Exception) -> None:
+        """Send everybody in the queue home with `error`."""
+        waiting, self._waiting = self._waiting, []
+        for _, _, future in waiting:
+            if not future.done():
+                future.set_exception(error)
 
     def resize(self, limit: int) -> None:
         """Change the limit; those in flight beyond it stay, nobody new enters until they have left."""
@@ -120,10 +127,10 @@ class Grant:
 class Rate:
     """At most `limit` units in any 60 s, evenly paced.
 
-    Two rules together: a pace (a generic cell rate algorithm, a little slower than the limit, with a small burst), which
-    keeps requests apart as providers that count over shorter periods want it; and a ledger of the last minute, which
-    makes the limit exact whatever was settled later. `slack_s` seconds of pace that was not used, or was given back,
-    may be caught up on.
+    Two rules together: a pace (a generic cell rate algorithm, a little slower than the limit, with a small burst),
+    which keeps requests apart as providers that count over shorter periods want it; and a ledger of the last minute,
+    which makes the limit exact whatever was settled later. `slack_s` seconds of pace that was not used, or was given
+    back, may be caught up on.
 
     Raises:
         BadRequest: from `take`, when one request alone is larger than the limit.
@@ -164,9 +171,16 @@ class Rate:
         try:
             return await future
         except asyncio.CancelledError:
-            if future.done() and not future.cancelled():
+            if future.done() and not future.cancelled() and not future.exception():
                 self.settle(future.result(), 0)
             raise
+
+    def turn_away(self, error: Exception) -> None:
+        """Send everybody in the queue home with `error`."""
+        waiting, self._waiting = self._waiting, []
+        for _, _, _, future in waiting:
+            if not future.done():
+                future.set_exception(error)
 
     def settle(self, grant: Grant, actual: float) -> None:
         """Correct a grant to what was really used; 0 when the request was never sent."""
@@ -239,6 +253,12 @@ class Limiter:
     @property
     def unlimited(self) -> bool:
         return self.permits is None and self.rpm is None and self.tpm is None
+
+    def turn_away(self, error: Exception) -> None:
+        """Send everybody who waits for any of these limits home with `error`."""
+        for queue in (self.permits, self.rpm, self.tpm):
+            if queue is not None:
+                queue.turn_away(error)
 
     def held_by(self) -> str | None:
         """Which of these limits requests wait for now, in words for a person."""

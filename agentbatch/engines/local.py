@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from agentbatch.build import Workshop
 from agentbatch.control import Control
-from agentbatch.engines.base import Deliver, Pressure
-from agentbatch.errors import InputFault, RunStopped, StepTimeout
+from agentbatch.engines.base import Deliver, Take
+from agentbatch.errors import RunStopped, StepTimeout
 from agentbatch.items import Failure, Item, ItemResult, Output, Result, Scope
 from agentbatch.limits import Budget
+from agentbatch.progress.view import Pressure
 from agentbatch.step import Visit, within
 from agentbatch.trace import Tracer
 
@@ -26,14 +26,12 @@ DRAIN_S = 5.0
 class LocalEngine:
     """Runs items in this process, at most `window` at once. Use as `async with`."""
 
-    def __init__(
-        self, config: Config, *, tracer: Tracer, control: Control, budget: Budget, window: int | None = None
-    ) -> None:
+    def __init__(self, config: Config, *, tracer: Tracer, control: Control, budget: Budget) -> None:
         self._config = config
         self._tracer = tracer
         self._control = control
         self._workshop = Workshop(config, control, budget)
-        self._window = window or config.limits.max_concurrency or self._default_window()
+        self._window = config.limits.max_concurrency or self._default_window()
         self._workers: dict[asyncio.Task[None], Visit | None] = {}
         self._drain_timer: asyncio.TimerHandle | None = None
         self._fault: BaseException | None = None
@@ -47,13 +45,13 @@ class LocalEngine:
     ) -> None:
         await self._workshop.close()
 
-    async def run(self, items: Iterator[Item], deliver: Deliver) -> None:
+    async def run(self, take: Take, deliver: Deliver) -> None:
         """Run every item.
 
         Each worker takes its next item itself and starts one more worker while there is room: no queue, no task per
         item, and no more workers than items.
         """
-        self._items, self._deliver = items, deliver
+        self._take, self._deliver = take, deliver
         self._done = asyncio.get_running_loop().create_future()
         self._hire()
         try:
@@ -94,7 +92,7 @@ class LocalEngine:
             held = limiter.held_by()
             if held is not None:
                 return held
-        return "items in flight (max_concurrency)" if in_flight >= self._window else "nothing"
+        return "items in flight (max_concurrency)" if in_flight >= self._window else ""
 
     def _default_window(self) -> int:
         """Enough items to keep every model busy."""
@@ -120,7 +118,8 @@ class LocalEngine:
         worker = asyncio.current_task()
         assert worker is not None
         while not self._control.stopping:
-            item = next(self._items, None)
+            taken = self._take()
+            item = taken if taken is None or isinstance(taken, Item) else await taken
             if item is None:
                 return
             self._hire()
@@ -165,9 +164,9 @@ class LocalEngine:
         output = Output(result.output, result.messages)
         return Output(visit.result("item", result.status, output, result.error))
 
-    def _drain(self, reason: str) -> None:
-        """The run stops: drop what waits, let what is on the wire end, but not for longer than the grace."""
-        for worker, visit in self._workers.items():
-            if visit is not None and not visit.in_flight:
-                worker.cancel()
-        self._drain_timer = asyncio.get_running_loop().call_later(DRAIN_S, self.abandon)
+    def _drain(self) -> None:
+        """The run stops: what waits has been turned away; what is on the wire may end, within the grace."""
+        if self._control.at_once:
+            self.abandon()
+        else:
+            self._drain_timer = asyncio.get_running_loop().call_later(DRAIN_S, self.abandon)

@@ -1,0 +1,260 @@
+"""One run, from the first look at its files to its summary."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from agentbatch.config import Config, config_shape
+from agentbatch.control import Control
+from agentbatch.engines.local import LocalEngine
+from agentbatch.errors import ExitCode, OutputError
+from agentbatch.inputs import BadLine, Inputs, open_inputs, select, selected_count
+from agentbatch.item_source import FileItems, StreamItems
+from agentbatch.items import Item, ItemResult
+from agentbatch.limits import Budget
+from agentbatch.progress import Progress, Silent, Tally
+from agentbatch.progress.view import Pressure
+from agentbatch.redact import Redactor
+from agentbatch.result_book import BookOptions, ResultBook
+from agentbatch.result_files import ResultFiles
+from agentbatch.results import bad_line_result
+from agentbatch.run_header import new_header
+from agentbatch.signals import SignalWatch
+from agentbatch.spans import TraceFile
+from agentbatch.stop_rules import FailureAllowance, FailureCount
+from agentbatch.summary import Summary, Verdict, summarize
+from agentbatch.trace import SpanObserver, Tracer
+
+
+@dataclass(frozen=True, slots=True)
+class Display:
+    """What a progress display is given to look at."""
+
+    tally: Tally
+    total: int | None
+    before: int
+    pressure: Callable[[], Pressure]
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """One run, as its command line says it. Times are in seconds, money in US dollars.
+
+    Attributes:
+        inputs: a path, or `-` for stdin.
+        files: where results go; None for stdout.
+        traces: the trace file; None for none.
+        show: makes the progress display.
+        continue_command: what a person types to run what is left.
+    """
+
+    inputs: str
+    files: ResultFiles | None
+    traces: Path | None = None
+    overwrite: bool = False
+    retry_failed: bool = False
+    limit: int | None = None
+    offset: int = 0
+    sample: int | None = None
+    seed: int = 0
+    fail_fast: bool = False
+    ordered: bool = False
+    show: Callable[[Display], Progress] | None = None
+    continue_command: str | None = None
+
+
+async def run_batch(config: Config, options: RunOptions) -> Summary:
+    """Run every item that is not finished yet, and say how it went.
+
+    Raises:
+        InputError: the inputs or the results of an earlier run can't be used.
+        OutputError: the results can't be kept. LockedError: another run holds them.
+    """
+    control = Control()
+    redactor = Redactor(config.secrets)
+    tee = options.files.spool if options.files is not None else None
+    inputs = open_inputs(options.inputs, tee=tee)
+    async with AsyncExitStack() as opened:
+        signals = await opened.enter_async_context(SignalWatch(control))
+        book = ResultBook(
+            _book_options(config, options), new_header(config_shape(config), inputs.digest), redactor, control
+        )
+        opened.enter_context(book)
+        run = _Run(config, options, control, inputs, book, redactor)
+        await run.go()
+    return run.summary(signals.exit_code)
+
+
+def _book_options(config: Config, options: RunOptions) -> BookOptions:
+    return BookOptions(
+        files=options.files,
+        inputs=options.inputs,
+        overwrite=options.overwrite,
+        retry_failed=options.retry_failed,
+        ordered=options.ordered,
+        include=frozenset(config.output.include),
+    )
+
+
+class _Run:
+    """The state of one run between its files and its summary."""
+
+    def __init__(
+        self,
+        config: Config,
+        options: RunOptions,
+        control: Control,
+        inputs: Inputs,
+        book: ResultBook,
+        redactor: Redactor,
+    ) -> None:
+        self._config = config
+        self._options = options
+        self._control = control
+        self._inputs = inputs
+        self._book = book
+        self._started = datetime.now(UTC)
+        self._tally = Tally(tuple(config.agents))
+        self._traces = _open_traces(config, options, redactor)
+        observers: list[SpanObserver] = [self._tally]
+        if self._traces is not None:
+            observers.append(self._traces)
+        self._tracer = Tracer(observers)
+        self._total = selected_count(inputs.count, offset=options.offset, limit=options.limit, sample=options.sample)
+        self._before = sum(book.before.values())
+        self._seen = 0
+        self._read_all = False
+        self._allowance = FailureAllowance.parse(config.limits.max_failures)
+        self._failures = FailureCount(
+            self._allowance,
+            fail_fast=options.fail_fast,
+            total=self._total,
+            before=sum(n for status, n in book.before.items() if status not in ("ok", "skipped")),
+        )
+
+    async def go(self) -> None:
+        """Run the items; afterwards everything is committed or known to be still to do."""
+        budget = Budget(self._config.limits.max_cost, spent=self._book.spent_usd)
+        engine = LocalEngine(self._config, tracer=self._tracer, control=self._control, budget=budget)
+        timer = self._start_timer()
+        display = self._show(engine)
+        try:
+            async with engine:
+                source = StreamItems(self._to_do()) if self._inputs.streamed else FileItems(self._to_do())
+                self._control.on_stop(source.close)
+                await engine.run(source.take, self._deliver)
+            self._settle_held()
+        finally:
+            if timer is not None:
+                timer.cancel()
+            display.stop()
+            if self._traces is not None:
+                self._traces.close()
+
+    def summary(self, signalled: ExitCode | None) -> Summary:
+        """How the run ended. Call it when the book is closed."""
+        total = self._total if self._total is not None else (self._seen if self._read_all else None)
+        code, verdict = self._verdict(signalled, total)
+        files = self._options.files
+        return summarize(
+            self._tally.counts(),
+            verdict=verdict,
+            exit_code=int(code),
+            started_at=self._started.isoformat().replace("+00:00", "Z"),
+            total=total,
+            before=self._book.before,
+            written=dict(self._book.written),
+            results=None if files is None else str(files.results),
+            traces=None if self._traces is None else str(self._traces.path),
+            continue_command=self._options.continue_command if self._left(total) and files is not None else None,
+            stop_reason=str(self._book.error) if self._book.error else self._control.reason,
+            notes=self._notes(),
+        )
+
+    def _to_do(self) -> Iterator[Item]:
+        """The items this run has to do. Lines that are no items get their error result in passing."""
+        options = self._options
+        for entry in select(
+            self._inputs, offset=options.offset, limit=options.limit, sample=options.sample, seed=options.seed
+        ):
+            self._seen += 1
+            if self._book.is_done(entry.id, entry.index):
+                continue
+            self._book.expect(entry.index)
+            if isinstance(entry, Item):
+                yield entry
+            else:
+                self._refuse(entry)
+        self._read_all = True
+
+    def _refuse(self, bad: BadLine) -> None:
+        span = self._tracer.start("item", "item")
+        span.attributes["item.id"], span.attributes["item.index"] = bad.id, bad.index
+        self._tracer.end(span, "error", "input", bad.message)
+        self._deliver(bad_line_result(bad, span.trace_id, span.start_ns))
+
+    def _deliver(self, ended: ItemResult) -> Awaitable[None] | None:
+        reason = self._failures.add(ended.result)
+        waiting = self._book.commit(ended)
+        if reason is not None:
+            self._control.stop(reason)
+        return waiting
+
+    def _settle_held(self) -> None:
+        """Results that failed for the key or the account: about the run when nothing else came, else about their items."""
+        denial = self._book.denial()
+        if denial is not None:
+            self._control.stop(denial)
+        elif not self._control.stopping:
+            self._book.release_held()
+
+    def _start_timer(self) -> asyncio.TimerHandle | None:
+        seconds = self._config.limits.timeout
+        if seconds is None:
+            return None
+        reason = f"the run's timeout of {seconds:g} s"
+        return asyncio.get_running_loop().call_later(seconds, self._control.stop, reason)
+
+    def _show(self, engine: LocalEngine) -> Progress:
+        if self._options.show is None:
+            return Silent()
+        left = None if self._total is None else max(0, self._total - self._before)
+        display = self._options.show(Display(self._tally, left, self._before, engine.pressure))
+        display.start()
+        return display
+
+    def _verdict(self, signalled: ExitCode | None, total: int | None) -> tuple[ExitCode, Verdict]:
+        """The exit code and the word for it: what stopped the run, else what its items came to."""
+        if isinstance(self._book.error, OutputError):
+            return self._book.error.exit_code, "stopped"
+        if signalled is not None:
+            return signalled, "interrupted"
+        failures = self._failures.failures
+        if self._control.stopping and self._left(total):
+            return ExitCode.STOPPED, "stopped"
+        if not self._allowance.accepted(failures, total or self._seen):
+            return ExitCode.FAILED, "failed"
+        return ExitCode.OK, "ok"
+
+    def _left(self, total: int | None) -> bool:
+        """Whether any item has no result line."""
+        return total is None or total > self._before + sum(self._book.written.values())
+
+    def _notes(self) -> list[str]:
+        notes = list(self._book.notes)
+        if self._traces is not None and self._traces.dropped:
+            notes.append(
+                f"{self._traces.dropped:,} spans are not in {self._traces.path}: {self._traces.error or 'busy'}"
+            )
+        return notes
+
+
+def _open_traces(config: Config, options: RunOptions, redactor: Redactor) -> TraceFile | None:
+    if options.traces is None:
+        return None
+    return TraceFile(options.traces, config.trace.content, fresh=options.overwrite, redact=redactor.data)

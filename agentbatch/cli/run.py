@@ -1,0 +1,202 @@
+"""`agentbatch run`: read the arguments, open the display, run, print the end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from agentbatch.errors import OutputError
+
+if TYPE_CHECKING:
+    from agentbatch.batch import Display
+    from agentbatch.progress import Progress
+    from agentbatch.summary import Summary
+
+ProgressMode = Literal["auto", "live", "plain", "json", "none"]
+
+
+def run(
+    config: Annotated[Path, typer.Argument(help="The YAML config.", show_default=False)],
+    inputs: Annotated[
+        str, typer.Argument(help="A .jsonl, .jsonl.gz or .csv file, or - for stdin.", show_default=False)
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", envvar="AGENTBATCH_OUTPUT", help="Results; - for stdout.", show_default=False),
+    ] = None,
+    traces: Annotated[
+        Path | None,
+        typer.Option("--traces", envvar="AGENTBATCH_TRACES", help="The trace file.", show_default=False),
+    ] = None,
+    no_traces: Annotated[
+        bool, typer.Option("--no-traces", envvar="AGENTBATCH_NO_TRACES", help="Write no traces.")
+    ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite/--resume",
+            envvar="AGENTBATCH_OVERWRITE",
+            help="Begin again, or continue what the same config and inputs began.",
+        ),
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", envvar="AGENTBATCH_RETRY_FAILED", help="Run failed items again.")
+    ] = False,
+    limit: Annotated[
+        int | None, typer.Option(min=0, envvar="AGENTBATCH_LIMIT", help="Only so many items.", show_default=False)
+    ] = None,
+    offset: Annotated[int, typer.Option(min=0, envvar="AGENTBATCH_OFFSET", help="Leave out the first items.")] = 0,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            min=1, envvar="AGENTBATCH_SAMPLE", help="Only so many items, drawn by chance.", show_default=False
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(envvar="AGENTBATCH_SEED", help="Of the sample.")] = 0,
+    workflow: Annotated[
+        str | None,
+        typer.Option(envvar="AGENTBATCH_WORKFLOW", help="Start at another agent or group.", show_default=False),
+    ] = None,
+    max_concurrency: Annotated[
+        int | None,
+        typer.Option(min=1, envvar="AGENTBATCH_MAX_CONCURRENCY", help="Items in flight at once.", show_default=False),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", envvar="AGENTBATCH_SET", help="KEY=VALUE: override a config key by its dotted path."),
+    ] = None,
+    timeout: Annotated[
+        str | None, typer.Option(envvar="AGENTBATCH_TIMEOUT", help="Of the whole run, as 30m.", show_default=False)
+    ] = None,
+    item_timeout: Annotated[
+        str | None, typer.Option(envvar="AGENTBATCH_ITEM_TIMEOUT", help="Of one item.", show_default=False)
+    ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(min=0, envvar="AGENTBATCH_MAX_COST", help="Stop before US dollars.", show_default=False),
+    ] = None,
+    max_failures: Annotated[
+        str | None,
+        typer.Option(envvar="AGENTBATCH_MAX_FAILURES", help="Stop after N or P% failed items.", show_default=False),
+    ] = None,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", envvar="AGENTBATCH_FAIL_FAST", help="Stop at the first failed item.")
+    ] = False,
+    ordered: Annotated[
+        bool, typer.Option("--ordered", envvar="AGENTBATCH_ORDERED", help="Result lines in input order.")
+    ] = False,
+    progress: Annotated[
+        ProgressMode, typer.Option(envvar="AGENTBATCH_PROGRESS", help="How progress is shown on stderr.")
+    ] = "auto",
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", envvar="AGENTBATCH_QUIET", help="Only errors.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", envvar="AGENTBATCH_VERBOSE", help="Log to stderr.")
+    ] = False,
+    no_color: Annotated[bool, typer.Option("--no-color", envvar="AGENTBATCH_NO_COLOR", help="No colours.")] = False,
+    summary: Annotated[
+        Path | None,
+        typer.Option(envvar="AGENTBATCH_SUMMARY", help="Write the summary as JSON here.", show_default=False),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", envvar="AGENTBATCH_JSON", help="Print the summary as JSON on stdout.")
+    ] = False,
+) -> None:
+    """Run every input through the workflow; results go to JSONL, the same command continues."""
+    # late imports: `agentbatch --help` needs none of this
+    from agentbatch.batch import RunOptions, run_batch
+    from agentbatch.config import load
+    from agentbatch.event_loop import run_loop
+    from agentbatch.result_files import files_for
+
+    if as_json and output == "-":
+        raise typer.BadParameter("--json and -o - would both write to stdout: write the summary with --summary FILE")
+    _log_to_stderr(verbose)
+    overrides = [
+        *(settings or []),
+        *_as_overrides(
+            {
+                "workflow": workflow,
+                "limits.max_concurrency": max_concurrency,
+                "limits.timeout": timeout,
+                "limits.item_timeout": item_timeout,
+                "limits.max_cost": max_cost,
+                "limits.max_failures": max_failures,
+            }
+        ),
+    ]
+    loaded = load(config, overrides, os.environ)
+    for note in loaded.notes if not quiet else ():
+        typer.echo(f"note: {note}", err=True)
+    files = None if output == "-" else files_for(inputs, output)
+    options = RunOptions(
+        inputs=inputs,
+        files=files,
+        traces=None if no_traces else traces or (files and files.traces),
+        overwrite=overwrite,
+        retry_failed=retry_failed,
+        limit=limit,
+        offset=offset,
+        sample=sample,
+        seed=seed,
+        fail_fast=fail_fast,
+        ordered=ordered,
+        show=_display("none" if quiet else progress, no_color),
+        continue_command=_continue_command(),
+    )
+    ended = run_loop(run_batch(loaded, options))
+    _report(ended, quiet=quiet, no_color=no_color, as_json=as_json, summary=summary)
+    raise typer.Exit(ended.exit_code)
+
+
+def _as_overrides(options: Mapping[str, object]) -> list[str]:
+    """Options that stand for a key of the config, as `--set` would say them."""
+    return [f"{key}={value}" for key, value in options.items() if value is not None]
+
+
+def _log_to_stderr(verbose: bool) -> None:
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+
+
+def _display(mode: ProgressMode, no_color: bool) -> Callable[[Display], Progress]:
+    def show(what: Display) -> Progress:
+        from agentbatch.progress import open_progress
+
+        return open_progress(mode, what.tally, what.total, what.pressure, before=what.before, no_color=no_color)
+
+    return show
+
+
+def _continue_command() -> str:
+    """What was typed, without what would begin again."""
+    return shlex.join(["agentbatch", *(word for word in sys.argv[1:] if word != "--overwrite")])
+
+
+def _report(ended: Summary, *, quiet: bool, no_color: bool, as_json: bool, summary: Path | None) -> None:
+    from agentbatch.progress import use_color
+    from agentbatch.progress.outlet import Outlet
+    from agentbatch.summary import render_summary, summary_json
+
+    if summary is not None:
+        try:
+            summary.write_bytes(summary_json(ended))
+        except OSError as error:
+            raise OutputError(f"{summary}: the summary cannot be written: {error.strerror}") from error
+    if as_json:
+        sys.stdout.buffer.write(summary_json(ended))
+    outlet = Outlet()
+    try:
+        if not quiet or ended.exit_code:
+            outlet.write(render_summary(ended, use_color(outlet, no_color)))
+    finally:
+        outlet.close()
