@@ -147,7 +147,7 @@ def _add_attributes(encoded: list[Any], attributes: Mapping[str, Any], content: 
         if key is None:
             if plain in _CONTENT_NAMES:
                 if content:
-                    encoded.append(_text(_CONTENT_NAMES[plain], _content(plain, value)))
+                    encoded.append(_text(_CONTENT_NAMES[plain], _content(plain, value, attributes)))
                 continue
             key = _PREFIX + plain
         elif plain == "finish_reason":
@@ -174,12 +174,14 @@ def _json_text(value: Any) -> str:
     return value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
 
 
-def _content(plain: str, value: Any) -> str:
+def _content(plain: str, value: Any, attributes: Mapping[str, Any]) -> str:
     if plain == "messages" and not isinstance(value, str):
         return _json_text([_message(message) for message in cast("Iterable[Any]", value)])
     if plain == "answer":
         message: dict[str, Any] = _message(value)
-        message["finish_reason"] = value.finish_reason if isinstance(value, ChatResponse) else "stop"
+        message["finish_reason"] = (
+            value.finish_reason if isinstance(value, ChatResponse) else attributes.get("finish_reason", "stop")
+        )
         return _json_text([message])
     return _json_text(value)
 

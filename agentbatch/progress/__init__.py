@@ -11,8 +11,9 @@ from agentbatch.progress.outlet import Outlet, tell
 from agentbatch.progress.plain import PlainProgress
 from agentbatch.progress.tally import Tally
 from agentbatch.progress.view import Pressure, Watch, no_pressure
+from agentbatch.redact import visible
 
-__all__ = ["Pressure", "Progress", "ProgressMode", "Tally", "choose_mode", "open_progress", "tell", "use_color"]
+__all__ = ["Pressure", "Progress", "ProgressMode", "Silent", "Tally", "choose_mode", "open_progress", "tell", "use_color"]
 
 ProgressMode = Literal["auto", "live", "plain", "json", "none"]
 
@@ -38,12 +39,12 @@ class Progress(Protocol):
 class Silent:
     """The display of `--progress none` and `-q`."""
 
-    def __init__(self, outlet: Outlet) -> None:
-        self._outlet = outlet
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream
 
     def say(self, text: str) -> None:
         """Print it: what is said on purpose is no progress."""
-        self._outlet.write(text + "\n", patience=1.0)
+        tell("".join(f"{visible(line, 2000)}\n" for line in text.splitlines()), self._stream)
 
     def start(self) -> None:
         """Show nothing."""
@@ -98,7 +99,8 @@ def open_progress(
     outlet = Outlet(stream)
     chosen = choose_mode(mode, outlet, environ)
     if chosen == "none" or not outlet.alive:
-        return Silent(outlet)
+        outlet.close()
+        return Silent(stream)
     watch = Watch(tally, total, pressure, before)
     pause = _INTERVALS[chosen] if interval is None else interval
     if chosen == "json":
