@@ -57,11 +57,12 @@ BaseUrl = Annotated[str, AfterValidator(_check_base_url)]
 
 
 def endpoint_url(base_url: str, path: str, query: str = "") -> str:
-    """`path` below `base_url`, unless it stands there already; a query that `base_url` has is kept."""
+    """`path` below `base_url`, less what of it stands there already; a query that `base_url` has is kept."""
     parts = urlsplit(base_url)
     whole = parts.path.rstrip("/")
-    if not whole.endswith(path):
-        whole += path
+    steps = path.split("/")[1:]
+    there = next(n for n in range(len(steps), -1, -1) if whole.endswith("".join(f"/{step}" for step in steps[:n])))
+    whole += "".join(f"/{step}" for step in steps[there:])
     return parts._replace(path=whole, query="&".join(filter(None, (parts.query, query))), fragment="").geturl()
 
 
@@ -80,6 +81,13 @@ def key_or_variable(key: SecretStr | None, variable: str, environ: Mapping[str, 
         return check_key(value)
     except ValueError as error:
         raise ConfigError(f"{variable} {error}") from None
+
+
+def auth_header(auth: str, key: str | None) -> dict[str, str]:
+    """The header that carries the key: `bearer`, or the name of a header of its own."""
+    if key is None:
+        return {}
+    return {"authorization": f"Bearer {key}"} if auth.lower() == "bearer" else {auth: key}
 
 
 def check_headers(headers: Mapping[str, str]) -> None:

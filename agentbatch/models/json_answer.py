@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import orjson
 
 from agentbatch.errors import BadResponse
+from agentbatch.messages import ToolCall
 from agentbatch.redact import visible
 
 _MOST_TOKENS = 2**53
@@ -63,6 +64,25 @@ def empty_answer(finish: str, at_limit: bool, status: int, request_id: str | Non
         retry=False,
         request_id=request_id,
     )
+
+
+def tool_calls(asked: Iterable[tuple[Any, Any, str]]) -> tuple[ToolCall, ...]:
+    """The tool calls of an answer, from their ids, names and arguments as they came.
+
+    Each result must find its call, so a missing id and one that came before are made whole.
+
+    Raises:
+        BadResponse: a call does not say which tool.
+    """
+    calls: dict[str, ToolCall] = {}
+    for number, (given_id, name, arguments) in enumerate(asked):
+        if not text(name):
+            raise BadResponse("the answer has a tool call without a name")
+        call_id = text(given_id)
+        if not call_id or call_id in calls:
+            call_id = f"call_{number}_{call_id}".rstrip("_")
+        calls[call_id] = ToolCall(call_id, name, arguments)
+    return tuple(calls.values())
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

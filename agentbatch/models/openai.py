@@ -13,19 +13,20 @@ from urllib.parse import urlencode, urlsplit
 
 import orjson
 
-from agentbatch.errors import BadResponse, ConfigError, ContentFilter
+from agentbatch.errors import ConfigError, ContentFilter
 from agentbatch.messages import ChatRequest, ChatResponse, Message, ToolCall, ToolSpec, Usage
 from agentbatch.models.base import HttpModelConfig
 from agentbatch.models.credentials import (
     ApiKey,
     BaseUrl,
+    auth_header,
     check_headers,
     endpoint_url,
     key_or_variable,
     secrets_in,
 )
-from agentbatch.models.json_answer import count, empty_answer, mapping, parse_answer, sequence, text
-from agentbatch.models.refusals import Complaint, fault_class, read_complaint, refusal, request_id_of
+from agentbatch.models.json_answer import count, empty_answer, mapping, parse_answer, sequence, text, tool_calls
+from agentbatch.models.refusals import refusal, refusal_inside, request_id_of
 from agentbatch.models.request_body import EncodedOnce, encode_body
 from agentbatch.models.strict_schema import strict_schema
 from agentbatch.redact import visible
@@ -76,7 +77,7 @@ class OpenAIModel:
         self._transport = transport
         query = "" if config.api_version is None else urlencode({"api-version": config.api_version})
         self._url = endpoint_url(config.base_url, "/chat/completions", query)
-        self._headers = {"content-type": "application/json", **_auth_header(config.auth, key), **config.extra_headers}
+        self._headers = {"content-type": "application/json", **auth_header(config.auth, key), **config.extra_headers}
         self._tools = EncodedOnce(_tools)
         self._format = EncodedOnce(_response_format)
         self.secrets = secrets_in(key, config.extra_headers)
@@ -124,12 +125,6 @@ def _key(config: OpenAIConfig, environ: Mapping[str, str]) -> str | None:
             "base_url of a server that needs none"
         )
     return key
-
-
-def _auth_header(auth: str, key: str | None) -> dict[str, str]:
-    if key is None:
-        return {}
-    return {"authorization": f"Bearer {key}"} if auth.lower() == "bearer" else {auth: key}
 
 
 def _message(message: Message) -> dict[str, Any]:
@@ -194,7 +189,7 @@ def decode(response: HttpResponse) -> ChatResponse:
     answer = parse_answer(response.body)
     choices = sequence(answer.get("choices"))
     if not choices or not isinstance(choices[0], dict):
-        raise _no_answer(answer, response)
+        raise refusal_inside(answer, response, "choices")
     choice = mapping(choices[0])
     message = mapping(choice.get("message"))
     content = _content(message.get("content"))
@@ -227,20 +222,10 @@ def _content(content: Any) -> str:
 
 
 def _calls(message: Mapping[str, Any]) -> tuple[ToolCall, ...]:
-    asked = sequence(message.get("tool_calls"))
-    if not asked:
-        return ()
-    calls: dict[str, ToolCall] = {}
-    for number, one in enumerate(asked):
-        function = mapping(mapping(one).get("function"))
-        name = text(function.get("name"))
-        if not name:
-            raise BadResponse("the answer has a tool call without a name")
-        call_id = text(mapping(one).get("id"))
-        if not call_id or call_id in calls:  # each result must find its call: make the ids whole
-            call_id = f"call_{number}_{call_id}".rstrip("_")
-        calls[call_id] = ToolCall(call_id, name, _arguments(function.get("arguments")))
-    return tuple(calls.values())
+    functions = [
+        (one.get("id"), mapping(one.get("function"))) for one in map(mapping, sequence(message.get("tool_calls")))
+    ]
+    return tool_calls((call_id, one.get("name"), _arguments(one.get("arguments"))) for call_id, one in functions)
 
 
 def _arguments(arguments: Any) -> str:
@@ -258,21 +243,4 @@ def _usage(usage: Any) -> Usage:
         requests=1,
         cached_tokens=count(mapping(counts.get("prompt_tokens_details")).get("cached_tokens")),
         reasoning_tokens=count(mapping(counts.get("completion_tokens_details")).get("reasoning_tokens")),
-    )
-
-
-def _no_answer(answer: Mapping[str, Any], response: HttpResponse) -> Exception:
-    """A 2xx without a choice. Routers put the error of the server behind them there, with its status as `code`."""
-    request_id = request_id_of(response.headers)
-    if not answer.get("error"):
-        return BadResponse("the answer has no choices", http_status=response.status, request_id=request_id)
-    code = mapping(answer["error"]).get("code")
-    if type(code) is int and 400 <= code < 600:
-        return refusal(code, response.headers, response.body, time.time())
-    complaint: Complaint = read_complaint(response.body)
-    known = fault_class(400, complaint)
-    kind = known if known.type != "bad_request" else BadResponse
-    words = visible(complaint.message, 500)
-    return kind(
-        f"HTTP {response.status} with an error inside: {words}", http_status=response.status, request_id=request_id
     )

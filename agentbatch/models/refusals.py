@@ -7,6 +7,7 @@ https://docs.claude.com/en/api/errors.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -17,6 +18,7 @@ import orjson
 from agentbatch.errors import (
     AuthFault,
     BadRequest,
+    BadResponse,
     ContentFilter,
     ContextLength,
     Overloaded,
@@ -27,6 +29,7 @@ from agentbatch.errors import (
 )
 from agentbatch.redact import visible
 from agentbatch.retry_after import retry_after_seconds
+from agentbatch.transports.base import HttpResponse
 
 _MESSAGE_CHARS = 500
 _ID_CHARS = 200
@@ -95,6 +98,30 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, now: float) ->
         retry_after=retry_after_seconds(headers, now),
         retry={"true": True, "false": False}.get(headers.get("x-should-retry", "").strip().lower()),
         request_id=request_id_of(headers) or complaint.request_id,
+    )
+
+
+def refusal_inside(answer: Mapping[str, Any], response: HttpResponse, wanted: str) -> StepError:
+    """The error of a 2xx whose JSON is no answer. Routers put the error of the server behind them there.
+
+    Args:
+        answer: the parsed body.
+        response: what came.
+        wanted: the part that an answer would have.
+    """
+    request_id = request_id_of(response.headers)
+    if not answer.get("error"):
+        return BadResponse(f"the answer has no {wanted}", http_status=response.status, request_id=request_id)
+    inner = answer["error"]
+    code = cast(dict[str, Any], inner).get("code") if isinstance(inner, dict) else None
+    if type(code) is int and 400 <= code < 600:
+        return refusal(code, response.headers, response.body, time.time())
+    complaint = read_complaint(response.body)
+    known = fault_class(400, complaint)
+    kind = BadResponse if known is BadRequest else known
+    words = visible(complaint.message, _MESSAGE_CHARS)
+    return kind(
+        f"HTTP {response.status} with an error inside: {words}", http_status=response.status, request_id=request_id
     )
 
 

@@ -13,6 +13,9 @@ _NEEDS_NO_LOOK = frozenset({"description", "title", "enum", "const", "type", "re
 _BOUNDS = frozenset(
     {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minItems", "maxItems"}
 )
+_BEYOND = frozenset(
+    {"oneOf", "not", "if", "patternProperties", "propertyNames", "prefixItems", "dependentSchemas", "$dynamicRef"}
+)
 _OF_SCHEMAS = frozenset({"properties", "$defs", "definitions"})
 
 
@@ -29,6 +32,47 @@ def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any] | None:
     return strict if strict.get("type") == "object" else None
 
 
+def enforceable_schema(schema: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The part of the schema that Claude can be held to, or None if its shape is beyond that.
+
+    Objects are closed; bounds of numbers, lengths and patterns are left out, since the answer is checked against the
+    whole schema anyway. Source: https://platform.claude.com/docs/en/build-with-claude/structured-outputs
+    """
+    try:
+        kept = _enforceable(schema)
+    except (_NotStrict, RecursionError, TypeError):
+        return None
+    return kept if kept.get("type") == "object" else None
+
+
+def _enforceable(schema: Any, *, in_definition: bool = False) -> dict[str, Any]:
+    if not isinstance(schema, Mapping) or not schema:
+        raise _NotStrict
+    given = cast(Mapping[str, Any], schema)
+    if given.keys() & _BEYOND or (in_definition and "$ref" in given):  # the latter may go in circles
+        raise _NotStrict
+    kept = {key: given[key] for key in given if key in _NEEDS_NO_LOOK and key not in ("pattern", "format")}
+    if not kept.keys() & {"type", "$ref", "enum", "const"} and "anyOf" not in given:
+        raise _NotStrict
+    for key in _OF_SCHEMAS & given.keys():
+        deeper = in_definition or key != "properties"
+        kept[key] = {name: _enforceable(part, in_definition=deeper) for name, part in given[key].items()}
+    for key in {"anyOf", "allOf"} & given.keys():
+        kept[key] = [_enforceable(part, in_definition=in_definition) for part in given[key]]
+    if "items" in given:
+        kept["items"] = _enforceable(given["items"], in_definition=in_definition)
+    if "object" in _types(kept):
+        if given.get("additionalProperties", False) is not False or not given.get("properties"):
+            raise _NotStrict
+        kept["additionalProperties"] = False
+    return kept
+
+
+def _types(schema: Mapping[str, Any]) -> list[Any]:
+    kinds = schema.get("type")
+    return cast(list[Any], kinds) if isinstance(kinds, list) else [kinds]
+
+
 class _NotStrict(Exception):
     """Somewhere in the schema stands what can't be enforced."""
 
@@ -38,8 +82,7 @@ def _closed(schema: Any) -> dict[str, Any]:
         raise _NotStrict
     given = cast(Mapping[str, Any], schema)
     strict = {key: _checked(key, value) for key, value in given.items()}
-    kinds = strict.get("type")
-    kinds = cast(list[Any], kinds) if isinstance(kinds, list) else [kinds]
+    kinds = _types(strict)
     if "object" in kinds:
         _close_object(strict)
     if "array" in kinds and "items" not in strict:

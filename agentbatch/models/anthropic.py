@@ -1,0 +1,279 @@
+"""The provider `anthropic`: the Messages API.
+
+Source: https://platform.claude.com/docs/en/api/messages
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, cast
+from urllib.parse import urlsplit
+
+import orjson
+
+from agentbatch.errors import ConfigError, ContentFilter
+from agentbatch.messages import ChatRequest, ChatResponse, Message, ToolCall, ToolSpec, Usage
+from agentbatch.models.base import HttpModelConfig
+from agentbatch.models.credentials import (
+    ApiKey,
+    BaseUrl,
+    auth_header,
+    check_headers,
+    endpoint_url,
+    key_or_variable,
+    secrets_in,
+)
+from agentbatch.models.json_answer import count, empty_answer, mapping, parse_answer, sequence, text, tool_calls
+from agentbatch.models.refusals import refusal, refusal_inside, request_id_of
+from agentbatch.models.request_body import EncodedOnce, encode_body
+from agentbatch.models.strict_schema import enforceable_schema
+from agentbatch.transports.base import HttpResponse, HttpTransport
+
+ANTHROPIC_URL = "https://api.anthropic.com"
+KEY_VARIABLE = "ANTHROPIC_API_KEY"
+API_VERSION = "2023-06-01"
+DEFAULT_MAX_TOKENS = 4096
+"""The API wants to be told; a config that has no `max_tokens` among its params gets this."""
+
+_AT_LIMIT = ("max_tokens", "model_context_window_exceeded")
+_THINKING = ("thinking", "redacted_thinking")
+
+
+class AnthropicConfig(HttpModelConfig):
+    """Claude, or any server that speaks Anthropic's Messages API."""
+
+    provider: Literal["anthropic"]
+    base_url: BaseUrl = ANTHROPIC_URL
+    """Where the API begins; `/v1/messages` is added."""
+    api_key: ApiKey | None = None
+    """Default: the variable ANTHROPIC_API_KEY, and only for Anthropic's own server."""
+    auth: str = "x-api-key"
+    """How the key is sent: the name of a header, or `bearer`."""
+    structured_outputs: bool = True
+    """Whether the model can be held to an `output_schema` while it writes (Claude 4.5 and later). Otherwise it is told
+    the schema in words; the answer is checked either way."""
+
+
+class AnthropicModel:
+    """The `Model` of an `AnthropicConfig`.
+
+    Args:
+        config: checked already.
+        transport: how requests are sent; whoever opened it closes it.
+        environ: where the default key is looked for.
+
+    Attributes:
+        secrets: the values that must never be shown.
+
+    Raises:
+        ConfigError: a key is missing, or can't be sent.
+    """
+
+    def __init__(
+        self, config: AnthropicConfig, transport: HttpTransport, environ: Mapping[str, str] | None = None
+    ) -> None:
+        key = _key(config, os.environ if environ is None else environ)
+        check_headers(config.extra_headers)
+        self._name = config.model
+        self._transport = transport
+        self._url = endpoint_url(config.base_url, "/v1/messages")
+        self._headers = {
+            "content-type": "application/json",
+            "anthropic-version": API_VERSION,
+            **auth_header(config.auth, key),
+            **config.extra_headers,
+        }
+        self._structured_outputs = config.structured_outputs
+        self._tools = EncodedOnce(_tools)
+        self._formats: dict[int, tuple[object, dict[str, Any] | None]] = {}
+        self.secrets = secrets_in(key, config.extra_headers)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def provider(self) -> str:
+        return "anthropic"
+
+    async def chat(self, request: ChatRequest) -> ChatResponse:
+        """Ask once."""
+        headers = self._headers
+        if request.traceparent is not None:
+            headers = {**headers, "traceparent": request.traceparent}
+        response = await self._transport.request("POST", self._url, headers, self.encode(request))
+        if 200 <= response.status < 300:
+            return decode(response)
+        raise refusal(response.status, response.headers, response.body, time.time())
+
+    def encode(self, request: ChatRequest) -> bytes:
+        """The request's body."""
+        system = [message.content for message in request.messages if message.role == "system" and message.content]
+        body: dict[str, Any] = {
+            "model": self._name,
+            "max_tokens": DEFAULT_MAX_TOKENS,
+            "messages": _turns(request.messages),
+            **request.params,
+        }
+        if request.output_schema is not None:
+            self._add_schema(request.output_schema, body, system)
+        if system and "system" not in request.params:
+            body["system"] = "\n\n".join(system)
+        if request.tools:
+            body["tools"] = self._tools(request.tools)
+            choice = _tool_choice(request)
+            if choice is not None:
+                body["tool_choice"] = choice
+        return encode_body(body)
+
+    def _add_schema(self, schema: Mapping[str, Any], body: dict[str, Any], system: list[str]) -> None:
+        enforced = self._enforced(schema) if self._structured_outputs else None
+        if enforced is None:
+            system.append(f"Answer with JSON only, fitting this JSON Schema:\n{encode_body(dict(schema)).decode()}")
+        else:
+            body["output_config"] = {
+                "format": {"type": "json_schema", "schema": enforced},
+                **mapping(body.get("output_config")),
+            }
+
+    def _enforced(self, schema: Mapping[str, Any]) -> dict[str, Any] | None:
+        known = self._formats.get(id(schema))
+        if known is None:
+            if len(self._formats) > 64:
+                self._formats.clear()
+            known = self._formats[id(schema)] = (schema, enforceable_schema(schema))
+        return known[1]
+
+
+def _key(config: AnthropicConfig, environ: Mapping[str, str]) -> str | None:
+    if urlsplit(config.base_url).hostname != urlsplit(ANTHROPIC_URL).hostname:
+        return None if config.api_key is None else config.api_key.get_secret_value()
+    key = key_or_variable(config.api_key, KEY_VARIABLE, environ)
+    if key is None:
+        raise ConfigError(
+            f"model {config.model}: no key for {ANTHROPIC_URL}: set {KEY_VARIABLE}, or the model's api_key"
+        )
+    return key
+
+
+def _turns(messages: Iterable[Message]) -> list[dict[str, Any]]:
+    """Turns of user and assistant. All results of one round of tool calls must come in one user turn."""
+    turns: list[dict[str, Any]] = []
+    for message in messages:
+        if message.role == "system":
+            continue
+        role = "assistant" if message.role == "assistant" else "user"
+        blocks = _blocks(message)
+        if turns and turns[-1]["role"] == role:
+            turns[-1]["content"] = [*turns[-1]["content"], *blocks]
+        else:
+            turns.append({"role": role, "content": blocks})
+    return turns
+
+
+def _blocks(message: Message) -> list[dict[str, Any]]:
+    if message.role == "tool":
+        return [{"type": "tool_result", "tool_use_id": message.tool_call_id, "content": message.content}]
+    if message.provider_data:
+        return list(message.provider_data)
+    blocks = [{"type": "text", "text": message.content}] if message.content or not message.tool_calls else []
+    return [*blocks, *(_sent_call(call) for call in message.tool_calls)]
+
+
+def _sent_call(call: ToolCall) -> dict[str, Any]:
+    try:
+        arguments: Any = orjson.loads(call.arguments)
+    except ValueError:
+        arguments = {}
+    return {"type": "tool_use", "id": call.id, "name": call.name, "input": dict(mapping(arguments))}
+
+
+def _tools(tools: tuple[ToolSpec, ...]) -> list[dict[str, Any]]:
+    return [
+        {"name": tool.name, "description": tool.description, "input_schema": dict(tool.parameters)} for tool in tools
+    ]
+
+
+def _tool_choice(request: ChatRequest) -> dict[str, Any] | None:
+    single = (
+        {} if request.parallel_tool_calls is None else {"disable_parallel_tool_use": not request.parallel_tool_calls}
+    )
+    match request.tool_choice:
+        case None:
+            return {"type": "auto", **single} if single else None
+        case "none":
+            return {"type": "none"}
+        case "auto":
+            return {"type": "auto", **single}
+        case "required":
+            return {"type": "any", **single}
+        case name:
+            return {"type": "tool", "name": name, **single}
+
+
+def decode(response: HttpResponse) -> ChatResponse:
+    """The answer in a 2xx response.
+
+    Raises:
+        BadResponse: it is none.
+        ContentFilter: the model declined.
+        StepError: it is an error in disguise.
+    """
+    answer = parse_answer(response.body)
+    if not isinstance(answer.get("content"), list):
+        raise refusal_inside(answer, response, "content")
+    blocks = [mapping(block) for block in sequence(answer["content"])]
+    stop = text(answer.get("stop_reason"))
+    request_id = request_id_of(response.headers)
+    if stop == "refusal":
+        raise ContentFilter("the model declined to answer", http_status=response.status, request_id=request_id)
+    content = "".join(text(block.get("text")) for block in blocks if block.get("type") == "text")
+    uses = [block for block in blocks if block.get("type") == "tool_use"]
+    calls = tool_calls((use.get("id"), use.get("name"), _arguments(use.get("input"))) for use in uses)
+    if not content and not calls:
+        raise empty_answer(stop, stop in _AT_LIMIT, response.status, request_id)
+    return ChatResponse(
+        text=content,
+        tool_calls=calls,
+        finish_reason="tool_calls" if calls else "length" if stop in _AT_LIMIT else "stop",
+        usage=_usage(answer.get("usage")),
+        model=text(answer.get("model")),
+        request_id=request_id,
+        headers=response.headers,
+        provider_data=_wanted_back(blocks, calls),
+    )
+
+
+def _arguments(arguments: Any) -> str:
+    if isinstance(arguments, str):
+        return arguments
+    return "{}" if arguments is None else orjson.dumps(arguments).decode()
+
+
+def _wanted_back(blocks: list[Mapping[str, Any]], calls: tuple[ToolCall, ...]) -> tuple[dict[str, Any], ...] | None:
+    """An answer with thinking goes back block by block as it came: its signatures cover the order."""
+    if not any(block.get("type") in _THINKING for block in blocks):
+        return None
+    ids = iter([call.id for call in calls])
+    wanted: list[dict[str, Any]] = []
+    for block in cast(list[dict[str, Any]], blocks):
+        if block.get("type") == "tool_use":
+            wanted.append({**block, "id": next(ids)})
+        elif block.get("type") != "text" or block.get("text"):  # an empty text block would be refused
+            wanted.append(block)
+    return tuple(wanted)
+
+
+def _usage(usage: Any) -> Usage:
+    counts = mapping(usage)
+    read, written = count(counts.get("cache_read_input_tokens")), count(counts.get("cache_creation_input_tokens"))
+    return Usage(
+        input_tokens=count(counts.get("input_tokens")) + read + written,
+        output_tokens=count(counts.get("output_tokens")),
+        requests=1,
+        cached_tokens=read,
+        cache_write_tokens=written,
+        reasoning_tokens=count(mapping(counts.get("output_tokens_details")).get("thinking_tokens")),
+    )
