@@ -15,7 +15,7 @@ from time import perf_counter
 from typing import Any
 
 from agentbatch.control import Control
-from agentbatch.errors import RunStopped, StepError, StepTimeout
+from agentbatch.errors import ConnectionFault, RunStopped, StepError, StepTimeout
 from agentbatch.health import Health, Verdict
 from agentbatch.limits import Admission, Budget, Limiter
 from agentbatch.messages import ChatRequest, ChatResponse, Usage
@@ -103,6 +103,8 @@ class Endpoint:
             try:
                 answer = await self._attempt(request, visit, attempt, perf_counter() - queued_at)
                 if isinstance(answer, StepError):
+                    if not _may_be_billed(answer):
+                        admission.used(0)
                     return answer, self._judge(answer, attempt)
                 cost = self._count(answer, visit)
                 admission.used(self.estimate.learn(tokens, answer.usage))
@@ -140,7 +142,7 @@ class Endpoint:
         span.attributes["http_status"] = error.http_status
         if error.request_id:
             span.attributes["request_id"] = error.request_id
-        if error.http_status is None and not getattr(error, "unreachable", False):
+        if _may_be_billed(error):
             span.attributes["possibly_billed"] = True
         if status == "cancelled":
             visit.tracer.end(span, "cancelled")
@@ -206,3 +208,9 @@ class Endpoint:
         if self.resting_until > now:
             return f"model {self.settings.name} rests for {self.resting_until - now:.0f} s more"
         return self.limiter.held_by()
+
+
+def _may_be_billed(error: StepError) -> bool:
+    """Whether the provider may have done, and billed, the work: it neither declined nor was out of reach."""
+    unreachable = isinstance(error, ConnectionFault) and error.unreachable
+    return error.http_status is None and error.retryable and not unreachable

@@ -2,10 +2,10 @@
 
 Pure bookkeeping: it is told each outcome and the time, and answers with a `Verdict`; the endpoint acts on it.
 
-- A refusal (429, 529) among many good answers is that request's luck. Refusals together, or a long wait that the server
+- A refusal (429) among many good answers is that request's luck. Refusals together, or a long wait that the server
   asks for, pause the whole endpoint, and the number in flight is cut.
-- Failures of many different requests in a row, after the endpoint had worked, are an outage: one probe at a time until it
-  answers again, and the failures don't use up the retries of the requests they hit.
+- Failures of many different requests in a row, after the endpoint had worked, are an outage: one probe at a time until
+  it answers again, and the failures don't use up the retries of the requests they hit.
 - A refused key or an empty account does not pass: the run ends, its items stay to do.
 """
 

@@ -16,8 +16,8 @@ async def together(
 ) -> list[Result | None]:
     """Run all at once; their results in the given order, None for those cancelled.
 
-    `enough(position, result)` is asked as each ends; once it says yes, the others are cancelled. Whatever ends this call
-    (a cancellation, a stopped run), no task outlives it.
+    `enough(position, result)` is asked as each ends; once it says yes, the others are cancelled. Whatever ends this
+    call (a cancellation, a stopped run), no task outlives it.
     """
     tasks = [asyncio.ensure_future(invocation) for invocation in invocations]
     places = {task: place for place, task in enumerate(tasks)}
