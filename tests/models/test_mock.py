@@ -333,7 +333,7 @@ def test_wrong_knobs_are_config_errors(knobs: dict[str, Any], words: str):
 
 
 def test_a_template_that_fails_for_one_request_is_that_requests_fault():
-    with pytest.raises(TemplateFault, match="no field 'nothing'|nothing"):
+    with pytest.raises(TemplateFault, match="nothing"):
         model(reply="{{ messages[0].nothing.at_all }}").chat(ask("x")).send(None)
 
 
