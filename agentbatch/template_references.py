@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -19,27 +19,32 @@ class References:
     """Dotted paths that a template reads, such as `("critic", "output", "issues")`.
 
     Attributes:
-        all: every path.
+        lines: every path, and the line of the template (from 1) that it is first read in.
         required: those that are read somewhere without a guard: rendering fails where they are missing. A guard is
             `default(...)`, `is defined`, or an `if` around the place that asks for the path.
     """
 
-    all: frozenset[Path]
+    lines: Mapping[Path, int]
     required: frozenset[Path]
+
+    @property
+    def all(self) -> frozenset[Path]:
+        """Every path."""
+        return frozenset(self.lines)
 
 
 def find_references(tree: nodes.Node) -> References:
     """Walk a template's syntax tree; loop variables, macros and names it sets itself are no references."""
     reader = _Reader()
     reader.read(tree, frozenset(), frozenset())
-    return References(frozenset(reader.all), frozenset(reader.required))
+    return References(reader.lines, frozenset(reader.required))
 
 
 class _Reader:
     """Collects paths; `bound` are the template's own names at a place, `guarded` the paths asked for around it."""
 
     def __init__(self) -> None:
-        self.all: set[Path] = set()
+        self.lines: dict[Path, int] = {}
         self.required: set[Path] = set()
 
     def read(self, node: nodes.Node, bound: frozenset[str], guarded: frozenset[Path]) -> None:
@@ -77,9 +82,11 @@ class _Reader:
             self.read(expression, bound, guarded)
         if not path or path[0] in bound:
             return
-        self.all.add(path)
-        if not any(path[: len(guard)] == guard for guard in guarded):
+        guard_stands = any(path[: len(guard)] == guard for guard in guarded)
+        if not guard_stands and path not in self.required:
             self.required.add(path)
+            self.lines[path] = node.lineno
+        self.lines.setdefault(path, node.lineno)
 
     def _read_call(self, node: nodes.Call, bound: frozenset[str], guarded: frozenset[Path]) -> None:
         """A called attribute is a method, for fields are data: `input.name.upper()` reads `input.name`."""

@@ -38,6 +38,7 @@ class Template:
     """A compiled template.
 
     Attributes:
+        found: what it reads, and in which lines.
         references: the dotted paths it reads, such as `("critic", "output", "issues")`.
         required: those of them that are read without a guard (`default`, `is defined`, an `if` around).
 
@@ -49,22 +50,22 @@ class Template:
         self.where = where
         self._max_size = max_size
         self._constant: str | None = None
-        self._found = References(frozenset(), frozenset())
+        self.found = References({}, frozenset())
         if _MARKUP.search(source) is None:
             self._constant = _NEWLINE.sub("\n", source).removesuffix("\n")
         else:
             environment = template_environment()
             tree = _parse(environment, source)
-            self._found = find_references(tree)
+            self.found = find_references(tree)
             self._compiled = _compile(environment, tree)
 
     @property
     def references(self) -> frozenset[tuple[str, ...]]:
-        return self._found.all
+        return self.found.all
 
     @property
     def required(self) -> frozenset[tuple[str, ...]]:
-        return self._found.required
+        return self.found.required
 
     def render(self, names: Mapping[str, Any]) -> str:
         """Fill in. `names` are all names the template may see.
@@ -80,7 +81,7 @@ class Template:
         except TemplateFault:
             raise
         except Exception as error:  # the border to whatever the template's expressions may raise
-            raise TemplateFault(_failure(self.where, self._found, error, names)) from error
+            raise TemplateFault(_failure(self.where, self.found, error, names)) from error
 
     def _joined(self, pieces: Iterable[str]) -> str:
         taken: list[str] = []
@@ -106,17 +107,17 @@ class Condition:
         self.where = where
         environment = condition_environment()
         tree = _parse_expression(environment, _bare(source))
-        self._found = find_references(tree)
+        self.found = find_references(tree)
         body: list[nodes.Node] = [nodes.Assign(nodes.Name("result", "store"), tree, lineno=1)]
         self._compiled = _compile(environment, nodes.Template(body, lineno=1))
 
     @property
     def references(self) -> frozenset[tuple[str, ...]]:
-        return self._found.all
+        return self.found.all
 
     @property
     def required(self) -> frozenset[tuple[str, ...]]:
-        return self._found.required
+        return self.found.required
 
     def value(self, names: Mapping[str, Any]) -> Any:
         """What the expression gives.
@@ -131,7 +132,7 @@ class Condition:
             value = context.vars["result"]
             _ = value == value  # a missing field is found here rather than by whoever reads the value
         except Exception as error:  # the border to whatever the expression may raise
-            raise ConditionFault(_failure(self.where, self._found, error, names)) from error
+            raise ConditionFault(_failure(self.where, self.found, error, names)) from error
         return value
 
     def holds(self, names: Mapping[str, Any]) -> bool:

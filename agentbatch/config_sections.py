@@ -1,0 +1,293 @@
+"""Every section of a config against the class of its kind, and then against the others: names, templates, keys."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Union, cast, get_args, get_origin
+
+from pydantic import BaseModel
+
+from agentbatch import agents, flows, models
+from agentbatch.config_keys import KeyCheck
+from agentbatch.config_meanings import MeantText, keys_of, meant_texts
+from agentbatch.config_problems import Problem
+from agentbatch.config_shapes import Section, checked
+from agentbatch.config_source import NAMED_SECTIONS, Origin
+from agentbatch.config_spellings import respelled
+from agentbatch.config_steps import ROOT, StepGraph, circles, owner_of, unknown_names
+from agentbatch.config_templates import ALWAYS_THERE, StepNames, TemplateUse, compiled, reference_problems
+from agentbatch.flows.base import GroupConfig
+from agentbatch.prompt_files import is_file_reference, read_prompt_file
+from agentbatch.settings import NAME_PATTERN
+from agentbatch.suggestions import did_you_mean, listing
+from agentbatch.template_references import References
+from agentbatch.yaml_tree import Path
+
+if TYPE_CHECKING:
+    from agentbatch.agents.base import AgentConfig
+    from agentbatch.config import Config
+    from agentbatch.models.base import ModelConfig
+
+_RESERVED = frozenset({*ALWAYS_THERE, "loop", "each", "vars"})
+_JINJA_WORDS = frozenset(
+    {"and", "or", "not", "in", "is", "if", "else", "true", "false", "none", "True", "False", "None"}
+)
+_MODEL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/@-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Sections:
+    """What reading a config's data gave. `config` is None where there are problems."""
+
+    config: Config | None
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+    secrets: tuple[str, ...]
+    templates: tuple[TemplateUse, ...]
+
+
+def read_sections(whole: type[Config], data: dict[str, Any], origin: Origin, environ: Mapping[str, str]) -> Sections:
+    """Check everything. `whole` is the class of the config as a whole."""
+    return _Reading(origin, environ).read(whole, data)
+
+
+class _Reading:
+    """Collects problems, notes and texts with a meaning while the sections are read."""
+
+    def __init__(self, origin: Origin, environ: Mapping[str, str]) -> None:
+        self._origin = origin
+        self._keys = KeyCheck(origin, environ)
+        self._problems: list[Problem] = []
+        self._notes: list[str] = []
+        self._texts: list[MeantText] = []
+
+    def read(self, whole: type[Config], data: dict[str, Any]) -> Sections:
+        data = self._respelled(data, (), whole)
+        named = {name: self._named(data, name) for name in ("models", "agents", "groups")}
+        built: dict[str, Any] = {
+            "models": self._each(named["models"], "models", self._model),
+            "agents": self._each(named["agents"], "agents", self._agent),
+            "groups": self._each(named["groups"], "groups", self._group),
+        }
+        self._check_names(named["agents"], named["groups"])
+        if not named["agents"] and "agents" not in _wrong(data):
+            self._add(("agents",), "no agents: an agent has at least a model and a prompt")
+        workflow = self._nested(whole.model_fields["workflow"].annotation, data.get("workflow"), ("workflow",))
+        rest = {**data, **built} | ({"workflow": workflow} if "workflow" in data else {})
+        config = self._checked(whole, rest, ())
+        self._texts += meant_texts(whole, {"workflow": workflow}, ())
+        templates = self._check_texts(named)
+        self._problems += self._keys.check(named["models"], self._models_in_use())
+        problems = tuple(self._problems)
+        return Sections(
+            None if problems else config, problems, tuple(self._notes), self._keys.secrets(named["models"]), templates
+        )
+
+    def _add(self, path: Path, message: str, **more: Any) -> None:
+        self._problems.append(self._origin.problem(path, message, **more))
+
+    # sections
+
+    def _named(self, data: dict[str, Any], section: str) -> dict[str, Any]:
+        """A section that maps names to things; empty where it is wrong or not there."""
+        value = data.get(section)
+        if isinstance(value, dict):
+            return cast("dict[str, Any]", value)
+        if value is not None:
+            self._add((section,), f"expected a mapping of names to {section}", key=True)
+        return {}
+
+    def _each(self, named: dict[str, Any], section: str, read: Callable[[dict[str, Any], Path], Any]) -> dict[str, Any]:
+        built: dict[str, Any] = {}
+        for name, value in named.items():
+            path: Path = (section, name)
+            if not isinstance(value, dict):
+                self._add(path, f"expected a mapping that describes the {NAMED_SECTIONS[section]}", key=True)
+                continue
+            made = read(cast("dict[str, Any]", value), path)
+            if made is not None:
+                built[name] = made
+        return built
+
+    def _model(self, data: dict[str, Any], path: Path) -> ModelConfig | None:
+        if not _MODEL_NAME.fullmatch(str(path[1])):
+            self._add(path, f"the name {path[1]!r} has a character that no model's name has", key=True)
+        provider = data.get("provider")
+        if not isinstance(provider, str) or provider not in models.PROVIDERS:
+            self._unknown_kind(data, path, "provider", provider, models.PROVIDERS)
+            return None
+        kind = models.config_class(provider)
+        self._keys.fill_in(data, path, provider, kind)
+        return self._section(kind, data, path)
+
+    def _agent(self, data: dict[str, Any], path: Path) -> AgentConfig | None:
+        kind = data.get("kind", "chat")
+        if not isinstance(kind, str) or kind not in agents.KINDS:
+            self._unknown_kind(data, path, "kind", kind, agents.KINDS)
+            return None
+        return self._section(_class_of(agents.KINDS[kind]), data, path)
+
+    def _unknown_kind(self, data: dict[str, Any], path: Path, key: str, value: Any, table: Mapping[str, Any]) -> None:
+        hint = f"one of: {listing(table, 20)}"
+        if key not in data:
+            self._add(path, f"missing key {key!r}", key=True, hint=hint)
+            return
+        nearest = did_you_mean(value, table).lstrip(", ") if isinstance(value, str) else ""
+        shown = "" if self._origin.from_environment((*path, key)) else f" {value!r}"
+        self._add((*path, key), f"unknown {key}{shown}", where=path, hint=nearest or hint)
+
+    def _group(self, data: dict[str, Any], path: Path) -> GroupConfig | None:
+        data = self._respelled(data, path, _AnyGroup)
+        kinds = [kind for kind in flows.KINDS if kind in data]
+        classes = {kind: _class_of(flows.KINDS[kind]) for kind in kinds}
+        fitting = [kind for kind in kinds if all(other in keys_of(classes[kind]) for other in kinds)]
+        if not fitting:
+            self._no_kind(data, path, kinds)
+            return None
+        chosen: type[GroupConfig] = classes[fitting[0]]
+        fields = keys_of(chosen)
+        nested = {
+            key: self._nested(fields[key].annotation, value, (*path, key)) if key in fields else value
+            for key, value in data.items()
+        }
+        return self._section(chosen, nested, path)
+
+    def _no_kind(self, data: dict[str, Any], path: Path, kinds: list[str]) -> None:
+        if kinds:
+            self._add(path, f"a group has one of {' and '.join(map(repr, kinds))}, not both", key=True)
+            return
+        hints = (did_you_mean(key, flows.KINDS) for key in data)
+        hint = next((hint.lstrip(", ") for hint in hints if hint), "")
+        self._add(path, f"a group has one of the keys {listing(flows.KINDS, 20)}", key=True, hint=hint)
+
+    def _nested(self, annotation: Any, value: Any, path: Path) -> Any:
+        """The value with every group that is written in place made an object."""
+        arms = list(_arms(annotation))
+        if isinstance(value, list):
+            inner = next((get_args(arm)[0] for arm in arms if get_origin(arm) is list), None)
+            items = cast("list[Any]", value)
+            return [self._nested(inner, item, (*path, index)) for index, item in enumerate(items)]
+        if not isinstance(value, dict):
+            return value
+        mapping = cast("dict[str, Any]", value)
+        if GroupConfig in arms and any(key in flows.KINDS for key in mapping):
+            return self._group(mapping, path) or GroupConfig()  # the bare class stands for one that is wrong
+        inner = next((get_args(arm)[1] for arm in arms if get_origin(arm) is dict), None)
+        return {key: self._nested(inner, item, (*path, key)) for key, item in mapping.items()} if inner else mapping
+
+    def _section(self, kind: type[Section], data: dict[str, Any], path: Path) -> Section | None:
+        data = self._respelled(data, path, kind)
+        for text in meant_texts(kind, data, path):
+            self._texts.append(self._with_file(text, data, path))
+        return self._checked(kind, data, path)
+
+    def _respelled(self, data: dict[str, Any], path: Path, kind: type[BaseModel]) -> dict[str, Any]:
+        data, notes, problems = respelled(data, path, keys_of(kind), self._origin)
+        self._notes += notes
+        self._problems += problems
+        return data
+
+    def _checked(self, kind: type[Section], data: Mapping[str, Any], path: Path) -> Section | None:
+        also_known = flows.KINDS if issubclass(kind, GroupConfig) else ()
+        made, problems = checked(kind, data, path, self._origin, also_known)
+        self._problems += problems
+        return made
+
+    def _with_file(self, text: MeantText, data: dict[str, Any], path: Path) -> MeantText:
+        """The text, from its file where it names one; the data is given the content, too."""
+        if text.of != "template" or not is_file_reference(text.text):
+            return text
+        try:
+            source, content = read_prompt_file(text.text, self._origin.folder)
+        except ValueError as error:
+            self._add(text.path, str(error))
+            return MeantText(text.path, text.of, "")
+        _put(data, text.path[len(path) :], content)
+        self._origin.files[text.path] = source
+        return MeantText(text.path, text.of, content)
+
+    # across sections
+
+    def _check_names(self, agents_: dict[str, Any], groups: dict[str, Any]) -> None:
+        for section, named in (("agents", agents_), ("groups", groups)):
+            for name in named:
+                problem = _wrong_name(name)
+                if problem:
+                    self._add(
+                        (section, name), f"the name {name!r} {problem[0]}", where=(section,), key=True, hint=problem[1]
+                    )
+        for name in groups.keys() & agents_.keys():
+            self._add(("groups", name), "an agent has this name, too", key=True, hint="rename one of them")
+
+    def _check_texts(self, named: Mapping[str, dict[str, Any]]) -> tuple[TemplateUse, ...]:
+        steps = [*named["agents"], *named["groups"]]
+        graph = StepGraph.of(self._texts)
+        self._problems += unknown_names(self._texts, steps, named["models"], self._origin)
+        self._problems += circles(graph, self._origin)
+        loops = [text.text for text in self._texts if text.of == "step" and "loop" in text.path]
+        names = StepNames(steps, graph.below(*loops))
+        reached = graph.below(ROOT) if ROOT in graph.edges else frozenset(steps)
+        uses: list[TemplateUse] = []
+        for text, found in self._compiled():
+            self._problems += reference_problems(text.path, found, names, self._origin)
+            uses.append(TemplateUse(text.path, found, owner_of(text.path) in reached))
+        return tuple(uses)
+
+    def _compiled(self) -> Iterator[tuple[MeantText, References]]:
+        for text in self._texts:
+            if text.of in ("template", "condition"):
+                found = compiled(text, self._origin)
+                if isinstance(found, Problem):
+                    self._problems.append(found)
+                else:
+                    yield text, found
+
+    def _models_in_use(self) -> frozenset[str]:
+        return frozenset(text.text for text in self._texts if text.of == "model")
+
+
+class _AnyGroup(GroupConfig):
+    """The keys by which a group's kind is told, for their other spellings."""
+
+    when: Any = None
+
+
+def _class_of(entry: tuple[str, str]) -> Any:
+    module, name = entry
+    return getattr(import_module(module), name)
+
+
+def _arms(annotation: Any) -> Iterator[Any]:
+    """The types that a value may have: a union's, with what is said about them left out."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        yield from _arms(get_args(annotation)[0])
+    elif origin is Union or origin is UnionType:
+        for arm in get_args(annotation):
+            yield from _arms(arm)
+    else:
+        yield annotation
+
+
+def _wrong_name(name: str) -> tuple[str, str] | None:
+    if re.fullmatch(NAME_PATTERN, name) is None:
+        mended = re.sub(r"[^A-Za-z0-9_]+", "_", name)
+        mended = "_" + mended if mended[:1].isdigit() else mended
+        return "is none that a template could read", f"letters, digits and _ only: {mended!r}" if mended else ""
+    if name in _RESERVED or name in _JINJA_WORDS:
+        return "is taken", "templates know another thing by it"
+    return None
+
+
+def _wrong(data: dict[str, Any]) -> set[str]:
+    return {name for name, value in data.items() if value is not None and not isinstance(value, dict)}
+
+
+def _put(data: Any, path: Path, value: str) -> None:
+    for part in path[:-1]:
+        data = data[part]
+    data[path[-1]] = value
