@@ -15,6 +15,10 @@ class _TooLarge(Exception):
     """A row is longer than the cap."""
 
 
+class _OpenQuote(Exception):
+    """A row goes on and on over many lines: most likely a quote is never closed."""
+
+
 class _RowLines:
     """Lines of text for `csv.reader`, counted, and refused where one row takes more than `cap` bytes of them.
 
@@ -33,9 +37,11 @@ class _RowLines:
 
     def __next__(self) -> str:
         self.number, line = next(self._lines)
-        self.taken += self._cap + 1 if line is None else len(line)
-        if line is None or self.taken > self._cap:
+        if line is None or len(line) > self._cap:
             raise _TooLarge
+        self.taken += len(line)
+        if self.taken > self._cap:
+            raise _OpenQuote
         return line.decode("utf-8", "replace").replace("\0", REPLACEMENT)
 
 
@@ -43,7 +49,8 @@ def read_csv_records(name: str, lines: Iterator[tuple[int, bytes | None]], cap: 
     """The rows after the header, each an object of strings; ragged and badly quoted ones as faults.
 
     Raises:
-        InputError: the header can't name the columns.
+        InputError: the header can't name the columns, or a quote is never closed: where the next row begins is then
+            anybody's guess, and a wrong guess would pay for rows that nobody wrote.
     """
     # the module's default would refuse a field of more than 128 KiB; ours is the cap on whole rows
     csv.field_size_limit(cap)
@@ -57,7 +64,11 @@ def read_csv_records(name: str, lines: Iterator[tuple[int, bytes | None]], cap: 
             row = next(rows)
         except StopIteration:
             return
+        except _OpenQuote as error:
+            raise _never_closed(name, first) from error
         except (csv.Error, _TooLarge) as error:
+            if str(error) == "unexpected end of data":
+                raise _never_closed(name, first) from error
             if header is None:
                 raise InputError(f"{name}:{first}: the header row is no CSV: {_reason(error, cap)}") from error
             yield Record(first, None, _reason(error, cap))
@@ -84,9 +95,11 @@ def _column_names(name: str, row: list[str]) -> list[str]:
     return columns
 
 
+def _never_closed(name: str, line: int) -> InputError:
+    return InputError(f'{name}:{line}: a quote opens in this row and is never closed; double a quote that is meant: ""')
+
+
 def _reason(error: csv.Error | _TooLarge, cap: int) -> str:
     if isinstance(error, _TooLarge):
-        return f"too large: more than {cap:,} bytes in one row; is a quote not closed?"
-    if "unexpected end of data" in str(error):
-        return "a quote is not closed"
+        return f"too large: more than {cap:,} bytes in one line"
     return f"not CSV: {error}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -21,9 +22,16 @@ def last_newline(fd: int, size: int) -> int:
 
 
 def sync_folder(path: Path) -> None:
-    """Make the name of a new or renamed file durable: its entry lives in the folder, not in the file."""
+    """Make the name of a new or renamed file durable: its entry lives in the folder, not in the file.
+
+    Raises:
+        OSError: the folder can't be synced. File systems that don't know how (EINVAL) are left in peace.
+    """
     fd = os.open(path.resolve().parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
     finally:
         os.close(fd)

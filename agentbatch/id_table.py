@@ -32,7 +32,7 @@ class IdTable:
         """The line that used `name` first, or None where it is new (and from now on belongs to `line`)."""
         if self._used >= self._room:
             self._grow()
-        digest = hash(name) & 0xFFFFFFFFFFFFFFFF or 1
+        digest = _digest(name)
         slot = self._slot_of(digest)
         if self._hashes[slot] == digest:
             return self._lines[slot]
@@ -40,6 +40,12 @@ class IdTable:
         self._lines[slot] = min(line, _LAST_LINE)
         self._used += 1
         return None
+
+    def find(self, name: str) -> int | None:
+        """The line that used `name` first, or None where none did."""
+        digest = _digest(name)
+        slot = self._slot_of(digest)
+        return self._lines[slot] if self._hashes[slot] == digest else None
 
     def _slot_of(self, digest: int) -> int:
         """Where `digest` stands, or the empty slot where it belongs."""
@@ -68,3 +74,7 @@ class IdTable:
                 self._hashes[slot] = digest
                 self._lines[slot] = line
                 self._used += 1
+
+
+def _digest(name: str) -> int:
+    return hash(name) & 0xFFFFFFFFFFFFFFFF or 1  # 0 marks an empty slot

@@ -23,7 +23,7 @@ MAX_LINE_BYTES = 16 * 1024 * 1024
 _CHUNK = 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\x0b\x0c"
-_GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_MAGIC = b"\x1f\x8b\x08"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -176,7 +176,7 @@ def _chunks(path: Path, raw: _MeasuredBytes, gzipped: bool) -> Iterator[bytes]:
 def _is_gzip(path: Path) -> bool:
     """By content, whatever the name: a compressed file renamed to .jsonl would be nothing but bad lines."""
     with path.open("rb") as file:
-        return file.read(2) == _GZIP_MAGIC
+        return file.read(3) == _GZIP_MAGIC
 
 
 def is_regular(path: Path) -> bool:

@@ -136,9 +136,7 @@ def select(
     if sample is None:
         return islice(inputs.read(), offset, None if limit is None else offset + limit)
     if total is None:
-        raise InputError(
-            f"{inputs.name}: --sample needs to know how many items there are; save the stream to a file first"
-        )
+        raise InputError(f"{inputs.name}: --sample needs to know how many items there are; save them to a file first")
     items = islice(inputs.read(), offset, offset + total)
     return _sampled(items, total, min(sample, total), random.Random(seed))
 
@@ -226,7 +224,7 @@ def _named(file: str, index: int, record: Record, ids: IdTable) -> Item | BadLin
     first = ids.add(str(name), line)
     if first is None:
         return Item(name, index, record.value, line)
-    return _bad(file, index, line, f"the id {_short(str(name))} was used in line {first} before", str(name), ids, first)
+    return _bad(file, index, line, f"the id {_short(str(name))} was used in line {first} before", str(name), ids)
 
 
 def _id_of(value: Any, line: int) -> str | int | None:
@@ -238,12 +236,10 @@ def _id_of(value: Any, line: int) -> str | int | None:
     return None
 
 
-def _bad(file: str, index: int, line: int, message: str, name: str, ids: IdTable, first: int | None = None) -> BadLine:
-    """A bad line under a name that no other line has."""
-    taken = first if first is not None else ids.add(name, line)
-    while taken is not None:
+def _bad(file: str, index: int, line: int, message: str, name: str, ids: IdTable) -> BadLine:
+    """A bad line under a name that no item before it has. It doesn't take the name from an item that comes later."""
+    while ids.find(name) is not None:
         name = f"{name}#{line}"
-        taken = ids.add(name, line)
     return BadLine(index, line, f"{file}:{line}: {message}", name)
 
 

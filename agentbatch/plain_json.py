@@ -51,7 +51,10 @@ def _plain(value: object, above: tuple[int, ...]) -> Any:
         return "[the value contains itself]"
     if len(above) >= _DEEPEST:
         return "[nested too deeply]"
-    return _plain_container(value, (*above, id(value)))
+    try:
+        return _plain_container(value, (*above, id(value)))
+    except Exception as error:  # a foreign container may raise anything; it must not cost the result
+        return f"[{type(value).__name__} that cannot be read: {type(error).__name__}]"
 
 
 def _plain_container(value: object, above: tuple[int, ...]) -> Any:

@@ -39,7 +39,7 @@ def sort_results(path: Path, total: int | None = None) -> None:
             os.fsync(ordered.fileno())
         draft.replace(path)
         sync_folder(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         draft.unlink(missing_ok=True)
         reason = getattr(error, "strerror", None) or error
         raise OutputError(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 from zlib import crc32
@@ -18,7 +19,6 @@ from agentbatch.messages import Usage
 _CODES: dict[Status, int] = {"ok": 1, "error": 2, "timeout": 3, "cancelled": 4, "skipped": 5}
 _STATUSES: tuple[Status | None, ...] = (None, *_CODES)
 _SUCCESSES = frozenset({_CODES["ok"], _CODES["skipped"]})
-_TOKENS = ("input_tokens", "output_tokens", "requests", "cached_tokens", "cache_write_tokens", "reasoning_tokens")
 _INDEX_BOUND = 2**31
 _BEGINNING = b'{"id":'
 _MEND = "give the inputs it was made from, another --output, or --overwrite"
@@ -112,7 +112,7 @@ def scan_results(path: Path, total: int | None = None) -> Finished:
             for line in file:
                 scan.read(line)
             size = os.fstat(file.fileno()).st_size
-        scan.finished.usage = Usage(*scan.tokens)
+        scan.finished.usage = Usage(**scan.tokens)
         _heal(scan, size)
     except FileNotFoundError:
         return scan.finished
@@ -129,7 +129,7 @@ class _Scan:
         self.total = total
         self.finished = Finished(path)
         self.finished.make_room(total or 0)
-        self.tokens = [0] * len(_TOKENS)
+        self.tokens = asdict(Usage())
         self.number = 0
         self.good_end = 0
         """The file is good up to this offset."""
@@ -175,10 +175,11 @@ class _Scan:
             finished.unpriced += 1
         else:
             finished.cost_usd += cost
-        usage = result.get("usage")
-        if usage:
-            for place, name in enumerate(_TOKENS):
-                self.tokens[place] += usage.get(name, 0)
+        tokens = self.tokens
+        usage: dict[str, Any] = result.get("usage") or {}
+        for name, count in usage.items():
+            if name in tokens and type(count) is int:
+                tokens[name] += count
 
 
 def _parse_result(line: bytes) -> dict[str, Any] | None:
@@ -208,20 +209,12 @@ def _is_result(fields: dict[str, Any]) -> bool:
     return (
         type(index) is int
         and 0 <= index < _INDEX_BOUND
-        and fields.get("status") in _CODES
+        and isinstance(fields.get("status"), str)
+        and fields["status"] in _CODES
         and isinstance(fields.get("id"), str | int)
         and isinstance(fields.get("cost_usd"), int | float | None)
-        and _is_usage(fields.get("usage"))
+        and isinstance(fields.get("usage"), dict | None)
     )
-
-
-def _is_usage(value: object) -> bool:
-    if value is None:
-        return True
-    if not isinstance(value, dict):
-        return False
-    counts = cast(dict[str, object], value)
-    return all(type(counts.get(name, 0)) is int for name in _TOKENS)
 
 
 def _heal(scan: _Scan, size: int) -> None:
@@ -246,9 +239,10 @@ def _could_be_ours(start: bytes) -> bool:
 
 
 def _damage(path: Path, number: int, reason: str) -> InputError:
+    name = shlex.quote(str(path))
     return InputError(
         f"{path}:{number}: damaged, and not by an interrupted write: {reason}. Nothing was changed. Look at the "
-        f"line with `sed -n {number}p {path}`; delete it with `sed -i {number}d {path}`, and its item will run again"
+        f"line with `sed -n {number}p {name}`; delete it with `sed -i {number}d {name}`, and its item will run again"
     )
 
 

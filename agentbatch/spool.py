@@ -42,11 +42,9 @@ class Spool:
             OutputError: the copy can't be written.
         """
         try:
-            compared = min(len(piece), self._known - self._at)
+            compared = max(0, min(len(piece), self._known - self._at))
             if compared and os.pread(self._fd, compared, self._at) != piece[:compared]:
-                raise InputError(
-                    f"stdin:{self._line}: differs from what the run that is continued read; {self._mend()}"
-                )
+                raise InputError(f"stdin:{self._line}: differs from what the run to continue has read; {self._mend()}")
             self._write(piece[compared:], self._at + compared)
         except OSError as error:
             raise OutputError(f"{self._path}: cannot keep a copy of stdin: {error.strerror}") from error
@@ -60,9 +58,7 @@ class Spool:
             InputError: the earlier run read more than this one was given.
         """
         if self._at < self._known:
-            raise InputError(
-                f"stdin: ended at line {self._line}, before what the run that is continued read; {self._mend()}"
-            )
+            raise InputError(f"stdin: ended at line {self._line}, sooner than the run to continue did; {self._mend()}")
 
     def close(self) -> None:
         if self._fd >= 0:
