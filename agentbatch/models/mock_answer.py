@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, Self, cast
+from typing import Annotated, Any, Self, cast
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from agentbatch.errors import BadRequest, TemplateFault
 from agentbatch.messages import ChatRequest, ChatResponse, Message, ToolCall, Usage
@@ -23,12 +23,22 @@ _QUOTED = 60
 """Characters of the prompt that the default reply repeats."""
 
 
+def _checked(value: Any) -> Any:
+    """The value, if all the templates in it compile."""
+    _Value(value, "")
+    return value
+
+
+TemplateText = Annotated[str, AfterValidator(_checked)]
+TemplateValue = Annotated[Any, AfterValidator(_checked)]
+
+
 class ScriptedCall(Settings):
     """A tool call that the mock makes where a request brings tools."""
 
     name: str
     """The tool."""
-    arguments: str | dict[str, Any] = Field(default_factory=dict[str, Any])
+    arguments: Annotated[str | dict[str, Any], AfterValidator(_checked)] = Field(default_factory=dict[str, Any])
     """A mapping whose texts are templates, or one template of the whole JSON text (which may be wrong on purpose)."""
     force: bool = False
     """Make the call even where the request does not offer a tool of that name."""
@@ -39,12 +49,12 @@ class MockKnobs(Settings):
 
     latency: Latency = 0.0
     """How long an answer takes: `200ms`, or `{p50:, p95:}`, `{min:, max:}`, `{mean:, sigma:}`."""
-    reply: str | None = None
+    reply: TemplateText | None = None
     """A template of the answer over `prompt` (the last user text), `system`, `messages`, `model`, `n` (a number made
     from the content) and the filter `pick`: `{{ ['low', 'high'] | pick }}`. Default: the beginning of the prompt."""
-    replies: list[str] | None = Field(default=None, min_length=1)
+    replies: list[TemplateText] | None = Field(default=None, min_length=1)
     """Several of them; the content chooses one."""
-    output: Any = None
+    output: TemplateValue = None
     """The answer where the request has a schema: a value whose texts are templates, or one template of the whole JSON
     text. Default: a value that fits the schema."""
     tool_calls: list[ScriptedCall] = Field(default_factory=list[ScriptedCall])
@@ -64,11 +74,6 @@ class MockKnobs(Settings):
     def _one_reply(self) -> Self:
         if self.reply is not None and self.replies is not None:
             raise ValueError("`reply` and `replies` exclude each other: give one of them")
-        return self
-
-    @model_validator(mode="after")
-    def _templates_compile(self) -> Self:
-        Answers(self)
         return self
 
 

@@ -34,7 +34,7 @@ class ReplyTemplate:
         try:
             return self._template.render(names, n=number(key, b"n") >> 16, mock_key=key)
         except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-            raise ValueError(f"{self._where}: {error}") from error
+            raise ValueError(_located(self._where, error)) from error
 
 
 def _compile(source: str, where: str) -> Any:
@@ -54,4 +54,8 @@ def _compile(source: str, where: str) -> Any:
     try:
         return environment.from_string(source)
     except TemplateSyntaxError as error:
-        raise ValueError(f"{where}: {error}") from error
+        raise ValueError(_located(where, error)) from error
+
+
+def _located(where: str, error: Exception) -> str:
+    return f"{where}: {error}" if where else str(error)
