@@ -206,7 +206,7 @@ class _Run:
         return waiting
 
     def _settle_held(self) -> None:
-        """Results that failed for the key or the account: about the run when nothing else came, else about their items."""
+        """What failed for the key or the account was about the run when nothing else came, else about its items."""
         denial = self._book.denial()
         if denial is not None:
             self._control.stop(denial)

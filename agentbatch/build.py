@@ -11,11 +11,12 @@ from agentbatch.control import Control
 from agentbatch.endpoint import Endpoint, EndpointSettings
 from agentbatch.errors import RunStopped
 from agentbatch.flows.base import GroupConfig, MemberConfig
+from agentbatch.flows.sequence import SequenceFlow
 from agentbatch.limits import Budget, Limiter
 from agentbatch.models.base import HttpModelConfig, Model, ModelConfig
 from agentbatch.prices import Tariff, published_tariff, rates
 from agentbatch.retry import RetryPolicy
-from agentbatch.step import Step
+from agentbatch.step import Runnable, Step
 from agentbatch.templates import NOT_RUN
 from agentbatch.transports.base import HttpTransport
 from agentbatch.transports.http import open_transport
@@ -25,14 +26,13 @@ if TYPE_CHECKING:
 
 _DEFAULT_TIMEOUT_S = 60.0
 _DEFAULT_RETRIES = 4
-_ROOT = "workflow"
 
 
 class Workshop:
     """Builds the steps of one run, each object once. Close it to close every connection.
 
     Attributes:
-        root: the step that an item enters.
+        root: what an item enters.
         endpoints: the models in use, by name.
         names: what every scope begins with: each declared agent and group, not yet run.
     """
@@ -81,15 +81,11 @@ class Workshop:
         """The steps a group's members stand for: one each, or as many as there are copies."""
         return tuple(step for member in members for step in self._member(member))
 
-    def _root(self, workflow: str | list[str | GroupConfig] | None) -> Step:
-        if isinstance(workflow, str):
-            return self._named(workflow)
-        members = list(self.config.agents) if workflow is None else workflow
-        if len(members) == 1 and isinstance(members[0], str):
-            return self._named(members[0])
-        from agentbatch.flows.sequence import SequenceConfig
-
-        return self._group(_ROOT, SequenceConfig(sequence=list(members)))
+    def _root(self, workflow: str | list[str | MemberConfig | GroupConfig] | None) -> Runnable:
+        """What an item enters: a sequence without a name, which is in nobody's way."""
+        if workflow is None:
+            return SequenceFlow(self.steps(list(self.config.agents)))
+        return SequenceFlow(self.steps([workflow] if isinstance(workflow, str) else workflow))
 
     def _member(self, member: str | MemberConfig | GroupConfig) -> list[Step]:
         if isinstance(member, str):

@@ -1,4 +1,4 @@
-"""The event loop of a run: uvloop where it installs, and a garbage collector that suits a million short-lived objects."""
+"""The event loop of a run: uvloop where it installs, and a garbage collector set for very many short-lived objects."""
 
 from __future__ import annotations
 

@@ -32,7 +32,8 @@ _MOST_WAITING = 2_000
 class BookOptions:
     """How results are kept. `files` None stands for stdout, where nothing can be continued.
 
-    `include` are the optional parts of a line (`agents`, `usage`); `inputs` names the inputs, to refuse to overwrite them.
+    `include` are the optional parts of a line (`agents`, `usage`); `inputs` names the inputs, which are not to be
+    overwritten.
     """
 
     files: ResultFiles | None

@@ -1,8 +1,8 @@
 """The one door: every agent and every flow is a `Runnable`, entered through `Step.invoke`.
 
-A visit is one item's stay in one step. It keeps the books (time, tokens, cost, children's results) in one mutable place,
-so that they are right however the stay ends: a cancelled loser's spend is still counted, a failed flow still shows what
-its members produced.
+A visit is one item's stay in one step. It keeps the books (time, tokens, cost, children's results) in one mutable
+place, so that they are right however the stay ends: a cancelled loser's spend is still counted, a failed flow still
+shows what its members produced.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from agentbatch.items import Failure, Item, Output, Result, Scope, Status
 from agentbatch.limits import Permits
 from agentbatch.messages import Usage
 from agentbatch.trace import Span, SpanKind, Tracer
-
 
 PENDING = Result(status="cancelled")
 """Stands for a step that has begun and not ended."""
@@ -203,20 +202,11 @@ class Step:
         """Run this step for one item. Failures become data; only cancellation and `RunStopped` pass through."""
         visit = self._enter(parent)
         try:
-            output = await self._run(scope, visit)
-        except MemberFailed as error:
-            return self._leave(visit, parent, error.status, error=error.failure)
-        except StepError as error:
-            status: Status = "timeout" if error.type == "timeout" else "error"
-            return self._leave(visit, parent, status, error=Failure.of(error, self.name, visit.requests))
-        except (asyncio.CancelledError, RunStopped):
+            status, output, error = await ending(self._run(scope, visit), visit, self.name)
+        except BaseException:
             self._leave(visit, parent, "cancelled")
             raise
-        except Exception as error:  # a bug, ours or a plugin's: loud in the log, but only this item's
-            logging.getLogger(__name__).exception("step %s failed on item %s", self.name, visit.item.id)
-            fault = InternalFault(f"{type(error).__name__}: {error}")
-            return self._leave(visit, parent, "error", error=Failure.of(fault, self.name, visit.requests))
-        return self._leave(visit, parent, "ok", output)
+        return self._leave(visit, parent, status, output, error)
 
     def _enter(self, parent: Visit) -> Visit:
         path = parent.new_path(self.name)
@@ -242,6 +232,26 @@ class Step:
         attributes["queued_s"], attributes["cost_usd"] = result.queued_s, result.cost_usd
         visit.tracer.end(visit.span, status, error and error.type, error and error.message)
         return result
+
+
+Ending = tuple[Status, Output | None, Failure | None]
+
+
+async def ending(work: Awaitable[Output], visit: Visit, agent: str | None) -> Ending:
+    """Await `work` and say how it ended. `agent` is who is named in its failure."""
+    try:
+        return "ok", await work, None
+    except MemberFailed as error:
+        return error.status, None, error.failure
+    except StepError as error:
+        status: Status = "timeout" if error.type == "timeout" else "error"
+        return status, None, Failure.of(error, agent, visit.requests)
+    except RunStopped:
+        raise
+    except Exception as error:  # a bug, ours or a plugin's: loud in the log, but only this item's
+        logging.getLogger(__name__).exception("step %s failed on item %s", visit.name, visit.item.id)
+        fault = InternalFault(f"{type(error).__name__}: {error}")
+        return "error", None, Failure.of(fault, agent, visit.requests)
 
 
 async def within(seconds: float | None, visit: Visit, work: Awaitable[Output]) -> Output:

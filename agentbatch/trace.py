@@ -109,6 +109,8 @@ class Tracer:
                 observer.on_end(span)
             except Exception:
                 self._drop(observer)
+        if span.parent_id is not None:
+            span.tree = []  # no circle: an item's spans go with the last reference, not with the garbage collector
 
     def _drop(self, observer: SpanObserver) -> None:
         self.observers = tuple(other for other in self.observers if other is not observer)

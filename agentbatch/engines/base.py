@@ -12,7 +12,7 @@ Deliver = Callable[[ItemResult], Awaitable[None] | None]
 """Told each result as its item ends. What it returns is awaited: that is how a slow disk holds the engine back."""
 
 
-Take = Callable[[], Item | None | Awaitable[Item | None]]
+Take = Callable[[], Item | Awaitable[Item | None] | None]
 """Gives the next item, or None after the last; awaitable only where there may be one later (a pipe)."""
 
 

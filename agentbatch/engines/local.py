@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Self
 from agentbatch.build import Workshop
 from agentbatch.control import Control
 from agentbatch.engines.base import Deliver, Take
-from agentbatch.errors import RunStopped, StepTimeout
-from agentbatch.items import Failure, Item, ItemResult, Output, Result, Scope
+from agentbatch.errors import RunStopped
+from agentbatch.items import Item, ItemResult, Scope
 from agentbatch.limits import Budget
 from agentbatch.progress.view import Pressure
-from agentbatch.step import Visit, within
+from agentbatch.step import Visit, ending, within
 from agentbatch.trace import Tracer
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 DRAIN_S = 5.0
 """What is in flight when the run is told to stop gets so long to end."""
+
+
+_ITEMS_A_TURN = 32
+"""An item on a model without latency never waits; so many in a row, then the loop gets its turn."""
 
 
 class LocalEngine:
@@ -117,7 +121,11 @@ class LocalEngine:
         """Take items until there are none or the run stops."""
         worker = asyncio.current_task()
         assert worker is not None
+        items = 0
         while not self._control.stopping:
+            items += 1
+            if items % _ITEMS_A_TURN == 0:
+                await asyncio.sleep(0)
             taken = self._take()
             item = taken if taken is None or isinstance(taken, Item) else await taken
             if item is None:
@@ -141,28 +149,19 @@ class LocalEngine:
         visit = Visit(item, self._tracer, "item", "", span)
         self._workers[worker] = visit
         try:
-            result = await self._enter_workflow(item, visit)
+            work = within(self._config.limits.item_timeout, visit, self._workshop.root.run(self._scope(item), visit))
+            status, output, error = await ending(work, visit, None)
         except BaseException:
             self._tracer.end(span, "stopped")
             raise
-        error = result.error
+        result = visit.result("item", status, output, error)
         span.attributes["queued_s"], span.attributes["cost_usd"] = result.queued_s, result.cost_usd
         self._tracer.end(span, result.status, error and error.type, error and error.message)
+        span.tree = []  # as in Tracer.end: whoever wants the tree has it by now
         return ItemResult(item, span.trace_id, span.start_ns, result)
 
-    async def _enter_workflow(self, item: Item, visit: Visit) -> Result:
-        scope = Scope({**self._workshop.names, "input": item.fields, "item": {"id": item.id, "index": item.index}})
-        try:
-            output = await within(self._config.limits.item_timeout, visit, self._root(scope, visit))
-        except StepTimeout as error:
-            return visit.result("item", "timeout", error=Failure.of(error, None, visit.requests))
-        return output.value
-
-    async def _root(self, scope: Scope, visit: Visit) -> Output:
-        """The whole workflow's result in the item's own books."""
-        result = await self._workshop.root.invoke(scope, visit)
-        output = Output(result.output, result.messages)
-        return Output(visit.result("item", result.status, output, result.error))
+    def _scope(self, item: Item) -> Scope:
+        return Scope({**self._workshop.names, "input": item.fields, "item": {"id": item.id, "index": item.index}})
 
     def _drain(self) -> None:
         """The run stops: what waits has been turned away; what is on the wire may end, within the grace."""
