@@ -44,15 +44,14 @@ class Answering:
 
     async def reply(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         """One request from its body to its answer."""
-        body = await request.read()
         refusal = self._gate.refuse_key(request.headers)
         if refusal is not None:
             return self._refuse(exchange, refusal)
         try:
-            asked = exchange.dialect.read(json_object(body))
+            asked = exchange.dialect.read(json_object(await request.read()))
             question = self._answers.read(asked.request, asked.model)
             answer = self._answers.answer(question)
-        except (MalformedBody, StepError) as error:
+        except (MalformedBody, StepError, web.RequestPayloadError) as error:
             return self._refuse(exchange, Refusal("bad_request", "malformed", str(error)))
         exchange.understood(question.key, asked.model)
         turn = self._pace.next(question.key)

@@ -20,6 +20,8 @@ def _pause(value: Any) -> float:
         return 0.0
     if isinstance(value, Mapping):
         raise ValueError("expected a duration, or one of {p50:, p95:}, {min:, max:} and {mean:, sigma:}")
+    if isinstance(value, int | float) and value < 0:
+        raise ValueError("expected a duration of zero or more")
     return parse_duration(value)
 
 

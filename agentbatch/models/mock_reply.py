@@ -58,4 +58,5 @@ def _compile(source: str, where: str) -> Any:
 
 
 def _located(where: str, error: Exception) -> str:
-    return f"{where}: {error}" if where else str(error)
+    message = str(error).rstrip(".")
+    return f"{where}: {message}" if where else message

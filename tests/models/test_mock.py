@@ -313,6 +313,7 @@ def test_a_drawn_latency_repeats_itself_but_not_on_a_retry():
     ("knobs", "words"),
     [
         ({"latency": "5 parsecs"}, "500ms, 30s"),
+        ({"latency": -1}, "zero or more"),
         ({"latency": {"p50": "1s"}}, "Field required"),
         ({"latency": {"p50": "1s", "p95": "200ms"}}, "p95 must not be less than p50"),
         ({"latency": {"min": 2, "max": 1}}, "max must not be less than min"),
