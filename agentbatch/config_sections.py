@@ -230,11 +230,12 @@ class _Reading:
         self._problems += circles(graph, self._origin)
         loops = [text.text for text in self._texts if text.of == "step" and "loop" in text.path]
         names = StepNames(steps, graph.below(*loops))
-        reached = graph.below(ROOT) if ROOT in graph.edges else frozenset(steps)
+        conditional = {owner_of(text.path) for text in self._texts if text.of == "condition"} - {ROOT}
+        certain = graph.without(conditional).below(*([ROOT] if ROOT in graph.edges else steps)) - conditional
         uses: list[TemplateUse] = []
         for text, found in self._compiled():
             self._problems += reference_problems(text.path, found, names, self._origin)
-            uses.append(TemplateUse(text.path, found, owner_of(text.path) in reached))
+            uses.append(TemplateUse(text.path, found, owner_of(text.path) in certain))
         return tuple(uses)
 
     def _compiled(self) -> Iterator[tuple[MeantText, References]]:

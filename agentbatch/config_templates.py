@@ -24,11 +24,11 @@ ALWAYS_THERE = ("input", "item", "members")
 
 @dataclass(frozen=True, slots=True)
 class TemplateUse:
-    """A template or condition in its place. `reached`: the workflow leads there."""
+    """A template or condition in its place, with what it reads. `certain`: every item comes there."""
 
     path: Path
     found: References
-    reached: bool = True
+    certain: bool = True
 
 
 @dataclass(frozen=True, slots=True)

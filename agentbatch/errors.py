@@ -29,6 +29,7 @@ class ExitCode(IntEnum):
     FAILED = 1
     USAGE = 2
     STOPPED = 3
+    INTERNAL = 70
     IO_ERROR = 74
     LOCKED = 75
     SIGHUP = 129

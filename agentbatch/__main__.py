@@ -1,0 +1,67 @@
+"""The program: the one place where every error ends, as a message on stderr and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from agentbatch.errors import AgentBatchError, ExitCode
+
+
+def main() -> None:
+    """Run the command line, and exit with its verdict."""
+    sys.exit(_verdict())
+
+
+def _verdict() -> int:
+    # late: where an import fails, that is reported too
+    try:
+        from agentbatch.cli.app import app
+
+        app(prog_name="agentbatch")
+    except SystemExit as end:
+        return _flushed(end.code if isinstance(end.code, int) else ExitCode.FAILED)
+    except AgentBatchError as error:
+        print(error, file=sys.stderr)  # noqa: T201  # the message is what the user is to read
+        return error.exit_code
+    except KeyboardInterrupt:
+        return ExitCode.SIGINT
+    except BrokenPipeError:
+        _abandon_stdout()
+        return ExitCode.SIGPIPE
+    except Exception as error:
+        _report(error)
+        return ExitCode.INTERNAL
+    return _flushed(ExitCode.OK)
+
+
+def _flushed(code: int) -> int:
+    """Flush stdout while a failure can still be answered: the interpreter's own flush would print a traceback."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _abandon_stdout()
+        return ExitCode.SIGPIPE
+    return code
+
+
+def _abandon_stdout() -> None:
+    """Whoever read stdout is gone: let what is still buffered go nowhere, quietly."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _report(error: Exception) -> None:
+    """A bug: what, and where in the code. No values of variables, for a key may be among them."""
+    import traceback
+
+    from agentbatch.config_problems import masked
+
+    frames = traceback.extract_tb(error.__traceback__)[-5:]
+    lines = [f"agentbatch: an error that should not happen: {type(error).__name__}: {masked(str(error)[:500])}"]
+    lines += [f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
+    lines.append("Please report it with these lines. What was finished is kept: the same command continues.")
+    print("\n".join(lines), file=sys.stderr)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""The commands as one typer app. Each verb's file is light: what its work needs is imported when it works."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from agentbatch import __version__
+from agentbatch.cli.init import init
+from agentbatch.cli.mock import mock
+from agentbatch.cli.run import run
+from agentbatch.cli.schema import schema
+from agentbatch.cli.validate import validate
+from agentbatch.errors import ExitCode
+
+
+class _Verbs(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command. Typer would end a broken pipe with exit code 1, which is a verdict of ours."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise typer.Exit(ExitCode.SIGPIPE) from None
+
+
+app = typer.Typer(
+    cls=_Verbs,
+    name="agentbatch",
+    help="Run LLM agents over a JSONL of inputs: a YAML config in, one result line per input out.",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # rich would double the time that --help takes
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"agentbatch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options that stand before the command."""
+
+
+for command in (run, validate, init, schema, mock):
+    app.command()(command)

@@ -1,0 +1,55 @@
+"""`agentbatch validate`: every problem of a config, and of its inputs, before anything is paid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from agentbatch.errors import InputError
+
+if TYPE_CHECKING:
+    from agentbatch.config import Config
+
+
+def validate(
+    config: Annotated[Path, typer.Argument(help="The YAML config.", show_default=False)],
+    inputs: Annotated[
+        str | None, typer.Argument(help="A .jsonl, .jsonl.gz or .csv file, or - for stdin.", show_default=False)
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", envvar="AGENTBATCH_SET", help="KEY=VALUE: override a config key by its dotted path."),
+    ] = None,
+) -> None:
+    """Check a config, and inputs if given. Nothing is sent anywhere."""
+    from agentbatch.config import load  # late: `agentbatch --help` needs none of this
+
+    loaded = load(config, settings or [])
+    for note in loaded.notes:
+        typer.echo(f"note: {note}", err=True)
+    parts = [_counted(len(loaded.models), "model"), _counted(len(loaded.agents), "agent")]
+    if loaded.groups:
+        parts.append(_counted(len(loaded.groups), "group"))
+    if inputs is not None:
+        parts.append(_counted(_check_inputs(loaded, inputs), "input"))
+    typer.echo("ok: " + ", ".join(parts))
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def _check_inputs(config: Config, name: str) -> int:
+    """How many inputs there are.
+
+    Raises:
+        InputError: some can't be used; the message names them by file and line.
+    """
+    from agentbatch.input_check import check_fields  # late: reads files, and most calls are for a config alone
+
+    found = check_fields(config, name)
+    if found.problems:
+        raise InputError("\n".join(found.problems))
+    return found.items
