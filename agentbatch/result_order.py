@@ -11,8 +11,8 @@ from typing import BinaryIO
 
 import orjson
 
+from agentbatch.durable import replacing
 from agentbatch.errors import OutputError
-from agentbatch.file_tail import sync_folder
 
 _ABSENT = 2**64 - 1
 
@@ -29,18 +29,12 @@ def sort_results(path: Path, total: int | None = None) -> None:
         OutputError: the file can't be read, or the new one not written.
     """
     path = path.resolve()  # a symbolic link stays one
-    draft = path.with_name(f"{path.name}.ordered.tmp")
     try:
-        with path.open("rb") as lines, draft.open("wb") as ordered:
+        with path.open("rb") as lines, replacing(path) as ordered:
             os.fchmod(ordered.fileno(), os.fstat(lines.fileno()).st_mode & 0o7777)
             for line in _in_order(lines, total or 0):
                 ordered.write(line)
-            ordered.flush()
-            os.fsync(ordered.fileno())
-        draft.replace(path)
-        sync_folder(path)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        draft.unlink(missing_ok=True)
         reason = getattr(error, "strerror", None) or error
         raise OutputError(
             f"{path}: cannot be put in order: {reason}. Its lines are safe, in completion order"

@@ -16,8 +16,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
+from agentbatch.durable import sync_folder
 from agentbatch.errors import ExitCode, OutputError
-from agentbatch.file_tail import sync_folder
 
 GATHER_S = 0.005
 """How long the writer waits for company after the first line of a group."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -12,8 +11,8 @@ from typing import Any, cast
 import orjson
 
 import agentbatch
+from agentbatch.durable import replacing
 from agentbatch.errors import InputError, OutputError
-from agentbatch.file_tail import sync_folder
 
 HEADER_VERSION = 1
 
@@ -49,16 +48,10 @@ def write_header(path: Path, header: RunHeader) -> None:
     Raises:
         OutputError: it can't be written.
     """
-    draft = path.with_name(f"{path.name}.tmp")
     try:
-        with draft.open("wb") as file:
+        with replacing(path) as file:
             file.write(orjson.dumps(asdict(header), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-        sync_folder(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
 
 
@@ -72,7 +65,7 @@ def read_header(path: Path) -> RunHeader | None:
         return _header_of(orjson.loads(path.read_bytes()))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path}: is no readable run header ({error}), so nobody can tell whether this run continues the results "
             "beside it; name another --output, or --overwrite"

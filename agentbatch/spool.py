@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from agentbatch.durable import last_newline
 from agentbatch.errors import InputError, OutputError
-from agentbatch.file_tail import last_newline
 
 
 class Spool:

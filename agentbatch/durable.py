@@ -1,10 +1,13 @@
-"""The end of a file of lines, and the folder it stands in."""
+"""What it takes for a file to be on disk for good, and to end where its last whole line does."""
 
 from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 _STEP = 65536
 
@@ -35,3 +38,26 @@ def sync_folder(path: Path) -> None:
             raise
     finally:
         os.close(fd)
+
+
+@contextmanager
+def replacing(path: Path) -> Generator[BinaryIO, None, None]:
+    """Write a file anew: at the end of the `with` the whole of it takes the place of `path`, durably.
+
+    Left by an exception, or killed, it leaves `path` as it was. One writer at a time.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    draft = path.with_name(f"{path.name}.tmp")
+    try:
+        with draft.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            draft.unlink()
+        raise
+    sync_folder(path)
