@@ -14,6 +14,7 @@ import orjson
 
 from agentbatch import __version__
 from agentbatch.messages import ChatResponse, Message
+from agentbatch.plain_json import to_plain
 from agentbatch.trace import Span, SpanKind, SpanStatus
 
 _PREFIX = "agentbatch."
@@ -89,19 +90,9 @@ def encode_trace(tree: Sequence[Span], *, content: bool) -> bytes:
     spans = [_span(span, content) for span in tree]
     try:
         encoded = orjson.dumps(spans, default=str)
-    except TypeError:  # half of a surrogate pair, as a model can write one
-        encoded = orjson.dumps(_without_surrogates(spans), default=str)
+    except TypeError:  # such as half of a surrogate pair, which a model can write
+        encoded = orjson.dumps(to_plain(spans))
     return b"".join((_HEAD, encoded, _TAIL))
-
-
-def _without_surrogates(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, list):
-        return [_without_surrogates(one) for one in cast("list[Any]", value)]
-    if isinstance(value, dict):
-        return {key: _without_surrogates(one) for key, one in cast("dict[str, Any]", value).items()}
-    return value
 
 
 def _span(span: Span, content: bool) -> dict[str, Any]:

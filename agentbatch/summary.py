@@ -9,6 +9,7 @@ from typing import Any, Literal
 import orjson
 
 from agentbatch import figures
+from agentbatch.plain_json import to_plain
 from agentbatch.progress.tally import AgentStats, Counts, ErrorGroup
 from agentbatch.redact import visible
 
@@ -16,6 +17,7 @@ Verdict = Literal["ok", "failed", "stopped", "interrupted"]
 
 SUMMARY_VERSION = 1
 
+_WIDTH = 80
 _MOST_AGENTS = 20
 _MOST_ERRORS = 10
 
@@ -79,7 +81,7 @@ class Summary:
     @property
     def failed(self) -> int:
         """Result lines of this run that are neither a success nor left out by a condition."""
-        return sum(number for status, number in self.counts.items() if status not in ("ok", "skipped"))
+        return _failures(self.counts)
 
 
 def summarize(
@@ -141,7 +143,7 @@ def summary_json(summary: Summary) -> bytes:
         for group in summary.errors
     ]
     document["agents"] = {agent.name: _agent_json(agent) for agent in summary.agents}
-    return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_INDENT_2)
+    return orjson.dumps(to_plain(document), option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_INDENT_2)
 
 
 def _agent_json(agent: AgentStats) -> dict[str, Any]:
@@ -178,15 +180,28 @@ def verdict_line(summary: Summary) -> str:
         total_done = figures.count(summary.done + sum(summary.before.values()))
         lost = f", {figures.count(failed)} of this run's failed" if failed else ""
         return f"{summary.verdict.capitalize()}{why}. {total_done}{of} items done{lost}."
+    if not summary.done:
+        return _nothing_run(summary)
     if failed:
-        return f"{figures.count(failed)} of {done} items failed, in {took}."
-    if summary.done == 0 and summary.before:
-        return f"Nothing left to do: all {figures.count(sum(summary.before.values()))} items have a result."
-    return f"{_all_items(summary.done)} succeeded, in {took}."
+        who = "The one item" if summary.done == 1 else f"{figures.count(failed)} of {done} items"
+        return f"{who} failed, in {took}."
+    if skipped := summary.counts.get("skipped", 0):
+        succeeded, were = figures.count(summary.done - skipped), "was" if skipped == 1 else "were"
+        return f"{succeeded} items succeeded and {figures.count(skipped)} {were} skipped, in {took}."
+    return f"{f'All {done} items' if summary.done > 1 else 'The one item'} succeeded, in {took}."
 
 
-def _all_items(number: int) -> str:
-    return "No items: none" if not number else "The one item" if number == 1 else f"All {figures.count(number)} items"
+def _nothing_run(summary: Summary) -> str:
+    before = sum(summary.before.values())
+    if not before:
+        return "There were no items."
+    failed = _failures(summary.before)
+    rest = f", and {figures.count(failed)} of them failed" if failed else ""
+    return f"Nothing left to do: all {figures.count(before)} items have a result{rest}."
+
+
+def _failures(counts: Mapping[str, int]) -> int:
+    return sum(number for status, number in counts.items() if status not in ("ok", "skipped"))
 
 
 _STYLES = {"ok": "1;32", "failed": "1;31", "stopped": "1;33", "interrupted": "1;33"}
@@ -213,6 +228,8 @@ def _error_lines(summary: Summary) -> list[str]:
 
 
 _COLUMNS = ("agent", "ok", "failed", "retries", "p50", "p95", "tokens in", "out", "cost")
+_DISPENSABLE = ("retries", "out", "tokens in", "p95")
+"""Columns that go, in this order, where the table would be wider than `_WIDTH`."""
 
 
 def _agent_table(summary: Summary) -> list[str]:
@@ -220,11 +237,21 @@ def _agent_table(summary: Summary) -> list[str]:
     if not agents:
         return []
     rows = [_COLUMNS, *(_agent_row(agent) for agent in agents[:_MOST_AGENTS])]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
-    lines = [_aligned(row, widths) for row in rows]
-    if hidden := len(agents) - _MOST_AGENTS:
-        lines += [f"  and {hidden} more agents"] if hidden > 0 else []
-    return lines
+    columns = list(zip(*rows, strict=True))
+    for title in _DISPENSABLE:
+        if _width(columns) <= _WIDTH:
+            break
+        columns = [column for column in columns if column[0] != title]
+    lines = [_aligned(row, [_widest(column) for column in columns]) for row in zip(*columns, strict=True)]
+    return [*lines, f"  and {len(agents) - _MOST_AGENTS} more agents"] if len(agents) > _MOST_AGENTS else lines
+
+
+def _width(columns: Sequence[Sequence[str]]) -> int:
+    return sum(2 + _widest(column) for column in columns)
+
+
+def _widest(column: Sequence[str]) -> int:
+    return max(len(cell) for cell in column)
 
 
 def _agent_row(agent: AgentStats) -> tuple[str, ...]:
@@ -260,7 +287,7 @@ def _facts(summary: Summary) -> list[str]:
         ("traces", visible(summary.traces or "", 4000)),
         *(("note", visible(note, 500)) for note in summary.notes),
     ]
-    return [f"  {name:<8}{value}" for name, value in facts if value]
+    return [f"  {name:<9}{value}" for name, value in facts if value]
 
 
 def _items(summary: Summary) -> str:
@@ -268,7 +295,7 @@ def _items(summary: Summary) -> str:
     parts = [f"{figures.count(number)} {status}" for status, number in counts if number]
     text = ", ".join(parts) or "none run"
     if before := sum(summary.before.values()):
-        failed = sum(number for status, number in summary.before.items() if status not in ("ok", "skipped"))
+        failed = _failures(summary.before)
         text += f"; {figures.count(before)} before" + (f" ({figures.count(failed)} of them failed)" if failed else "")
     if summary.remaining:
         text += f"; {figures.count(summary.remaining)} to do"

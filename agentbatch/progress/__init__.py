@@ -13,7 +13,17 @@ from agentbatch.progress.tally import Tally
 from agentbatch.progress.view import Pressure, Watch, no_pressure
 from agentbatch.redact import visible
 
-__all__ = ["Pressure", "Progress", "ProgressMode", "Silent", "Tally", "choose_mode", "open_progress", "tell", "use_color"]
+__all__ = [
+    "Pressure",
+    "Progress",
+    "ProgressMode",
+    "Silent",
+    "Tally",
+    "choose_mode",
+    "open_progress",
+    "tell",
+    "use_color",
+]
 
 ProgressMode = Literal["auto", "live", "plain", "json", "none"]
 

@@ -7,11 +7,10 @@ The fields: `time_s`, `total` (or null), `done`, `failed`, `items` by status, `i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import orjson
-
+from agentbatch.plain_json import dump_line
 from agentbatch.progress.outlet import Outlet
 from agentbatch.progress.tally import AgentStats
 from agentbatch.progress.ticker import Ticker
@@ -41,7 +40,7 @@ class JsonProgress:
     def _draw(self, said: Sequence[str], last: bool) -> None:
         patience = 1.0 if last else 0.0
         if self._outlet.flush(patience):  # a reader that is behind gets fewer objects, never a growing backlog
-            lines = [_line({"message": text}) for text in said]
+            lines = [dump_line({"message": text}).decode() for text in said]
             self._outlet.write("".join([*lines, progress_json(self._watch.look(), last)]), patience)
         if last:
             self._outlet.close()
@@ -71,7 +70,7 @@ def progress_json(view: View, last: bool = False) -> str:
         "agents": {agent.name: _agent(agent) for agent in counts.agents},
         "last": last,
     }
-    return _line(document)
+    return dump_line(document).decode()
 
 
 def _agent(agent: AgentStats) -> dict[str, Any]:
@@ -86,7 +85,3 @@ def _agent(agent: AgentStats) -> dict[str, Any]:
         "p50_s": agent.p50_s,
         "p95_s": agent.p95_s,
     }
-
-
-def _line(document: Mapping[str, Any]) -> str:
-    return orjson.dumps(document).decode() + "\n"

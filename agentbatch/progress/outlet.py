@@ -14,6 +14,8 @@ from typing import TextIO
 _SAFE_BYTES = 512
 """POSIX's smallest PIPE_BUF: a pipe that is ready for writing takes this much without blocking."""
 
+_COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
+
 _MOST_PENDING = 64 * 1024
 """When a reader is this far behind, new text is dropped."""
 
@@ -121,8 +123,12 @@ def _descriptor(stream: TextIO) -> int | None:
 
 
 def _encoding(stream: TextIO, environ: Mapping[str, str] = os.environ) -> str:
-    """The stream's encoding; ASCII in the C locale, where Python writes UTF-8 whatever the terminal may think of it."""
-    locale = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or "C"
+    """The stream's encoding; ASCII where a person chose the C locale, in which Python writes UTF-8 all the same.
+
+    Python then sets LC_CTYPE itself (PEP 538), so that variable tells nothing where it names UTF-8 alone.
+    """
+    ctype = environ.get("LC_CTYPE", "")
+    locale = environ.get("LC_ALL") or (ctype if ctype not in _COERCED else "") or environ.get("LANG")
     return "ascii" if locale in ("C", "POSIX") else getattr(stream, "encoding", None) or "ascii"
 
 
