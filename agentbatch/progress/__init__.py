@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, Literal, Protocol, TextIO
 
 from agentbatch.progress.jsonlines import JsonProgress
+from agentbatch.progress.log import SpokenLog
 from agentbatch.progress.outlet import Outlet, tell
 from agentbatch.progress.plain import PlainProgress
 from agentbatch.progress.tally import Tally
@@ -18,6 +19,7 @@ __all__ = [
     "Progress",
     "ProgressMode",
     "Silent",
+    "SpokenLog",
     "Tally",
     "choose_mode",
     "open_progress",

@@ -6,8 +6,8 @@ half counted, which the next look mends.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 from agentbatch.progress.histogram import LatencyHistogram
@@ -156,8 +156,12 @@ class _Row:
 class Tally:
     """A `SpanObserver` that counts. Its memory grows with the number of agents and of spans in flight, not of items."""
 
-    def __init__(self, agents: tuple[str, ...] = ()) -> None:
-        """`agents` get their rows at once, in this order; others get theirs when they first run."""
+    def __init__(self, agents: tuple[str, ...] = (), redact: Callable[[str], str] = str) -> None:
+        """`agents` get their rows at once, in this order; others get theirs when they first run.
+
+        `redact` takes secrets out of the error messages that `counts` gives away.
+        """
+        self._redact = redact
         self._began = perf_counter()
         self._rows: dict[str, _Row] = {name: _Row(name) for name in agents}
         self._queued: dict[str, _Row] = {}
@@ -201,17 +205,21 @@ class Tally:
             items=dict(self._items),
             items_started=self._items_started,
             errors=self._error_groups(),
-            refusals=tuple(sorted(self._refusals.values(), key=lambda one: -one.count)),
+            refusals=self._clean_refusals(),
             possibly_billed=self._possibly_billed,
             elapsed_s=perf_counter() - self._began,
         )
 
     def _error_groups(self) -> tuple[ErrorGroup, ...]:
         groups = [
-            ErrorGroup(group.type, self._error_counts[group.type], group.item_id, group.agent, group.message)
+            replace(group, count=self._error_counts[group.type], message=self._redact(group.message))
             for group in list(self._errors.values())
         ]
         return tuple(sorted(groups, key=lambda group: -group.count))
+
+    def _clean_refusals(self) -> tuple[Refusal, ...]:
+        refusals = [replace(one, message=self._redact(one.message)) for one in list(self._refusals.values())]
+        return tuple(sorted(refusals, key=lambda one: -one.count))
 
     def _end_agent(self, span: Span) -> None:
         if row := self._running.pop(span.span_id, None):

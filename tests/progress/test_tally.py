@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from progress.scripted_run import ScriptedRun
 
 from agentbatch.progress.tally import AgentStats, Counts, Tally
+from agentbatch.redact import Redactor
 from agentbatch.trace import Span, Tracer
 
 
@@ -194,3 +195,10 @@ def test_counts_can_be_read_while_they_change(tally: Tally, tracer: Tracer) -> N
     run.item(2)
     assert seen.total("done") == 30
     assert tally.counts().total("done") == 60
+
+
+def test_error_messages_are_given_away_without_secrets() -> None:
+    tally = Tally(redact=Redactor(["sk-canary-0123456789"]).text)
+    ScriptedRun(Tracer([tally]), ("writer",)).item(1, ("auth", "Incorrect API key provided: sk-canary-0123456789"))
+    counts = tally.counts()
+    assert counts.errors[0].message == counts.refusals[0].message == "Incorrect API key provided: [redacted]"
