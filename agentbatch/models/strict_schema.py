@@ -13,6 +13,7 @@ _NEEDS_NO_LOOK = frozenset({"description", "title", "enum", "const", "type", "re
 _BOUNDS = frozenset(
     {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minItems", "maxItems"}
 )
+_NOTES = frozenset({"$schema", "$id", "$comment", "default", "examples"})
 _BEYOND = frozenset(
     {"oneOf", "not", "if", "patternProperties", "propertyNames", "prefixItems", "dependentSchemas", "$dynamicRef"}
 )
@@ -49,7 +50,8 @@ def _enforceable(schema: Any, *, in_definition: bool = False) -> dict[str, Any]:
     if not isinstance(schema, Mapping) or not schema:
         raise _NotStrict
     given = cast(Mapping[str, Any], schema)
-    if given.keys() & _BEYOND or (in_definition and "$ref" in given):  # the latter may go in circles
+    reference = given.get("$ref")
+    if given.keys() & _BEYOND or reference == "#" or (reference and in_definition):  # references may go in circles
         raise _NotStrict
     kept = {key: given[key] for key in given if key in _NEEDS_NO_LOOK and key not in ("pattern", "format")}
     if not kept.keys() & {"type", "$ref", "enum", "const"} and "anyOf" not in given:
@@ -81,7 +83,7 @@ def _closed(schema: Any) -> dict[str, Any]:
     if not isinstance(schema, Mapping) or not schema:
         raise _NotStrict
     given = cast(Mapping[str, Any], schema)
-    strict = {key: _checked(key, value) for key, value in given.items()}
+    strict = {key: _checked(key, value) for key, value in given.items() if key not in _NOTES}
     kinds = _types(strict)
     if "object" in kinds:
         _close_object(strict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from io import BytesIO
 from time import perf_counter
 from typing import Any
 
@@ -27,6 +28,8 @@ _KEEP_ALIVE_S = 4.0
 
 _MAX_HEADER_BYTES = 64 * 1024
 _URLS_REMEMBERED = 1024
+_LARGE_BYTES = 256 * 1024
+"""Larger bodies are handed over as files, which aiohttp sends piece by piece instead of in one write."""
 
 _CONNECTION = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, aiohttp.UploadAbortedError, OSError)
 _NOT_HTTP = (aiohttp.ClientResponseError, HttpProcessingError)
@@ -45,8 +48,8 @@ def fault_of(error: Exception, where: str, connect_timeout: float) -> Connection
     """Our word for one of the `MAPPED` exceptions."""
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return faults.connect_timeout(where, connect_timeout)
-    if isinstance(error, _UNSENDABLE):
-        return faults.unsendable(where, error)
+    if isinstance(error, _UNSENDABLE) and not isinstance(error, aiohttp.ClientConnectionError):
+        return faults.unsendable(where, error)  # that of a TLS certificate is a ValueError, too
     if isinstance(error, _NOT_HTTP):
         return faults.not_http(where, error.message)
     if isinstance(error, aiohttp.ServerDisconnectedError):
@@ -130,15 +133,17 @@ class AiohttpTransport:
     ) -> aiohttp.ClientResponse:
         quiet_s = perf_counter() - self._last_answer
         target = self._urls.get(url) or self._remember(url)
+        data = body if body is None or len(body) < _LARGE_BYTES else BytesIO(body)
         try:
-            return await self._session.request(method, target, data=body, headers=headers, allow_redirects=False)
+            return await self._session.request(method, target, data=data, headers=headers, allow_redirects=False)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientConnectionResetError) as error:
             # The keep-alive race (RFC 9112 section 9.3.1): a server may close an idle connection just as we send on it.
             # Nothing came back on a reused connection that may have idled too long, so it never took the request: send
             # it once more. Elsewhere (a fresh or a busy connection) it is the server's failure, and a real attempt.
             if quiet_s < self._replay_after_idle or self._connector.opened_one() or _has_answer_begun(error):
                 raise
-        return await self._session.request(method, target, data=body, headers=headers, allow_redirects=False)
+        data = body if data is body else BytesIO(body or b"")
+        return await self._session.request(method, target, data=data, headers=headers, allow_redirects=False)
 
     def _remember(self, url: str) -> URL:
         if len(self._urls) >= _URLS_REMEMBERED:

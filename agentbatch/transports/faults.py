@@ -23,7 +23,7 @@ def connection_fault(error: BaseException, where: str, *, connected: bool) -> Co
     for cause in _causes(error):
         if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
             return _no_descriptor(where)
-        if isinstance(cause, ssl.SSLCertVerificationError):
+        if isinstance(cause, ssl.SSLCertVerificationError) and hasattr(cause, "verify_message"):
             return Unreachable(
                 f"{where}: its TLS certificate is not trusted ({cause.verify_message}). For a private authority set "
                 "SSL_CERT_FILE to its certificate",
