@@ -9,7 +9,7 @@ from agentbatch.limits import Limiter
 from agentbatch.step import Step
 
 if TYPE_CHECKING:
-    from agentbatch.flows.base import GroupConfig, MemberConfig
+    from agentbatch.flows.base import Member
 
 
 class Assembly(Protocol):
@@ -25,6 +25,10 @@ class Assembly(Protocol):
         """New limits for an agent."""
         ...
 
-    def steps(self, members: list[str | MemberConfig | GroupConfig]) -> tuple[Step, ...]:
+    def steps(self, members: list[Member]) -> tuple[Step, ...]:
         """The steps a group's members stand for: one each, or as many as there are copies."""
+        ...
+
+    def needs(self, members: list[Member], group: str) -> tuple[frozenset[int], ...]:
+        """For each of those steps, the positions of the ones it waits for, because it refers to them."""
         ...

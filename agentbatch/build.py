@@ -10,14 +10,22 @@ from agentbatch import agents, flows, models
 from agentbatch.control import Control
 from agentbatch.endpoint import Endpoint, EndpointSettings
 from agentbatch.errors import RunStopped
-from agentbatch.flows.base import GroupConfig, MemberConfig
-from agentbatch.flows.sequence import SequenceFlow
-from agentbatch.limits import Budget, Limiter
+from agentbatch.flows import kind_of
+from agentbatch.flows.base import GroupConfig, Member
+from agentbatch.flows.condition import ConditionConfig
+from agentbatch.flows.fallback import WithFallback
+from agentbatch.flows.for_each import ForEach
+from agentbatch.flows.graph import GraphFlow
+from agentbatch.flows.retried import Retried
+from agentbatch.flows.sequence import SequenceConfig, SequenceFlow
+from agentbatch.limits import Budget, Limiter, Permits
 from agentbatch.models.base import HttpModelConfig, Model, ModelConfig
 from agentbatch.prices import Tariff, published_tariff, rates
 from agentbatch.retry import RetryPolicy
-from agentbatch.step import Runnable, Step
-from agentbatch.templates import NOT_RUN
+from agentbatch.step import Runnable, Step, Terms
+from agentbatch.step_config import DefaultConfig, FallbackConfig, StepConfig
+from agentbatch.step_graph import dependencies
+from agentbatch.templates import NOT_RUN, Condition, Value
 from agentbatch.transports.base import HttpTransport
 from agentbatch.transports.http import open_transport
 
@@ -34,6 +42,7 @@ class Workshop:
     Attributes:
         root: what an item enters.
         endpoints: the models in use, by name.
+        vars: values computed once per item.
         names: what every scope begins with: each declared agent and group, not yet run.
     """
 
@@ -47,6 +56,7 @@ class Workshop:
         self._steps: dict[str, Step] = {}
         control.on_stop(self._turn_away)
         self.names: Mapping[str, Any] = dict.fromkeys((*config.agents, *config.groups), NOT_RUN)
+        self.vars = [(name, Value(text, where=f"vars.{name}")) for name, text in config.vars.items()]
         self.root = self._root(config.workflow)
 
     async def close(self) -> None:
@@ -77,49 +87,79 @@ class Workshop:
             self.limiters.append(limiter)
         return limiter
 
-    def steps(self, members: list[str | MemberConfig | GroupConfig]) -> tuple[Step, ...]:
+    def steps(self, members: list[Member]) -> tuple[Step, ...]:
         """The steps a group's members stand for: one each, or as many as there are copies."""
         return tuple(step for member in members for step in self._member(member))
 
-    def _root(self, workflow: str | list[str | MemberConfig | GroupConfig] | None) -> Runnable:
-        """What an item enters: a sequence without a name, which is in nobody's way."""
-        if workflow is None:
-            return SequenceFlow(self.steps(list(self.config.agents)))
-        return SequenceFlow(self.steps([workflow] if isinstance(workflow, str) else workflow))
+    def needs(self, members: list[Member], group: str) -> tuple[frozenset[int], ...]:
+        """For each of a graph's steps, the positions of the ones it waits for, because it refers to them."""
+        return dependencies(self.config, members)
 
-    def _member(self, member: str | MemberConfig | GroupConfig) -> list[Step]:
+    def _root(self, workflow: str | list[Member] | None) -> Runnable:
+        """What an item enters: a flow without a name, which is in nobody's way."""
+        if workflow is None:
+            members: list[Member] = list(self.config.agents)
+            return GraphFlow(self.steps(members), self.needs(members, ""))
+        return SequenceFlow(self.steps([workflow] if isinstance(workflow, str) else list(workflow)))
+
+    def _member(self, member: Member) -> list[Step]:
         if isinstance(member, str):
             return [self._named(member)]
         if isinstance(member, GroupConfig):
-            return [self._group(member.name or _kind_of(member), member)]
+            return [self._step(member.name or kind_of(member), member)]
         step = self._named(member.agent)
-        if member.copies == 1:
-            return [step]
-        return [
-            Step(f"{step.name}[{number}]", step.runnable, step.span_kind, step.timeout, step.permits, number)
-            for number in range(1, member.copies + 1)
-        ]
+        return [step] if member.copies == 1 else [step.numbered(n) for n in range(1, member.copies + 1)]
 
     def _named(self, name: str) -> Step:
         if name not in self._steps:
-            if name in self.config.agents:
-                self._steps[name] = self._agent(name)
-            else:
-                self._steps[name] = self._group(name, self.config.groups[name])
+            config = self.config.agents[name] if name in self.config.agents else self.config.groups[name]
+            self._steps[name] = self._step(name, config)
         return self._steps[name]
 
-    def _agent(self, name: str) -> Step:
-        config = self.config.agents[name]
-        module = import_module(agents.KINDS[config.kind][0])
-        return Step(name, module.build(config, name, self), "agent", config.timeout)
+    def _step(self, name: str, config: StepConfig) -> Step:
+        """The step that `config` describes, in the wrappers that it asks for."""
+        runnable: Runnable = import_module(_module_of(config)).build(config, name, self)
+        if config.retries:
+            runnable = Retried(runnable, config.retries)
+        runnable = self._with_fallback(runnable, name, config)
+        kind = "group" if isinstance(config, GroupConfig) else "agent"
+        where = f"{kind}s.{name}"
+        if config.for_each is None:
+            return Step(name, runnable, kind, self._terms(name, config, where))
+        body = Step(name, runnable, kind, Terms(config.timeout, self._permits(name, config)))
+        elements = Condition(config.for_each, where=f"{where}.for_each")
+        return Step(name, ForEach(elements, body), "group", self._terms(name, config, where, mapped=True))
 
-    def _group(self, name: str, config: GroupConfig) -> Step:
-        module = import_module(flows.KINDS[_kind_of(config)][0])
-        permits = self.limiter(f"group {name}", max_concurrency=config.max_concurrency).permits
-        return Step(name, module.build(config, name, self), "group", config.timeout, permits)
+    def _with_fallback(self, runnable: Runnable, name: str, config: StepConfig) -> Runnable:
+        fallback = (
+            config.fallback if isinstance(config.fallback, FallbackConfig) else FallbackConfig(to=config.fallback)
+        )
+        if not fallback.to:
+            return runnable
+        when = None if fallback.when is None else Condition(fallback.when, where=f"{name}.fallback.when")
+        return WithFallback(runnable, self.steps([*fallback.to]), when)
+
+    def _terms(self, name: str, config: StepConfig, where: str, *, mapped: bool = False) -> Terms:
+        default = config.on_error.default if isinstance(config.on_error, DefaultConfig) else None
+        tolerated = default is not None or (config.on_error == "continue" and not isinstance(config, SequenceConfig))
+        guarded = config.when is not None and not isinstance(config, ConditionConfig)
+        return Terms(
+            timeout=None if mapped else config.timeout,
+            permits=None if mapped else self._permits(name, config),
+            when=Condition(config.when or "", where=f"{where}.when") if guarded else None,
+            tolerate=tolerated,
+            default=default,
+            sets=tuple((key, Value(text, where=f"{where}.set.{key}")) for key, text in config.set.items()),
+        )
+
+    def _permits(self, name: str, config: StepConfig) -> Permits | None:
+        """A group's permits are held while an item is in it; a chat agent's belong to its requests."""
+        if not isinstance(config, GroupConfig) or config.max_concurrency is None:
+            return None
+        return self.limiter(f"group {name}", max_concurrency=config.max_concurrency).permits
 
     def _model(self, config: ModelConfig) -> Model:
-        provider: str = config.provider  # pyright: ignore[reportAttributeAccessIssue]  # every entry of the table has it
+        provider = provider_of(config)
         model_class = models.model_class(provider)
         if not isinstance(config, HttpModelConfig):
             return model_class(config)
@@ -143,9 +183,15 @@ class Workshop:
         )
 
 
-def _kind_of(config: GroupConfig) -> str:
-    """A group's kind is the key that tells it, which only its class has."""
-    return next(kind for kind in flows.KINDS if kind in type(config).model_fields)
+def _module_of(config: StepConfig) -> str:
+    if isinstance(config, GroupConfig):
+        return flows.KINDS[kind_of(config)][0]
+    return agents.KINDS[getattr(config, "kind")][0]  # noqa: B009  # each class narrows it to its own word
+
+
+def provider_of(config: ModelConfig) -> str:
+    """The word under `provider`, which each class narrows to its own."""
+    return getattr(config, "provider")  # noqa: B009
 
 
 def _tariff(config: ModelConfig) -> Tariff | None:
@@ -153,6 +199,5 @@ def _tariff(config: ModelConfig) -> Tariff | None:
         price = config.price
         return Tariff((rates(price.input, price.output, price.cached_input, price.cache_write),))
     if isinstance(config, HttpModelConfig):
-        provider: str = config.provider  # pyright: ignore[reportAttributeAccessIssue]  # as above
-        return published_tariff(provider, config.model)
+        return published_tariff(provider_of(config), config.model)
     return None

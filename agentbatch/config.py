@@ -19,7 +19,7 @@ from agentbatch.environment import read_dotenv
 from agentbatch.errors import ConfigError
 from agentbatch.flows.base import GroupConfig, MemberConfig
 from agentbatch.models.base import ModelConfig
-from agentbatch.settings import Duration, PositiveInt, Settings, StepName
+from agentbatch.settings import Duration, Name, PositiveInt, Settings, StepName, TemplateText
 from agentbatch.stop_rules import FailureAllowance
 
 
@@ -79,6 +79,8 @@ class Config(Settings):
     """Who asks, by name; templates see an agent's answer as `NAME.output`."""
     groups: dict[str, GroupConfig] = Field(default_factory=dict[str, GroupConfig])
     """How agents work together, by name; a group can stand wherever an agent can."""
+    vars: dict[Name, TemplateText] = Field(default_factory=dict[Name, TemplateText])
+    """Values computed once per item, as `vars.NAME`."""
     workflow: StepName | list[StepName | MemberConfig | GroupConfig] | None = None
     """Where an item enters: an agent, a group, or a list of them, one after the other. Default: every agent."""
     limits: Limits = Limits()

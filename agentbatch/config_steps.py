@@ -55,10 +55,10 @@ def unknown_names(
 ) -> Iterator[Problem]:
     """Names of steps and models that are not declared."""
     for text in texts:
-        known = steps if text.of == "step" else models
-        if text.of not in ("step", "model") or text.text in known:
+        known = models if text.of == "model" else steps
+        if text.of not in ("step", "earlier", "model") or text.text in known:
             continue
-        noun = "agent or group" if text.of == "step" else "model"
+        noun = "model" if text.of == "model" else "agent or group"
         there = f"there are: {listing(known, 20)}" if known else f"there is no {noun} at all"
         hint = did_you_mean(text.text, known).lstrip(", ") or there
         if text.of == "step" and text.text in models:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from agentbatch.errors import StepError
@@ -44,6 +44,8 @@ class Output:
 
     value: Any
     messages: tuple[Message, ...] = ()
+    skipped: bool = False
+    """There was nothing to do: the step counts as left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +79,19 @@ class Result:
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What else there is to say of it in its line: `truncated`, `vote`."""
 
+    tolerated: bool = False
+    """It failed, and the config says that this does not fail the flow it stands in."""
+    sets: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Values it leaves for later steps, as `vars.NAME`."""
+
     @property
     def ok(self) -> bool:
         return self.status == "ok"
+
+    @property
+    def fine(self) -> bool:
+        """Whether the flow it stands in goes on as if nothing had happened."""
+        return self.status in ("ok", "skipped") or self.tolerated
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,20 +109,25 @@ class Scope:
     """The names a template may see: `input`, `item`, and every agent and group by name. `plus()` makes the next."""
 
     names: Mapping[str, Any]
+    absent: Any = None
+    """What templates see as the output of a step that has none."""
 
     def plus(self, name: str, value: Any) -> Scope:
         """A scope that also knows `name`; this one stays as it is."""
-        return Scope({**self.names, name: value})
+        return Scope({**self.names, name: value}, self.absent)
 
     def after(self, *results: Result) -> Scope:
         """A scope that also knows these steps and all steps below them by name. Of one name the latest counts."""
         names = dict(self.names)
         for result in results:
-            _add(result, names)
-        return Scope(names)
+            self._add(result, names)
+        return Scope(names, self.absent)
 
-
-def _add(result: Result, names: dict[str, Any]) -> None:
-    for step in result.steps.values():
-        _add(step, names)
-    names[result.name] = result
+    def _add(self, result: Result, names: dict[str, Any]) -> None:
+        for step in result.steps.values():
+            self._add(step, names)
+        if result.sets:
+            names["vars"] = {**names.get("vars", {}), **result.sets}
+        if result.output is None and not result.ok:
+            result = replace(result, output=self.absent)
+        names[result.name.partition("[")[0]] = result

@@ -55,7 +55,7 @@ PositiveInt = Annotated[int, Field(ge=1)]
 class Meaning:
     """What a text of the config is, beyond being text: the loader checks it, and loads `file://` templates."""
 
-    of: Literal["template", "condition", "model", "step"]
+    of: Literal["template", "condition", "model", "step", "earlier"]
 
 
 TemplateText = Annotated[str, Meaning("template")]
@@ -64,5 +64,7 @@ ConditionText = Annotated[str, Meaning("condition")]
 """A bare Jinja2 expression, such as `critic.output.score >= 0.8`."""
 ModelName = Annotated[str, Meaning("model")]
 """A name under `models`."""
+EarlierStep = Annotated[str, Meaning("earlier")]
+"""The name of an agent or a group that this step only looks at or waits for."""
 StepName = Annotated[str, Meaning("step")]
-"""The name of an agent or a group."""
+"""The name of an agent or a group that this one is made of, or leads to."""

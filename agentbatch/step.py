@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from agentbatch.errors import InternalFault, RunStopped, StepError, StepTimeout
 from agentbatch.items import Failure, Item, Output, Result, Scope, Status
 from agentbatch.limits import Permits
 from agentbatch.messages import Usage
+from agentbatch.templates import Condition, Value
 from agentbatch.trace import Span, SpanKind, Tracer
 
 PENDING = Result(status="cancelled")
@@ -69,6 +70,8 @@ class Visit:
     steps: dict[str, Result] = field(default_factory=dict[str, Result])
     extra: dict[str, Any] = field(default_factory=dict[str, Any])
     """What else this step has to say in its result line: `truncated`, the counts of a vote."""
+    sets: dict[str, Any] = field(default_factory=dict[str, Any])
+    tolerated: bool = False
     _working: int = 0
     _since: float = 0.0
     _worked: float = 0.0
@@ -166,6 +169,8 @@ class Visit:
             kind=kind,
             messages=() if output is None else output.messages,
             extra=self.extra,
+            tolerated=self.tolerated,
+            sets=self.sets,
         )
 
 
@@ -185,18 +190,41 @@ class MemberFailed(StepError):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """A runnable with its place in the workflow: its name, how long it may work, how many items may be in it.
+class Terms:
+    """On what terms a step stands in its flow.
 
-    `timeout` is in seconds; `copy` numbers the copies of one agent from 1, 0 where there is only one.
+    `timeout` is in seconds; `when` decides whether it runs; `tolerate` keeps its failure from failing the flow, and
+    `default` is then what later steps see as its output; `sets` are values it leaves for them.
+    """
+
+    timeout: float | None = None
+    permits: Permits | None = None
+    when: Condition | None = None
+    tolerate: bool = False
+    default: Any = None
+    sets: tuple[tuple[str, Value], ...] = ()
+
+
+_NO_TERMS = Terms()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A runnable with its place in the workflow: its name and its terms.
+
+    `number` tells apart the copies of one agent, the iterations of a loop, the elements of a list, from 1; 0 where
+    there is only one. Steps below a numbered one have its path before theirs: `refine[2].critic`.
     """
 
     name: str
     runnable: Runnable
     span_kind: SpanKind = "agent"
-    timeout: float | None = None
-    permits: Permits | None = None
-    copy: int = 0
+    terms: Terms = _NO_TERMS
+    number: int = 0
+
+    def numbered(self, number: int) -> Step:
+        """The same step as one of many."""
+        return replace(self, name=f"{self.name}[{number}]", number=number)
 
     async def invoke(self, scope: Scope, parent: Visit) -> Result:
         """Run this step for one item. Failures become data; only cancellation and `RunStopped` pass through."""
@@ -208,29 +236,48 @@ class Step:
             raise
         return self._leave(visit, parent, status, output, error)
 
+    def skip(self, parent: Visit) -> Result:
+        """Leave this step out."""
+        return self._leave(self._enter(parent), parent, "skipped")
+
     def _enter(self, parent: Visit) -> Visit:
         path = parent.new_path(self.name)
         span = parent.tracer.start(self.name, self.span_kind, parent.span)
-        seed = f"{parent.seed}/{self.copy}" if self.copy else parent.seed
-        visit = Visit(parent.item, parent.tracer, self.name, path, span, parent, parent.prefix, seed, parent.paths)
+        prefix, seed = parent.prefix, parent.seed
+        if self.number:
+            prefix, seed = f"{path}.", f"{seed}/{self.number}"
+        visit = Visit(parent.item, parent.tracer, self.name, path, span, parent, prefix, seed, parent.paths)
         parent.steps[path] = PENDING  # keeps the place, so that results stand in the order their steps began
         return visit
 
     async def _run(self, scope: Scope, visit: Visit) -> Output:
-        if self.permits is None:
-            return await within(self.timeout, visit, self.runnable.run(scope, visit))
-        async with self.permits.held(visit.item.index):
-            return await within(self.timeout, visit, self.runnable.run(scope, visit))
+        terms = self.terms
+        if terms is _NO_TERMS:
+            return await self.runnable.run(scope, visit)
+        if terms.when is not None and not terms.when.holds(scope.names):
+            return Output(None, skipped=True)
+        if terms.permits is None:
+            output = await within(terms.timeout, visit, self.runnable.run(scope, visit))
+        else:
+            async with terms.permits.held(visit.item.index):
+                output = await within(terms.timeout, visit, self.runnable.run(scope, visit))
+        if terms.sets:
+            names = scope.plus("output", output.value).names
+            visit.sets = {name: value.of(names) for name, value in terms.sets}
+        return output
 
     def _leave(
         self, visit: Visit, parent: Visit, status: Status, output: Output | None = None, error: Failure | None = None
     ) -> Result:
+        if error is not None and self.terms.tolerate:
+            visit.tolerated = True
+            output = Output(self.terms.default)
         result = visit.result(self.runnable.kind, status, output, error)
         parent.steps[visit.path] = result
         attributes = visit.span.attributes
         attributes["path"], attributes["kind"] = visit.path, result.kind
         attributes["queued_s"], attributes["cost_usd"] = result.queued_s, result.cost_usd
-        visit.tracer.end(visit.span, status, error and error.type, error and error.message)
+        visit.tracer.end(visit.span, result.status, error and error.type, error and error.message)
         return result
 
 
@@ -240,7 +287,8 @@ Ending = tuple[Status, Output | None, Failure | None]
 async def ending(work: Awaitable[Output], visit: Visit, agent: str | None) -> Ending:
     """Await `work` and say how it ended. `agent` is who is named in its failure."""
     try:
-        return "ok", await work, None
+        output = await work
+        return "skipped" if output.skipped else "ok", output, None
     except MemberFailed as error:
         return error.status, None, error.failure
     except StepError as error:
@@ -262,8 +310,9 @@ async def within(seconds: float | None, visit: Visit, work: Awaitable[Output]) -
     """
     if seconds is None:
         return await work
+    deadline = asyncio.timeout(None)
     try:
-        async with asyncio.timeout(None) as deadline:
+        async with deadline:
             visit.set_deadline(deadline, seconds)
             return await work
     except TimeoutError:

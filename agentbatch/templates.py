@@ -144,6 +144,27 @@ class Condition:
         return bool(self.value(names))
 
 
+class Value:
+    """A template whose value keeps its type where it is one bare `{{ expression }}`; any other is text.
+
+    Raises:
+        TemplateProblem: it is no valid template.
+    """
+
+    def __init__(self, source: str, *, where: str = "") -> None:
+        text = source.strip()
+        bare = text.startswith("{{") and text.endswith("}}") and "{{" not in text[2:] and "{%" not in text
+        self._made: Condition | Template = Condition(text, where=where) if bare else Template(source, where=where)
+
+    def of(self, names: Mapping[str, Any]) -> Any:
+        """The value.
+
+        Raises:
+            ConditionFault, TemplateFault: a name or field is missing, or the expression fails.
+        """
+        return self._made.value(names) if isinstance(self._made, Condition) else self._made.render(names)
+
+
 def _bare(source: str) -> str:
     text = source.strip()
     if text.startswith("{{") and text.endswith("}}"):
@@ -184,7 +205,7 @@ def _compile(environment: Sandbox, tree: nodes.Template) -> JinjaTemplate:
         raise _problem(environment, error) from None
     except (RecursionError, ValueError, SyntaxError, OverflowError) as error:
         raise TemplateProblem(f"not a template: {error}") from None
-    return environment.template_class.from_code(environment, code, environment.make_globals(None))
+    return environment.template_class.from_code(environment, code, environment.globals)
 
 
 _UNKNOWN = re.compile(r"No (filter|test) named '(.*)'")

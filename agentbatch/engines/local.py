@@ -10,10 +10,11 @@ from agentbatch.build import Workshop
 from agentbatch.control import Control
 from agentbatch.engines.base import Deliver, Take
 from agentbatch.errors import RunStopped
-from agentbatch.items import Item, ItemResult, Scope
+from agentbatch.items import Item, ItemResult, Output, Scope
 from agentbatch.limits import Budget
 from agentbatch.progress.view import Pressure
 from agentbatch.step import Visit, ending, within
+from agentbatch.templates import NOT_RUN
 from agentbatch.trace import Tracer
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ class LocalEngine:
         visit = Visit(item, self._tracer, "item", "", span)
         self._workers[worker] = visit
         try:
-            work = within(self._config.limits.item_timeout, visit, self._workshop.root.run(self._scope(item), visit))
+            work = within(self._config.limits.item_timeout, visit, self._enter(item, visit))
             status, output, error = await ending(work, visit, None)
         except BaseException:
             self._tracer.end(span, "stopped")
@@ -160,8 +161,14 @@ class LocalEngine:
         span.tree = []  # as in Tracer.end: whoever wants the tree has it by now
         return ItemResult(item, span.trace_id, span.start_ns, result)
 
+    async def _enter(self, item: Item, visit: Visit) -> Output:
+        return await self._workshop.root.run(self._scope(item), visit)
+
     def _scope(self, item: Item) -> Scope:
-        return Scope({**self._workshop.names, "input": item.fields, "item": {"id": item.id, "index": item.index}})
+        fields = {"input": item.fields, "item": {"id": item.id, "index": item.index}}
+        names = {**self._workshop.names, **fields}
+        names["vars"] = {name: value.of(names) for name, value in self._workshop.vars}
+        return Scope(names, absent=NOT_RUN)
 
     def _drain(self) -> None:
         """The run stops: what waits has been turned away; what is on the wire may end, within the grace."""

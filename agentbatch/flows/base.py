@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from agentbatch.settings import Duration, Name, PositiveInt, Settings, StepName
+from agentbatch.settings import Name, PositiveInt, Settings, StepName
+from agentbatch.step_config import StepConfig
 
 
 class MemberConfig(Settings):
@@ -14,14 +15,12 @@ class MemberConfig(Settings):
     """How many run side by side, as `NAME[1]`, `NAME[2]`, ..."""
 
 
-class GroupConfig(Settings):
+class GroupConfig(StepConfig):
     """A flow over agents and other groups."""
 
     name: Name | None = None
     """Only for a group written in place, inside another: how its results are called. Default: its kind."""
-    description: str = ""
-    """For people, and for a supervisor that has this group as a tool."""
-    timeout: Duration | None = None
-    """How long the group may work on one item. Waiting for a permit does not count."""
-    max_concurrency: PositiveInt | None = None
-    """How many items are in this group at once."""
+
+
+Member = StepName | MemberConfig | GroupConfig
+"""An agent or a group by name, copies of one, or a group written in place."""

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from agentbatch.assembly import Assembly
 from agentbatch.flows.aggregate import as_list, as_map, as_text, vote
-from agentbatch.flows.base import GroupConfig, MemberConfig
+from agentbatch.flows.base import GroupConfig, Member
 from agentbatch.flows.together import together
 from agentbatch.items import Output, Result, Scope
 from agentbatch.settings import PositiveInt, Settings, StepName
@@ -31,7 +31,7 @@ class JudgeConfig(Settings):
 class ParallelConfig(GroupConfig):
     """Members that run at once, each with its own status and output."""
 
-    parallel: list[StepName | MemberConfig | GroupConfig] = Field(min_length=1)
+    parallel: list[Member] = Field(min_length=1)
     """Agents, groups, `{agent: NAME, copies: N}`, or groups written in place."""
     success: Literal["all", "any"] | QuorumConfig = "all"
     """How many members must succeed for the group to be ok."""
@@ -68,7 +68,7 @@ class ParallelFlow:
             ended.append(result)
             if result.ok and self.aggregate == "first":
                 return True
-            failed = sum(not each.ok and each.status != "skipped" for each in ended)
+            failed = sum(not each.fine for each in ended)
             return self.fail_fast and len(self.members) - failed < self.needed
 
         await together([member.invoke(scope, visit) for member in self.members], enough)
@@ -77,11 +77,11 @@ class ParallelFlow:
         return await self._output(results, ended, scope, visit)
 
     def _check(self, results: list[Result]) -> None:
-        ok = sum(result.ok for result in results)
+        ok = sum(result.ok or result.tolerated for result in results)
         skipped = sum(result.status == "skipped" for result in results)
         if ok >= min(self.needed, len(results) - skipped):
             return
-        failed = [result for result in results if result.status not in ("ok", "skipped", "cancelled")]
+        failed = [result for result in results if not result.fine and result.status != "cancelled"]
         first = MemberFailed.of(failed[0] if failed else results[0])
         text = f"{ok} of {len(results)} members succeeded, {self.needed} must: {first.failure.message}"
         raise MemberFailed(replace(first.failure, message=text), first.status)
@@ -90,7 +90,7 @@ class ParallelFlow:
         if self.judge is not None:
             names = scope.after(*results).plus("members", results)
             verdict = await self.judge.invoke(names, visit)
-            if not verdict.ok:
+            if not verdict.fine:
                 raise MemberFailed.of(verdict)
             return Output(verdict.output, verdict.messages)
         if self.aggregate == "first":

@@ -19,7 +19,7 @@ async def together(
     `enough(position, result)` is asked as each ends; once it says yes, the others are cancelled. Whatever ends this
     call (a cancellation, a stopped run), no task outlives it.
     """
-    tasks = [asyncio.ensure_future(invocation) for invocation in invocations]
+    tasks = [asyncio.create_task(invocation) for invocation in invocations]
     places = {task: place for place, task in enumerate(tasks)}
     results: list[Result | None] = [None] * len(tasks)
     pending = set(tasks)
@@ -35,7 +35,7 @@ async def together(
         await _cancel(pending)
 
 
-async def _cancel(tasks: set[asyncio.Future[Result]]) -> None:
+async def _cancel(tasks: set[asyncio.Task[Result]]) -> None:
     for task in tasks:
         task.cancel()
     if tasks:
