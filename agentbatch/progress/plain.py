@@ -1,4 +1,4 @@
-"""Progress where there is no terminal: one line now and then, a line per 10 %, each kind of error once."""
+"""Progress where there is no terminal: one line now and then, sooner at 10 % milestones, each kind of error once."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _LOOK_S = 0.5
 
 
 class PlainProgress:
-    """Prints a line every `interval` seconds, the first after two, and one at each tenth of the way."""
+    """Prints a line every `interval` seconds, the first after two; sooner where another tenth of the way is done."""
 
     def __init__(self, watch: Watch, outlet: Outlet, interval: float = 10.0) -> None:
         self._watch = watch
         self._outlet = outlet
         self._interval = interval
-        self._next_at = min(_FIRST_S, interval)
+        self._line_at = self._milestone_at = min(_FIRST_S, interval)
         self._tenths = 0
         self._told: set[str] = set()
         look = min(_LOOK_S, interval)
@@ -49,13 +49,13 @@ class PlainProgress:
             self._outlet.close()
 
     def _is_due(self, view: View) -> bool:
-        """By the clock, or at a milestone; in its first two seconds a run says nothing."""
+        """By the clock; at a milestone already after half that time. In its first two seconds a run says nothing."""
         elapsed, tenths = view.counts.elapsed_s, int((view.share or 0) * 10)
-        milestone = self._tenths < tenths < 10 and self._next_at > _FIRST_S
-        self._tenths = max(tenths, self._tenths)
-        if elapsed < self._next_at and not milestone:
+        milestone = self._tenths < tenths < 10 and elapsed >= self._milestone_at
+        if elapsed < self._line_at and not milestone:
             return False
-        self._next_at = elapsed + self._interval
+        self._tenths = tenths
+        self._line_at, self._milestone_at = elapsed + self._interval, elapsed + self._interval / 2
         return True
 
     def _new_errors(self, view: View) -> list[str]:

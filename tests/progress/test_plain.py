@@ -61,14 +61,26 @@ def test_the_first_line_after_two_seconds_then_one_every_ten(tally: Aged, paper:
     assert spoken == [2, 12, 22]
 
 
-def test_a_line_at_each_tenth_of_the_way(tally: Aged, paper: Paper) -> None:
+def test_sooner_at_each_tenth_of_the_way(tally: Aged, paper: Paper) -> None:
     tally.age(2)
     assert len(paper.beat()) == 1
     run, spoken = ScriptedRun(Tracer([tally]), ("writer",)), list[str]()
     for number in range(100):
         run.item(number)
+        tally.age(0.6)
         spoken += paper.beat()
     assert [line.split(",")[0] for line in spoken] == [f"{tenth}0/100 items ({tenth}0%)" for tenth in range(1, 10)]
+
+
+def test_milestones_that_rush_by_are_told_together(tally: Aged, paper: Paper) -> None:
+    tally.age(2)
+    paper.beat()
+    run, spoken = ScriptedRun(Tracer([tally]), ("writer",)), list[str]()
+    for number in range(100):
+        run.item(number)
+        tally.age(0.1)
+        spoken += paper.beat()
+    assert [line.split(",")[0] for line in spoken] == ["50/100 items (50%)"]
 
 
 def test_a_short_run_says_nothing(tally: Aged, paper: Paper) -> None:
