@@ -20,7 +20,7 @@ def json_schema() -> dict[str, Any]:
     groups = [_class_of(entry) for entry in flows.KINDS.values()]
     agent_kinds = [_class_of(entry) for entry in agents.KINDS.values()]
     providers = [models.config_class(provider) for provider in models.PROVIDERS]
-    everything: Any = Union[(Config, *providers, *agent_kinds, *groups)]  # noqa: UP007  # made at run time
+    everything: Any = Union[(Config, *providers, *agent_kinds, *groups)]  # made at run time
     whole: dict[str, Any] = TypeAdapter[Any](everything).json_schema(ref_template="#/$defs/{model}")
     defs: dict[str, Any] = whole["$defs"]
     defs["GroupConfig"] = _any_of(kind.__name__ for kind in groups)

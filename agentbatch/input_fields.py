@@ -39,8 +39,7 @@ class InputNeeds:
         """What to say about a record that lacks a needed field; None where it lacks none."""
         for path, use in self.fields.items():
             if not _has(fields, path):
-                known = [str(key) for key in cast("Mapping[Any, Any]", fields)] if isinstance(fields, Mapping) else []
-                hint = did_you_mean(path[0], known) if len(path) == 1 else ""
+                hint = did_you_mean(path[0], _names(fields)) if len(path) == 1 else ""
                 return f"no field {'.'.join(path)!r}, which {dotted(use.path)} needs{hint}"
         return None
 
@@ -54,8 +53,7 @@ def missing_fields(config: Config, items: Iterable[Item]) -> list[Problem]:
     for item in islice(items, LOOKED_AT):
         count += 1
         missing = {path for path in missing if not _has(item.fields, path)}
-        if isinstance(item.fields, Mapping):
-            seen |= dict.fromkeys(str(key) for key in cast("Mapping[Any, Any]", item.fields))
+        seen |= dict.fromkeys(_names(item.fields))
     if not count or config.origin is None:
         return []
     return [_problem(config, path, needs[path], list(seen)) for path in sorted(missing)]
@@ -70,6 +68,10 @@ def _problem(config: Config, path: tuple[str, ...], use: TemplateUse, seen: list
     message = f"no input has the field {'.'.join(path)!r}"
     line = use.found.lines[reference]
     return config.origin.problem(use.path, message, hint=hint, line=line, word=".".join(reference))
+
+
+def _names(fields: Any) -> list[str]:
+    return [str(key) for key in cast("Mapping[Any, Any]", fields)] if isinstance(fields, Mapping) else []
 
 
 def _has(fields: Any, path: tuple[str, ...]) -> bool:

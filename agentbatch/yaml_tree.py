@@ -162,7 +162,7 @@ class _Composer:
         if isinstance(event, yaml.ScalarEvent):
             block = event.style in ("|", ">")
             plain = event.style in (None, "") and event.implicit[0]
-            node = _Node("scalar", _place(event, block), event.tag, plain, cast("str", event.value))
+            node = _Node("scalar", _place(event, block), event.tag, plain, event.value)
             self._add(node, event.anchor)
         elif isinstance(event, yaml.SequenceStartEvent | yaml.MappingStartEvent):
             kind = "list" if isinstance(event, yaml.SequenceStartEvent) else "map"
