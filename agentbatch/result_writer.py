@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from time import perf_counter
 from typing import Protocol
 
 from agentbatch.durable import sync_folder
@@ -21,6 +22,15 @@ from agentbatch.errors import ExitCode, OutputError
 
 GATHER_S = 0.005
 """How long the writer waits for company after the first line of a group."""
+
+GATHERED_LINES = 64
+"""With this many lines at hand it does not wait."""
+
+STARVED_S = 0.03
+"""A writer that has committed nothing for so long, though lines wait, may be starved by a busy loop."""
+
+YIELD_S = 0.01
+"""How long the loop then stands aside, at most."""
 
 _GROUP_BYTES = 4 * 1024 * 1024
 
@@ -179,6 +189,9 @@ class LineWriter:
         self._committed = 0
         self._failure: OutputError | None = None
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._progress = threading.Event()
+        self._progress_at = 0.0
+        self._patience = STARVED_S
         self._thread = threading.Thread(target=self._write_groups, name="result writer", daemon=True)
         self._thread.start()
 
@@ -198,9 +211,19 @@ class LineWriter:
         return self._failure
 
     def put(self, line: bytes) -> None:
-        """Hand over one whole line. After a failure it is dropped, and its item stays to do."""
+        """Hand over one whole line. After a failure it is dropped, and its item stays to do.
+
+        Doesn't wait for the disk. But where the loop is so busy that the thread never gets the interpreter's lock, it
+        stands aside for `YIELD_S` at most, and more rarely each time that does not help.
+        """
+        if self._failure is not None:
+            return
+        if self._put == self._committed:
+            self._progress_at = perf_counter()
         self._put += 1
         self._lines.put(line)
+        if perf_counter() - self._progress_at > self._patience:
+            self._stand_aside()
 
     async def drained(self, limit: int = 1) -> None:
         """Wait until fewer than `limit` lines are uncommitted: 1 waits for all of them.
@@ -236,11 +259,26 @@ class LineWriter:
             return OutputError(f"{self.backlog} result lines could not be written within {timeout} s")
         return self._failure
 
+    def _stand_aside(self) -> None:
+        """Let the thread run.
+
+        CPython hands its lock over only when somebody has waited for 5 ms in a row, and begins to count anew whenever
+        the loop lets go of it for a moment in a system call: a loop that never idles keeps the thread out for seconds.
+        """
+        self._progress.clear()
+        if self._progress.wait(YIELD_S):
+            self._patience = STARVED_S
+        else:  # then it is the disk that is slow, and waiting for it is not the loop's business
+            self._patience = min(2 * self._patience, 1.0)
+        self._progress_at = perf_counter()
+
     def _write_groups(self) -> None:
         try:
             while group := self._next_group():
                 self._sink.append(b"".join(group))
                 self._committed += len(group)
+                self._progress_at = perf_counter()
+                self._progress.set()
                 self._tell(self._announce_commit)
             self._sink.close()
         except OutputError as error:
@@ -253,7 +291,8 @@ class LineWriter:
         first = self._lines.get()
         if first is None:
             return []
-        self._closing.wait(GATHER_S)
+        if self.backlog < GATHERED_LINES:
+            self._closing.wait(GATHER_S)
         group = [first]
         size = len(first)
         while size < _GROUP_BYTES:

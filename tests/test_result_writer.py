@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import perf_counter
 
 import pytest
 
@@ -96,6 +97,20 @@ async def test_putting_never_blocks_and_what_waits_goes_out_in_one_group() -> No
         await writer.drained()
     assert sink.groups == [b"first\n", b"more\n" * 5000]
     assert commits[-1] == 5001
+    assert writer.close() is None
+
+
+async def test_a_busy_loop_cannot_starve_the_writer(results: Path) -> None:
+    writer = ResultWriter(results, Failures().append)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)  # from here on the thread runs only when this one steps aside of itself
+    try:
+        started = perf_counter()
+        while not writer.committed and perf_counter() - started < HANG_S:
+            writer.put(b"x\n")
+    finally:
+        sys.setswitchinterval(interval)
+    assert writer.committed
     assert writer.close() is None
 
 
@@ -314,6 +329,7 @@ async def test_a_reader_that_leaves_is_told_apart() -> None:
 WRITER = """
 import asyncio, os, resource, sys
 from pathlib import Path
+from time import perf_counter
 from agentbatch.items import Item, ItemResult, Result
 from agentbatch.result_scan import scan_results
 from agentbatch.result_writer import ResultWriter
