@@ -19,10 +19,19 @@ from agentbatch.config_shapes import Section, checked
 from agentbatch.config_source import NAMED_SECTIONS, Origin
 from agentbatch.config_spellings import respelled
 from agentbatch.config_steps import ROOT, StepGraph, circles, owner_of, unknown_names
-from agentbatch.config_templates import ALWAYS_THERE, StepNames, TemplateUse, compiled, reference_problems
-from agentbatch.flows.base import GroupConfig
+from agentbatch.config_templates import (
+    ALWAYS_THERE,
+    SOMETIMES_THERE,
+    NamesThere,
+    TemplateUse,
+    compiled,
+    reference_problems,
+)
+from agentbatch.flows.base import GroupConfig, Member
+from agentbatch.flows.graph import GraphConfig
 from agentbatch.prompt_files import is_file_reference, read_prompt_file
 from agentbatch.settings import NAME_PATTERN
+from agentbatch.step_graph import circle
 from agentbatch.suggestions import did_you_mean, listing
 from agentbatch.template_references import References
 from agentbatch.yaml_tree import Path
@@ -32,7 +41,9 @@ if TYPE_CHECKING:
     from agentbatch.config import Config
     from agentbatch.models.base import ModelConfig
 
-_RESERVED = frozenset({*ALWAYS_THERE, "loop", "each", "vars"})
+_RESERVED = frozenset({*ALWAYS_THERE, *SOMETIMES_THERE})
+_MAYBE = frozenset({"when", "for_each", "route", "then", "while", "success", "on_error"})
+"""Keys of a step that not every item need come through whole."""
 _JINJA_WORDS = frozenset(
     {"and", "or", "not", "in", "is", "if", "else", "true", "false", "none", "True", "False", "None"}
 )
@@ -64,6 +75,8 @@ class _Reading:
         self._problems: list[Problem] = []
         self._notes: list[str] = []
         self._texts: list[MeantText] = []
+        self._maybe: set[Path] = set()
+        self._graphs: dict[Path, list[Member]] = {}
 
     def read(self, whole: type[Config], data: dict[str, Any]) -> Sections:
         data = self._respelled(data, (), whole)
@@ -79,9 +92,11 @@ class _Reading:
         workflow = self._nested(whole.model_fields["workflow"].annotation, data.get("workflow"), ("workflow",))
         rest = {**data, **built} | ({"workflow": workflow} if "workflow" in data else {})
         config = self._checked(whole, rest, ())
-        self._texts += meant_texts(whole, {"workflow": workflow}, ())
+        self._texts += meant_texts(whole, {"workflow": workflow, "vars": data.get("vars", {})}, ())
         templates = self._check_texts(named)
         self._problems += self._keys.check(named["models"], self._models_in_use())
+        if config is not None and not self._problems:
+            self._check_graphs(config)
         problems = tuple(self._problems)
         return Sections(
             None if problems else config, problems, tuple(self._notes), self._keys.secrets(named["models"]), templates
@@ -141,7 +156,7 @@ class _Reading:
         self._add((*path, key), f"unknown {key}{shown}", where=path, hint=nearest or hint)
 
     def _group(self, data: dict[str, Any], path: Path) -> GroupConfig | None:
-        data = self._respelled(data, path, _AnyGroup)
+        data = self._respelled(data, path, GroupConfig)
         kinds = [kind for kind in flows.KINDS if kind in data]
         classes = {kind: _class_of(flows.KINDS[kind]) for kind in kinds}
         fitting = [kind for kind in kinds if all(other in keys_of(classes[kind]) for other in kinds)]
@@ -154,7 +169,10 @@ class _Reading:
             key: self._nested(fields[key].annotation, value, (*path, key)) if key in fields else value
             for key, value in data.items()
         }
-        return self._section(chosen, nested, path)
+        made = self._section(chosen, nested, path)
+        if isinstance(made, GraphConfig):
+            self._graphs[path] = made.graph
+        return made
 
     def _no_kind(self, data: dict[str, Any], path: Path, kinds: list[str]) -> None:
         if kinds:
@@ -181,6 +199,8 @@ class _Reading:
 
     def _section(self, kind: type[Section], data: dict[str, Any], path: Path) -> Section | None:
         data = self._respelled(data, path, kind)
+        if any(key in data for key in _MAYBE):
+            self._maybe.add(path)
         for text in meant_texts(kind, data, path):
             self._texts.append(self._with_file(text, data, path))
         return self._checked(kind, data, path)
@@ -228,15 +248,44 @@ class _Reading:
         graph = StepGraph.of(self._texts)
         self._problems += unknown_names(self._texts, steps, named["models"], self._origin)
         self._problems += circles(graph, self._origin)
-        loops = [text.text for text in self._texts if text.of == "step" and "loop" in text.path]
-        names = StepNames(steps, graph.below(*loops))
-        conditional = {owner_of(text.path) for text in self._texts if text.of == "condition"} - {ROOT}
-        certain = graph.without(conditional).below(*([ROOT] if ROOT in graph.edges else steps)) - conditional
+        certain = StepGraph.of(text for text in self._texts if self._is_certain(text.path))
+        reached = certain.below(ROOT) if ROOT in graph.edges else frozenset(steps)
+        names = self._names_there(steps, graph)
         uses: list[TemplateUse] = []
         for text, found in self._compiled():
             self._problems += reference_problems(text.path, found, names, self._origin)
-            uses.append(TemplateUse(text.path, found, owner_of(text.path) in certain))
+            uses.append(TemplateUse(text.path, found, owner_of(text.path) in reached and self._is_certain(text.path)))
         return tuple(uses)
+
+    def _names_there(self, steps: list[str], graph: StepGraph) -> NamesThere:
+        looped = (text.text for text in self._texts if text.of == "step" and "loop" in text.path)
+        mapped = (owner_of(text.path) for text in self._texts if text.path[-1] == "for_each")
+        judges = (text.text for text in self._texts if text.of == "step" and "aggregate" in text.path)
+        sets = [text.path for text in self._texts if text.path[0] == "vars" or "set" in text.path[2:-1]]
+        return NamesThere(
+            steps,
+            variables=list(dict.fromkeys(str(path[-1]) for path in sets)),
+            looped=graph.below(*looped),
+            mapped=graph.below(*mapped) - {ROOT},
+            judging=graph.below(*judges),
+        )
+
+    def _is_certain(self, path: Path) -> bool:
+        """Whether every item comes through the part at `path` if it comes to its owner at all."""
+        if "fallback" in path:
+            return False
+        return not any(path[:end] in self._maybe for end in range(1, len(path) + 1))
+
+    def _check_graphs(self, config: Config) -> None:
+        """Steps of a graph that wait for each other."""
+        graphs = dict(self._graphs)
+        if config.workflow is None:
+            graphs[("agents",)] = list(config.agents)
+        for path, members in graphs.items():
+            names = circle(config, members)
+            if names is not None:
+                message = f"these wait for each other: {' -> '.join(names)}"
+                self._add(path, message, key=True, hint="a loop group lets steps see each other's last answers")
 
     def _compiled(self) -> Iterator[tuple[MeantText, References]]:
         for text in self._texts:
@@ -249,12 +298,6 @@ class _Reading:
 
     def _models_in_use(self) -> frozenset[str]:
         return frozenset(text.text for text in self._texts if text.of == "model")
-
-
-class _AnyGroup(GroupConfig):
-    """The keys by which a group's kind is told, for their other spellings."""
-
-    when: Any = None
 
 
 def _class_of(entry: tuple[str, str]) -> Any:

@@ -44,6 +44,7 @@ def config_shape(config: Config) -> dict[str, str]:
     for section in ("models", "agents", "groups"):
         for name, part in cast("dict[str, BaseModel]", getattr(config, section)).items():
             shape |= {f"{section}.{name}.{key}": _digest(value) for key, value in _parts(part)}
+    shape |= {f"vars.{name}": _digest(text) for name, text in config.vars.items()}
     shape["workflow"] = _digest(_plain(config.workflow))
     return shape
 

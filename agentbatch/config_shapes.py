@@ -168,7 +168,7 @@ def _problem(fault: _Fault, kind: type[BaseModel], known: tuple[str, ...], path:
     else:
         message = _said(fault) + _got(fault, place, origin)
     hint = "remove the quotes" if _is_quoted_number(fault) else ""
-    return origin.problem(place, message, hint=hint)
+    return origin.problem(place, message, hint=hint, key=fault.tags[-1:] == ("[key]",))
 
 
 def _keys_at(kind: type[BaseModel], tags: Path) -> tuple[str, ...]:
@@ -217,6 +217,8 @@ def _said(fault: _Fault) -> str:
         return f"must be more than {context['gt']}"
     if fault.type == "less_than_equal":
         return f"must be at most {context['le']}"
+    if fault.type == "string_pattern_mismatch":
+        return "a name has letters, digits and _ only"
     if fault.type in ("too_short", "string_too_short"):
         return "must not be empty"
     return fault.message.removeprefix("Value error, ")

@@ -6,6 +6,7 @@ spelled another way, to a `--set` on the command line, to a prompt's own file, t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
@@ -116,10 +117,11 @@ def _find(source: SourceText, place: Place, word: str) -> tuple[int, int, int]:
     """Line, column and width of `word` at or after a place, within its lines; of the place itself if it has no such."""
     if word:
         last = min(max(place.end_line, place.line), len(source.lines))
+        whole_word = re.compile(rf"(?<![\w.]){re.escape(word)}(?!\w)")
         for number in range(place.line, last + 1):
-            at = source.lines[number - 1].find(word, place.column - 1 if number == place.line else 0)
-            if at >= 0:
-                return number, at + 1, len(word)
+            match = whole_word.search(source.lines[number - 1], place.column - 1 if number == place.line else 0)
+            if match:
+                return number, match.start() + 1, len(word)
     line = source.lines[place.line - 1] if place.line <= len(source.lines) else ""
     blank = len(line) - len(line.lstrip()) if place.column == 1 else 0
     return place.line, place.column + blank, 1

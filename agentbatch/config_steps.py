@@ -29,10 +29,6 @@ class StepGraph:
                 edges.setdefault(owner_of(text.path), []).append(text)
         return cls({owner: tuple(named) for owner, named in edges.items()})
 
-    def without(self, owners: Collection[str]) -> StepGraph:
-        """This graph where these steps lead nowhere."""
-        return StepGraph({owner: named for owner, named in self.edges.items() if owner not in owners})
-
     def below(self, *owners: str) -> frozenset[str]:
         """These and every step they lead to."""
         found: set[str] = set()

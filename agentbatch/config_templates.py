@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from agentbatch.config_meanings import MeantText
 from agentbatch.config_problems import Problem
 from agentbatch.config_source import Origin, dotted
+from agentbatch.config_steps import owner_of
 from agentbatch.items import Result
 from agentbatch.suggestions import did_you_mean, listing
 from agentbatch.template_references import References
@@ -17,9 +18,15 @@ from agentbatch.yaml_tree import Path
 ITEM_FIELDS = ("id", "index")
 STEP_FIELDS = ("output", "error", "status")
 """What templates are told to read of a step; it has more."""
-_ALL_STEP_FIELDS = frozenset(field.name for field in fields(Result)) | {"ok"}
-ALWAYS_THERE = ("input", "item", "members")
-"""Names that belong to no step. `members` are the results that a group's judge sees."""
+_ALL_STEP_FIELDS = frozenset(field.name for field in fields(Result)) | {"ok", "fine"}
+ALWAYS_THERE = ("input", "item", "vars")
+"""Names that belong to no step, and are everywhere."""
+SOMETIMES_THERE = {
+    "loop": "only what runs in a loop, and the loop's own conditions, know `loop`",
+    "each": "only what runs for_each element knows `each`",
+    "members": "only a parallel group's judge knows its `members`",
+    "output": "only a step's own `set` and `fallback.when` know its `output`: elsewhere write NAME.output",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +39,36 @@ class TemplateUse:
 
 
 @dataclass(frozen=True, slots=True)
-class StepNames:
-    """The names that templates may read: every agent and group, and those that run in loops and so see themselves."""
+class NamesThere:
+    """The names that templates may read, and which steps see those that are there only sometimes.
+
+    Attributes:
+        steps: every agent and group.
+        variables: what `vars` may hold: those of the config, and those that steps set.
+        looped: the steps that run in loops, and so see `loop` and their own last answer.
+        mapped: those that run for each element of a list, and see `each`.
+        judging: those that see `members`.
+    """
 
     steps: Collection[str]
+    variables: Collection[str] = ()
     looped: Collection[str] = ()
+    mapped: Collection[str] = ()
+    judging: Collection[str] = ()
+
+    def at(self, path: Path) -> frozenset[str]:
+        """Names that belong to no step and are there for the template at `path`."""
+        owner = owner_of(path)
+        found: set[str] = set(ALWAYS_THERE)
+        if owner in self.looped or "loop" in path or path[-1] in ("until", "while"):
+            found.add("loop")
+        if owner in self.mapped:
+            found.add("each")
+        if owner in self.judging:
+            found.add("members")
+        if (path[-1] == "when" and path[-2] == "fallback") or "set" in path[2:-1]:
+            found.add("output")
+        return frozenset(found)
 
 
 def compiled(text: MeantText, origin: Origin) -> References | Problem:
@@ -52,48 +84,50 @@ def compiled(text: MeantText, origin: Origin) -> References | Problem:
     return made.found
 
 
-def reference_problems(path: Path, found: References, names: StepNames, origin: Origin) -> Iterator[Problem]:
+def reference_problems(path: Path, found: References, names: NamesThere, origin: Origin) -> Iterator[Problem]:
     """Names that a template reads and that can't be there, whatever the item."""
+    there = names.at(path)
     for reference, line in sorted(found.lines.items()):
-        said = _said(path, reference, found, names)
+        said = _said(path, reference, found, names, there)
         if said is not None:
             message, hint = said
-            yield origin.problem(path, message, hint=hint, line=line, word=_word(reference, message))
+            word = ".".join(reference[:2]) if message.startswith("no field") else reference[0]
+            yield origin.problem(path, message, hint=hint, line=line, word=word)
 
 
-def _word(reference: tuple[str, ...], message: str) -> str:
-    """What to point at: the whole path as it is probably written, or its first name."""
-    return ".".join(reference[:2]) if message.startswith("no field") else reference[0]
-
-
-def _said(path: Path, reference: tuple[str, ...], found: References, names: StepNames) -> tuple[str, str] | None:
+def _said(
+    path: Path, reference: tuple[str, ...], found: References, names: NamesThere, there: Collection[str]
+) -> tuple[str, str] | None:
     """Message and hint about one reference, if something is wrong with it."""
     name, *rest = reference
-    if name in names.steps:
-        return _said_of_step(path, reference, found, names)
-    if name not in ALWAYS_THERE:
-        known = (*names.steps, *ALWAYS_THERE[:2])
-        hint = did_you_mean(name, known).lstrip(", ") or f"there are: {listing(known, 20)}"
-        return f"unknown name {name!r}", hint
+    if name not in there:
+        return _said_of_step(path, reference, found, names) if name in names.steps else _unknown(name, names)
     if name == "item" and rest and rest[0] not in ITEM_FIELDS:
         return f"no field {rest[0]!r} in item", "an item has item.id and item.index; the record's fields are input.NAME"
+    if name == "vars" and rest and rest[0] not in names.variables:
+        known = f"there are: {listing(names.variables, 20)}" if names.variables else "nothing sets a variable"
+        return f"no field {rest[0]!r} in vars", did_you_mean(rest[0], names.variables).lstrip(", ") or known
     return None
 
 
+def _unknown(name: str, names: NamesThere) -> tuple[str, str]:
+    if name in SOMETIMES_THERE:
+        return f"{name!r} is not known here", SOMETIMES_THERE[name]
+    known = (*names.steps, *ALWAYS_THERE)
+    return f"unknown name {name!r}", did_you_mean(name, known).lstrip(", ") or f"there are: {listing(known, 20)}"
+
+
 def _said_of_step(
-    path: Path, reference: tuple[str, ...], found: References, names: StepNames
+    path: Path, reference: tuple[str, ...], found: References, names: NamesThere
 ) -> tuple[str, str] | None:
     name, *rest = reference
     if not rest:
         mend = f"write {name}.output, {name}.error or {name}.status"
         return (f"{name!r} is a step, not a value", mend) if reference in found.required else None
     if rest[0] not in _ALL_STEP_FIELDS:
-        fields_there = f"a step has {listing(STEP_FIELDS)}"
         nearest = did_you_mean(rest[0], STEP_FIELDS).lstrip(", ")
-        return (
-            f"no field {rest[0]!r} in {name}",
-            nearest or f"{fields_there}; its answer's fields: {name}.output.{rest[0]}",
-        )
-    if path[:2] == ("agents", name) and name not in names.looped:
+        fields_there = f"a step has {listing(STEP_FIELDS)}; its answer's fields: {name}.output.{rest[0]}"
+        return f"no field {rest[0]!r} in {name}", nearest or fields_there
+    if path[:2] == ("agents", name) and name not in names.looped and not {"set", "fallback"} & set(path[2:]):
         return f"{name!r} reads its own {rest[0]}", "an agent sees its own last answer in a loop only"
     return None
