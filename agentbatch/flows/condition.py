@@ -17,7 +17,7 @@ from agentbatch.templates import Condition
 class ConditionConfig(GroupConfig):
     """`when` it holds, `then` one step; `else`, if there is one, another."""
 
-    when: ConditionText | None = None
+    when: ConditionText  # pyright: ignore[reportIncompatibleVariableOverride]  # frozen
     """The condition. If it raises, the item fails: it is neither true nor false."""
     then: Member
     """What runs if it holds."""
@@ -53,7 +53,7 @@ class ConditionFlow:
 def build(config: ConditionConfig, name: str, assembly: Assembly) -> ConditionFlow:
     """The flow that `config` describes."""
     return ConditionFlow(
-        condition=Condition(config.when or "true", where=f"groups.{name}.when"),
+        condition=Condition(config.when, where=f"groups.{name}.when"),
         then=assembly.steps([config.then])[0],
         otherwise=None if config.else_ is None else assembly.steps([config.else_])[0],
     )
