@@ -17,7 +17,7 @@ from agentbatch.templates import Condition
 class ConditionConfig(GroupConfig):
     """`when` it holds, `then` one step; `else`, if there is one, another."""
 
-    when: ConditionText  # pyright: ignore[reportIncompatibleVariableOverride]  # frozen
+    when: ConditionText  # pyright: ignore[reportIncompatibleVariableOverride, reportGeneralTypeIssues]  # frozen
     """The condition. If it raises, the item fails: it is neither true nor false."""
     then: Member
     """What runs if it holds."""
