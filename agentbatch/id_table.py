@@ -32,11 +32,17 @@ class IdTable:
         """The line that used `name` first, or None where it is new (and from now on belongs to `line`)."""
         if self._used >= self._room:
             self._grow()
+        hashes, size = self._hashes, self._size
         digest = _digest(name)
-        slot = self._slot_of(digest)
-        if self._hashes[slot] == digest:
-            return self._lines[slot]
-        self._hashes[slot] = digest
+        # `_slot_of`, written out: this runs once for every item
+        slot = digest % size
+        while (found := hashes[slot]) != _EMPTY:
+            if found == digest:
+                return self._lines[slot]
+            slot += 1
+            if slot == size:
+                slot = 0
+        hashes[slot] = digest
         self._lines[slot] = min(line, _LAST_LINE)
         self._used += 1
         return None

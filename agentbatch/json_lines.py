@@ -41,7 +41,7 @@ def parse_line(line: bytes) -> Any:
         value = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         value = _parse_patiently(line, error)
-    if line.count(b"[") + line.count(b"{") > _SAFE_BRACKETS:
+    if len(line) > 2 * _SAFE_BRACKETS and line.count(b"[") + line.count(b"{") > _SAFE_BRACKETS:
         _refuse_deep(value)
     if type(value) is dict:
         fields = cast(dict[str, Any], value)

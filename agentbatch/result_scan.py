@@ -19,6 +19,8 @@ from agentbatch.messages import Usage
 _CODES: dict[Status, int] = {"ok": 1, "error": 2, "timeout": 3, "cancelled": 4, "skipped": 5}
 _STATUSES: tuple[Status | None, ...] = (None, *_CODES)
 _SUCCESSES = frozenset({_CODES["ok"], _CODES["skipped"]})
+_ID_TYPES = (str, int)
+_NUMBER_TYPES = (int, float)
 _INDEX_BOUND = 2**31
 _BEGINNING = b'{"id":'
 _MEND = "give the inputs it was made from, another --output, or --overwrite"
@@ -175,8 +177,12 @@ class _Scan:
             finished.unpriced += 1
         else:
             finished.cost_usd += cost
+        usage: dict[str, Any] | None = result.get("usage")
+        if usage:
+            self._add_tokens(usage)
+
+    def _add_tokens(self, usage: dict[str, Any]) -> None:
         tokens = self.tokens
-        usage: dict[str, Any] = result.get("usage") or {}
         for name, count in usage.items():
             if name in tokens and type(count) is int:
                 tokens[name] += count
@@ -205,15 +211,16 @@ def _parse_result(line: bytes) -> dict[str, Any] | None:
 
 
 def _is_result(fields: dict[str, Any]) -> bool:
-    index = fields.get("index")
+    index, status = fields.get("index"), fields.get("status")
+    cost, usage = fields.get("cost_usd"), fields.get("usage")
     return (
         type(index) is int
         and 0 <= index < _INDEX_BOUND
-        and isinstance(fields.get("status"), str)
-        and fields["status"] in _CODES
-        and isinstance(fields.get("id"), str | int)
-        and isinstance(fields.get("cost_usd"), int | float | None)
-        and isinstance(fields.get("usage"), dict | None)
+        and type(status) is str
+        and status in _CODES
+        and type(fields.get("id")) in _ID_TYPES
+        and (cost is None or type(cost) in _NUMBER_TYPES)
+        and (usage is None or type(usage) is dict)
     )
 
 

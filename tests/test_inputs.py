@@ -3,6 +3,8 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import subprocess
+import sys
 import threading
 import tracemalloc
 from pathlib import Path
@@ -511,3 +513,24 @@ def test_a_check_collects_the_first_bad_lines_and_counts_all(tmp_path: Path) -> 
     check = check_inputs(open_inputs(write(tmp_path / "x.jsonl", b"{}\n" + b"oops\n" * 30)))
     assert (check.items, check.bad_count, len(check.bad)) == (1, 30, 20)
     assert check.bad[0].line == 2
+
+
+WAITING_READER = """
+import threading
+from agentbatch.inputs import open_inputs
+
+items = open_inputs("-").read()
+print(next(items).id, flush=True)
+threading.Thread(target=lambda: next(items), daemon=True).start()
+"""
+
+
+def test_a_process_ends_cleanly_though_a_thread_of_it_waits_for_stdin() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", WAITING_READER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    process.stdin.write(b"{}\n")
+    process.stdin.flush()
+    assert process.wait(timeout=30) == 0  # its stdin is still open
+    assert process.communicate() == (b"1\n", b"")
