@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -13,11 +14,13 @@ from agentbatch.config import Config, config_shape
 from agentbatch.control import Control
 from agentbatch.engines.local import LocalEngine
 from agentbatch.errors import ExitCode, OutputError
+from agentbatch.input_fields import InputNeeds
 from agentbatch.inputs import BadLine, Inputs, open_inputs, select, selected_count
 from agentbatch.item_source import FileItems, StreamItems
 from agentbatch.items import Item, ItemResult
 from agentbatch.limits import Budget
 from agentbatch.progress import Progress, Silent, Tally
+from agentbatch.progress.log import SpokenLog
 from agentbatch.progress.view import Pressure
 from agentbatch.redact import Redactor
 from agentbatch.result_book import BookOptions, ResultBook
@@ -119,7 +122,9 @@ class _Run:
         self._inputs = inputs
         self._book = book
         self._started = datetime.now(UTC)
-        self._tally = Tally(tuple(config.agents))
+        self._redactor = redactor
+        self._needs = InputNeeds.of(config)
+        self._tally = Tally(tuple(config.agents), redactor.text)
         self._traces = _open_traces(config, options, redactor)
         observers: list[SpanObserver] = [self._tally]
         if self._traces is not None:
@@ -143,6 +148,9 @@ class _Run:
         engine = LocalEngine(self._config, tracer=self._tracer, control=self._control, budget=budget)
         timer = self._start_timer()
         display = self._show(engine)
+        log = SpokenLog(display.say, self._redactor.text)
+        logging.getLogger().addHandler(log)
+        display.start()
         try:
             async with engine:
                 source = StreamItems(self._to_do()) if self._inputs.streamed else FileItems(self._to_do())
@@ -152,6 +160,7 @@ class _Run:
         finally:
             if timer is not None:
                 timer.cancel()
+            logging.getLogger().removeHandler(log)
             display.stop()
             if self._traces is not None:
                 self._traces.close()
@@ -186,11 +195,19 @@ class _Run:
             if self._book.is_done(entry.id, entry.index):
                 continue
             self._book.expect(entry.index)
-            if isinstance(entry, Item):
-                yield entry
+            item = self._checked(entry)
+            if isinstance(item, Item):
+                yield item
             else:
-                self._refuse(entry)
+                self._refuse(item)
         self._read_all = True
+
+    def _checked(self, entry: Item | BadLine) -> Item | BadLine:
+        """The item, or why it can't be run: a field that a template is sure to need is not there."""
+        lacking = self._needs.lacking(entry.fields) if isinstance(entry, Item) else None
+        if lacking is None or isinstance(entry, BadLine):
+            return entry
+        return BadLine(entry.index, entry.line, f"{self._inputs.name}:{entry.line}: {lacking}", entry.id)
 
     def _refuse(self, bad: BadLine) -> None:
         span = self._tracer.start("item", "item")
@@ -224,9 +241,7 @@ class _Run:
         if self._options.show is None:
             return Silent()
         left = None if self._total is None else max(0, self._total - self._before)
-        display = self._options.show(Display(self._tally, left, self._before, engine.pressure))
-        display.start()
-        return display
+        return self._options.show(Display(self._tally, left, self._before, engine.pressure))
 
     def _verdict(self, signalled: ExitCode | None, total: int | None) -> tuple[ExitCode, Verdict]:
         """The exit code and the word for it: what stopped the run, else what its items came to."""

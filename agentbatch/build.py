@@ -20,7 +20,7 @@ from agentbatch.flows.retried import Retried
 from agentbatch.flows.sequence import SequenceConfig, SequenceFlow
 from agentbatch.limits import Budget, Limiter, Permits
 from agentbatch.models.base import HttpModelConfig, Model, ModelConfig
-from agentbatch.prices import Tariff, published_tariff, rates
+from agentbatch.prices import Pricing, PublishedTariff, Tariff, rates
 from agentbatch.retry import RetryPolicy
 from agentbatch.step import Runnable, Step, Terms
 from agentbatch.step_config import DefaultConfig, FallbackConfig, StepConfig
@@ -97,9 +97,10 @@ class Workshop:
 
     def _root(self, workflow: str | list[Member] | None) -> Runnable:
         """What an item enters: a flow without a name, which is in nobody's way."""
-        if workflow is None:
+        if workflow is None and len(self.config.agents) > 1:
             members: list[Member] = list(self.config.agents)
             return GraphFlow(self.steps(members), self.needs(members, ""))
+        workflow = workflow or list(self.config.agents)
         return SequenceFlow(self.steps([workflow] if isinstance(workflow, str) else list(workflow)))
 
     def _member(self, member: Member) -> list[Step]:
@@ -194,10 +195,10 @@ def provider_of(config: ModelConfig) -> str:
     return getattr(config, "provider")  # noqa: B009
 
 
-def _tariff(config: ModelConfig) -> Tariff | None:
+def _tariff(config: ModelConfig) -> Pricing | None:
     if config.price is not None:
         price = config.price
         return Tariff((rates(price.input, price.output, price.cached_input, price.cache_write),))
     if isinstance(config, HttpModelConfig):
-        return published_tariff(provider_of(config), config.model)
+        return PublishedTariff(provider_of(config), config.model)
     return None

@@ -10,6 +10,8 @@ from pydantic import TypeAdapter
 from agentbatch import agents, flows, models
 from agentbatch.config import Config
 from agentbatch.config_spellings import SPELLINGS
+from agentbatch.field_docs import all_sections, field_docs
+from agentbatch.settings import Settings
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NAMES = {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}
@@ -29,9 +31,21 @@ def json_schema() -> dict[str, Any]:
         config["properties"][section]["additionalProperties"] = _any_of(kind.__name__ for kind in kinds)
         if section != "models":
             config["properties"][section]["propertyNames"] = _NAMES
+    for name, kind in all_sections().items():
+        section = config if name == "Config" else defs.get(name)
+        if section is not None:
+            _describe(section, kind)
     for section in defs.values():
         _allow_variables(section)
     return {"$schema": _DIALECT, "title": "agentbatch config", **config, "$defs": defs}
+
+
+def _describe(section: dict[str, Any], kind: type[Settings]) -> None:
+    docs = field_docs(kind)
+    for name, field in kind.model_fields.items():
+        described = section.get("properties", {}).get(field.alias or name)
+        if described is not None and name in docs:
+            described["description"] = docs[name]
 
 
 def _class_of(entry: tuple[str, str]) -> Any:

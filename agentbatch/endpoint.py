@@ -10,17 +10,17 @@ import asyncio
 import random
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
 from agentbatch.control import Control
 from agentbatch.errors import ConnectionFault, RunStopped, StepError, StepTimeout
 from agentbatch.health import Health, Verdict
-from agentbatch.limits import Admission, Budget, Limiter
+from agentbatch.limits import Admission, Budget, Limiter, Spending
 from agentbatch.messages import ChatRequest, ChatResponse, Usage
 from agentbatch.models.base import Model
-from agentbatch.prices import Tariff
+from agentbatch.prices import Pricing
 from agentbatch.retry import RetryBudget, RetryPolicy
 from agentbatch.step import Visit
 from agentbatch.token_estimate import TokenEstimate
@@ -37,7 +37,7 @@ class EndpointSettings:
     limiter: Limiter
     timeout: float
     retry: RetryPolicy
-    tariff: Tariff | None
+    tariff: Pricing | None
     params: Mapping[str, Any]
 
 
@@ -98,32 +98,27 @@ class Endpoint:
             self.control.check()
             if not visit.at_work:
                 visit.begin_work()
-            reserved = self.budget.reserve(self._worst_cost(tokens.usage))
-            cost = 0.0
-            try:
-                answer = await self._attempt(request, visit, attempt, perf_counter() - queued_at)
-                if isinstance(answer, StepError):
-                    if not _may_be_billed(answer):
-                        admission.used(0)
-                    return answer, self._judge(answer, attempt)
-                cost = self._count(answer, visit)
-                admission.used(self.estimate.learn(tokens, answer.usage))
-                return answer
-            finally:
-                self.budget.settle(reserved, cost)
+            with self.budget.reserved(self._worst_cost(tokens.usage)) as spending:
+                answer = await self._attempt(request, visit, attempt, perf_counter() - queued_at, spending)
+            if isinstance(answer, StepError):
+                if not _may_be_billed(answer):
+                    admission.used(0)
+                return answer, self._judge(answer, attempt)
+            self._note_success()
+            admission.used(self.estimate.learn(tokens, answer.usage))
+            return answer
 
     async def _attempt(
-        self, request: ChatRequest, visit: Visit, attempt: int, queued_s: float
+        self, request: ChatRequest, visit: Visit, attempt: int, queued_s: float, spending: Spending
     ) -> ChatResponse | StepError:
         """Send one request, in its own span and under its own deadline."""
         tracer = visit.tracer
         span = tracer.start(self.model.name, "chat", visit.span)
         span.attributes = {"model": self.model.name, "provider": self.model.provider, "attempt": attempt}
         span.attributes["queued_s"] = queued_s
-        visit.wire(1)
         try:
             async with asyncio.timeout(self.settings.timeout):
-                response = await self.model.chat(replace(request, traceparent=span.traceparent))
+                response = await self.model.chat(request.traced(span.traceparent))
         except StepError as error:
             return self._failed(span, visit, error)
         except TimeoutError:
@@ -131,9 +126,11 @@ class Endpoint:
         except BaseException:
             self._failed(span, visit, StepTimeout("cancelled"), "cancelled")
             raise
-        finally:
-            visit.wire(-1)
-        self._answered(span, request, response)
+        tariff = self.settings.tariff
+        cost = None if tariff is None else tariff.cost(response.usage)
+        spending.usd = cost or 0.0
+        visit.count(response.usage, cost)
+        _describe(span, request, response, cost)
         tracer.end(span)
         return response
 
@@ -150,36 +147,16 @@ class Endpoint:
             visit.tracer.end(span, "timeout" if error.type == "timeout" else "error", error.type, error.message)
         return error
 
-    def _answered(self, span: Span, request: ChatRequest, response: ChatResponse) -> None:
-        usage, attributes = response.usage, span.attributes
-        attributes["input_tokens"] = usage.input_tokens
-        attributes["output_tokens"] = usage.output_tokens
-        attributes["finish_reason"] = response.finish_reason
-        if usage.cached_tokens:
-            attributes["cached_tokens"] = usage.cached_tokens
-        if response.request_id:
-            attributes["request_id"] = response.request_id
-        tariff = self.settings.tariff
-        attributes["cost_usd"] = None if tariff is None else tariff.cost(usage)
-        attributes["messages"] = request.messages
-        attributes["answer"] = response.text
-
-    def _count(self, response: ChatResponse, visit: Visit) -> float:
-        """Enter the answer in the books; returns what it cost, 0 where nobody knows."""
-        tariff = self.settings.tariff
-        cost = None if tariff is None else tariff.cost(response.usage)
-        visit.count(response.usage, cost)
+    def _note_success(self) -> None:
         self._retry_budget.on_answer()
-        if self.health.trouble:
-            self.health.on_success()
+        in_trouble = self.health.trouble
+        self.health.on_success()
+        if in_trouble:
             self._fit_window()
-        else:
-            self.health.on_success()
-        return cost or 0.0
 
     def _worst_cost(self, usage: Usage) -> float:
         tariff = self.settings.tariff
-        return 0.0 if tariff is None or self.budget.cap is None else tariff.cost(usage)
+        return 0.0 if tariff is None or self.budget.cap is None else tariff.cost(usage) or 0.0
 
     def _judge(self, error: StepError, attempt: int) -> Verdict:
         """Let the endpoint's health learn from a failure, and do what it says."""
@@ -214,3 +191,19 @@ def _may_be_billed(error: StepError) -> bool:
     """Whether the provider may have done, and billed, the work: it neither declined nor was out of reach."""
     unreachable = isinstance(error, ConnectionFault) and error.unreachable
     return error.http_status is None and error.retryable and not unreachable
+
+
+def _describe(span: Span, request: ChatRequest, response: ChatResponse, cost: float | None) -> None:
+    usage, attributes = response.usage, span.attributes
+    attributes["input_tokens"] = usage.input_tokens
+    attributes["output_tokens"] = usage.output_tokens
+    attributes["finish_reason"] = response.finish_reason
+    attributes["cost_usd"] = cost
+    if usage.cached_tokens:
+        attributes["cached_tokens"] = usage.cached_tokens
+    if usage.reasoning_tokens:
+        attributes["reasoning_tokens"] = usage.reasoning_tokens
+    if response.request_id:
+        attributes["request_id"] = response.request_id
+    attributes["messages"] = request.messages
+    attributes["answer"] = response

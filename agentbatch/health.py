@@ -145,7 +145,7 @@ class Health:
             return None
         if self._unreachable >= 10 and since >= 3.0:
             return f"model {self.name} can't be reached: {error.message}"
-        if self._failures >= 100:
+        if self._failures >= 100 and since >= 5.0:
             return f"model {self.name} has given no good answer in {self._failures} requests: {error.message}"
         return None
 

@@ -32,7 +32,7 @@ class BadLine:
     index: int
     line: int
     message: str
-    id: str
+    id: str | int
 
 
 @dataclass(frozen=True, slots=True)

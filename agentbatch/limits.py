@@ -322,28 +322,41 @@ class Admission:
 
 
 class Budget:
-    """A hard cap in US dollars: what a request could cost at worst is reserved before it is sent.
-
-    Raises:
-        RunStopped: from `reserve`, when the cap could be passed.
-    """
+    """A hard cap in US dollars: what a request could cost at worst is reserved before it is sent."""
 
     def __init__(self, cap: float | None, spent: float = 0.0) -> None:
         self.cap = cap
         self.spent = spent
-        self.reserved = 0.0
+        self.set_aside = 0.0
 
-    def reserve(self, usd: float) -> float:
-        """Set `usd` aside; returns it, to be handed to `settle`."""
-        if self.cap is not None and self.spent + self.reserved + usd > self.cap:
+    def reserved(self, usd: float) -> Spending:
+        """`with budget.reserved(worst) as spending:` keeps `usd` aside; at the end `spending.usd` is what it was.
+
+        Raises:
+            RunStopped: the cap could be passed.
+        """
+        if self.cap is not None and self.spent + self.set_aside + usd > self.cap:
             raise RunStopped(
                 f"max_cost ${self.cap:g} is reached: ${self.spent:.4f} spent,"
-                f" ${self.reserved:.4f} reserved for requests in flight"
+                f" ${self.set_aside:.4f} set aside for requests in flight"
             )
-        self.reserved += usd
-        return usd
+        return Spending(self, usd)
 
-    def settle(self, reserved: float, usd: float) -> None:
-        """Replace a reservation by what was really spent."""
-        self.reserved -= reserved
-        self.spent += usd
+
+class Spending:
+    """One request's share of the budget, while it lasts."""
+
+    __slots__ = ("_budget", "_set_aside", "usd")
+
+    def __init__(self, budget: Budget, set_aside: float) -> None:
+        self._budget = budget
+        self._set_aside = set_aside
+        self.usd = 0.0
+
+    def __enter__(self) -> Spending:
+        self._budget.set_aside += self._set_aside
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._budget.set_aside -= self._set_aside
+        self._budget.spent += self.usd

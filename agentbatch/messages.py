@@ -83,6 +83,19 @@ class ChatRequest:
     traceparent: str | None = None
     """W3C Trace Context header value of the attempt, set by whoever opens the attempt's span."""
 
+    def traced(self, traceparent: str) -> ChatRequest:
+        """The same request as one attempt of it sends it."""
+        return ChatRequest(
+            self.messages,
+            self.params,
+            self.tools,
+            self.tool_choice,
+            self.parallel_tool_calls,
+            self.output_schema,
+            self.seed,
+            traceparent,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class ChatResponse:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from functools import cached_property
+from typing import Any, Protocol
 
 from agentbatch.messages import Usage
 
@@ -48,12 +49,38 @@ class Tariff:
 
 
 def rates(
-    input: float, output: float, cached_input: float | None = None, cache_write: float | None = None, above: int = 0
+    prompt: float, answer: float, cached_input: float | None = None, cache_write: float | None = None, above: int = 0
 ) -> Rates:
-    """Rates from US dollars per 1M tokens."""
-    cached = input if cached_input is None else cached_input
-    written = input if cache_write is None else cache_write
-    return Rates(input / 1e6, output / 1e6, cached / 1e6, written / 1e6, above)
+    """Rates from US dollars per 1M tokens of prompt and answer."""
+    cached = prompt if cached_input is None else cached_input
+    written = prompt if cache_write is None else cache_write
+    return Rates(prompt / 1e6, answer / 1e6, cached / 1e6, written / 1e6, above)
+
+
+class PublishedTariff:
+    """The published price of a model, looked up when it is first asked for: the catalogue takes 60 ms to load, and the
+    first requests need not wait for it."""
+
+    def __init__(self, provider: str, model: str) -> None:
+        self._provider = provider
+        self._model = model
+
+    def cost(self, usage: Usage) -> float | None:
+        """US dollars for one request's tokens; None where the price is not known."""
+        tariff = self._tariff
+        return None if tariff is None else tariff.cost(usage)
+
+    @cached_property
+    def _tariff(self) -> Tariff | None:
+        return published_tariff(self._provider, self._model)
+
+
+class Pricing(Protocol):
+    """What a request costs."""
+
+    def cost(self, usage: Usage) -> float | None:
+        """US dollars for one request's tokens; None where the price is not known."""
+        ...
 
 
 def published_tariff(provider: str, model: str) -> Tariff | None:

@@ -21,7 +21,7 @@ class RetryPolicy:
     def backoff(self, failures: int, rng: random.Random) -> float:
         """Seconds to wait after so many failures: exponential with full jitter above a floor of `base_s`.
 
-        The floor keeps a lucky draw from hammering a server; the jitter spreads those that failed together. Full jitter:
+        The floor keeps a lucky draw from hammering a server; the jitter spreads those that failed together. See
         https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
         """
         ceiling = min(self.cap_s, self.base_s * 2.0 ** min(failures, 16))
@@ -30,7 +30,7 @@ class RetryPolicy:
     def delay(self, error: StepError, failures: int, rng: random.Random) -> float | None:
         """Seconds until the next attempt, or None when there is none.
 
-        `failures` are the attempts that count: those the endpoint as a whole is to blame for are left out by the caller.
+        `failures` are the attempts that count: the caller leaves out those the endpoint as a whole is to blame for.
         What the server asked for is a minimum, never cut.
         """
         if not error.retryable or failures > self.retries:

@@ -16,7 +16,7 @@ NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 class Settings(BaseModel):
     """Base of every config section: unknown keys and wrong types are errors, and nothing changes after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 def parse_duration(value: Any) -> float:

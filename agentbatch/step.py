@@ -65,8 +65,6 @@ class Visit:
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
     cost_usd: float | None = 0.0
-    in_flight: int = 0
-    """Requests on the wire now."""
     steps: dict[str, Result] = field(default_factory=dict[str, Result])
     extra: dict[str, Any] = field(default_factory=dict[str, Any])
     """What else this step has to say in its result line: `truncated`, the counts of a vote."""
@@ -126,13 +124,6 @@ class Visit:
             visit.cache_write_tokens += usage.cache_write_tokens
             visit.reasoning_tokens += usage.reasoning_tokens
             visit.cost_usd = None if cost_usd is None or visit.cost_usd is None else visit.cost_usd + cost_usd
-            visit = visit.parent
-
-    def wire(self, change: int) -> None:
-        """A request went out (+1) or came back (-1)."""
-        visit: Visit | None = self
-        while visit is not None:
-            visit.in_flight += change
             visit = visit.parent
 
     def new_path(self, name: str) -> str:

@@ -156,7 +156,7 @@ def test_the_budget_stops_the_run_before_it_is_passed() -> None:
                 sent += 1
         assert sent == 3
         assert budget.spent <= 0.01
-        assert budget.reserved == pytest.approx(0)
+        assert budget.set_aside == pytest.approx(0)
 
     run_in_fake_time(main())
 

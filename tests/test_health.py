@@ -118,5 +118,5 @@ def test_a_server_that_was_never_reached_ends_the_run() -> None:
 
 def test_a_server_that_only_ever_failed_ends_the_run_before_it_costs_more() -> None:
     health = Health("m", 64)
-    assert fail(health, Overloaded("503"), 99, first=False, now=1.0).stop is None
-    assert "no good answer in 100 requests" in (fail(health, Overloaded("503"), first=False, now=1.0).stop or "")
+    assert fail(health, Overloaded("503"), 120, first=False, now=1.0).stop is None
+    assert "no good answer in 121 requests" in (fail(health, Overloaded("503"), first=False, now=7.0).stop or "")

@@ -247,11 +247,13 @@ def test_a_stopped_run_turns_everybody_away() -> None:
     run_in_fake_time(main())
 
 
-def test_budget_is_reserved_before_and_settled_after() -> None:
+def test_budget_is_set_aside_before_and_settled_after() -> None:
     budget = Budget(1.0, spent=0.5)
-    reserved = budget.reserve(0.4)
-    with pytest.raises(RunStopped, match=r"max_cost \$1 is reached: \$0.5000 spent, \$0.4000 reserved"):
-        budget.reserve(0.2)
-    budget.settle(reserved, 0.1)
-    budget.reserve(0.2)
+    with budget.reserved(0.4) as spending:
+        with pytest.raises(RunStopped, match=r"max_cost \$1 is reached: \$0.5000 spent, \$0.4000 set aside"):
+            budget.reserved(0.2)
+        spending.usd = 0.1
+    with budget.reserved(0.2):
+        pass
     assert budget.spent == pytest.approx(0.6)
+    assert budget.set_aside == pytest.approx(0)

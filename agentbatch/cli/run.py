@@ -117,7 +117,7 @@ def run(
 
     if as_json and output == "-":
         raise typer.BadParameter("--json and -o - would both write to stdout: write the summary with --summary FILE")
-    _log_to_stderr(verbose)
+    _set_log_level(verbose)
     overrides = [
         *(settings or []),
         *_as_overrides(
@@ -147,7 +147,7 @@ def run(
         seed=seed,
         fail_fast=fail_fast,
         ordered=ordered,
-        show=_display("none" if quiet else progress, no_color),
+        show=_display(_mode(progress, quiet=quiet, to_stdout=files is None), no_color),
         continue_command=_continue_command(),
     )
     ended = run_loop(run_batch(loaded, options))
@@ -160,12 +160,16 @@ def _as_overrides(options: Mapping[str, object]) -> list[str]:
     return [f"{key}={value}" for key, value in options.items() if value is not None]
 
 
-def _log_to_stderr(verbose: bool) -> None:
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+def _set_log_level(verbose: bool) -> None:
+    """Records are said through the display, which is attached while a run goes."""
+    logging.getLogger().setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+def _mode(asked: ProgressMode, *, quiet: bool, to_stdout: bool) -> ProgressMode:
+    """No live table over results that go to the same terminal."""
+    if quiet:
+        return "none"
+    return "plain" if asked == "auto" and to_stdout and sys.stdout.isatty() else asked
 
 
 def _display(mode: ProgressMode, no_color: bool) -> Callable[[Display], Progress]:
@@ -183,7 +187,7 @@ def _continue_command() -> str:
 
 
 def _report(ended: Summary, *, quiet: bool, no_color: bool, as_json: bool, summary: Path | None) -> None:
-    from agentbatch.progress import use_color
+    from agentbatch.progress import tell, use_color
     from agentbatch.progress.outlet import Outlet
     from agentbatch.summary import render_summary, summary_json
 
@@ -194,9 +198,8 @@ def _report(ended: Summary, *, quiet: bool, no_color: bool, as_json: bool, summa
             raise OutputError(f"{summary}: the summary cannot be written: {error.strerror}") from error
     if as_json:
         sys.stdout.buffer.write(summary_json(ended))
-    outlet = Outlet()
-    try:
-        if not quiet or ended.exit_code:
-            outlet.write(render_summary(ended, use_color(outlet, no_color)))
-    finally:
+    if not quiet or ended.exit_code:
+        outlet = Outlet()
+        color = use_color(outlet, no_color)
         outlet.close()
+        tell(render_summary(ended, color))
