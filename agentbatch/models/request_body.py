@@ -35,9 +35,7 @@ def _encode_awkward(body: dict[str, Any]) -> bytes:
 
 def _plain(value: Any) -> Any:
     """What orjson encodes and json does not: pre-encoded fragments, dates."""
-    if isinstance(value, orjson.Fragment):
-        return json.loads(orjson.dumps(value))
-    return json.loads(orjson.dumps(value, default=str))
+    return json.loads(orjson.dumps(value))
 
 
 class EncodedOnce:

@@ -28,7 +28,7 @@ def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any] | None:
     """
     try:
         strict = _closed(schema)
-    except (_NotStrict, RecursionError, TypeError):
+    except _MISSHAPEN:
         return None
     return strict if strict.get("type") == "object" else None
 
@@ -41,7 +41,7 @@ def enforceable_schema(schema: Mapping[str, Any]) -> dict[str, Any] | None:
     """
     try:
         kept = _enforceable(schema)
-    except (_NotStrict, RecursionError, TypeError):
+    except _MISSHAPEN:
         return None
     return kept if kept.get("type") == "object" else None
 
@@ -77,6 +77,10 @@ def _types(schema: Mapping[str, Any]) -> list[Any]:
 
 class _NotStrict(Exception):
     """Somewhere in the schema stands what can't be enforced."""
+
+
+_MISSHAPEN = (_NotStrict, RecursionError, TypeError, AttributeError)
+"""What walking over a schema may meet: others say what is wrong with one that is no schema at all."""
 
 
 def _closed(schema: Any) -> dict[str, Any]:
