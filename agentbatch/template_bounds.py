@@ -42,7 +42,12 @@ def weight(value: Any) -> int:
     while waiting and total <= MAX_SIZE:
         each = waiting.pop()
         total += 8
-        if isinstance(each, str | bytes):
+        kind: type[Any] = type(each)
+        if kind is list or kind is tuple:
+            waiting.extend(each)
+        elif kind is int:
+            total += each.bit_length() // 3
+        elif isinstance(each, str | bytes):
             total += len(each)
         elif isinstance(each, Mapping):
             mapping = cast("Mapping[Any, Any]", each)
@@ -50,8 +55,6 @@ def weight(value: Any) -> int:
             waiting.extend(mapping.values())
         elif isinstance(each, list | tuple | set | frozenset):
             waiting.extend(cast("Iterable[Any]", each))
-        elif isinstance(each, int):
-            total += each.bit_length() // 3
     return total
 
 

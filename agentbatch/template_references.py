@@ -62,6 +62,8 @@ class _Reader:
             self._read_guarded(node, node.node, bound, guarded)
         elif isinstance(node, nodes.For):
             self._read_for(node, bound, guarded)
+        elif isinstance(node, nodes.With):
+            self._read_with(node, bound, guarded)
         elif isinstance(node, nodes.Macro | nodes.CallBlock):
             self._read_macro(node, bound, guarded)
         else:
@@ -124,6 +126,12 @@ class _Reader:
             self.read(node.test, inner, guarded)
         self._read_in_order(node.body, inner, guarded)
         self._read_in_order(node.else_, bound, guarded)
+
+    def _read_with(self, node: nodes.With, bound: frozenset[str], guarded: frozenset[Path]) -> None:
+        for target, value in zip(node.targets, node.values, strict=True):
+            self.read(value, bound, guarded)
+            bound |= _stored_names(target)
+        self._read_in_order(node.body, bound, guarded)
 
     def _read_macro(self, node: nodes.Macro | nodes.CallBlock, bound: frozenset[str], guarded: frozenset[Path]) -> None:
         if isinstance(node, nodes.CallBlock):
