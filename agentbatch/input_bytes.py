@@ -82,6 +82,8 @@ def measure_file(path: Path) -> FileMeasure:
         size = path.stat().st_size
         with _MeasuredBytes(path, size) as raw:
             gzipped = _is_gzip(path)
+            if gzipped and size == 0:
+                raise InputError(f"{path}: the gzip data are damaged: the file is empty")
             lines = count_lines(_chunks(path, raw, gzipped))
             return FileMeasure(path, size, raw.digest(), gzipped, lines)
     except OSError as error:
@@ -174,7 +176,9 @@ def _chunks(path: Path, raw: _MeasuredBytes, gzipped: bool) -> Iterator[bytes]:
 
 
 def _is_gzip(path: Path) -> bool:
-    """By content, whatever the name: a compressed file renamed to .jsonl would be nothing but bad lines."""
+    """By its name, or by its content: a compressed file renamed to .jsonl would be nothing but bad lines."""
+    if path.name.lower().endswith(".gz"):
+        return True
     with path.open("rb") as file:
         return file.read(3) == _GZIP_MAGIC
 

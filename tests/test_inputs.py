@@ -273,13 +273,13 @@ def test_gzip_files_one_behind_the_other_are_one_text(tmp_path: Path) -> None:
     assert len(read(write(tmp_path / "x.jsonl.gz", gzip.compress(CLEAN) + gzip.compress(b"{}\n{}\n")))) == 5
 
 
-@given(cut=st.integers(2, 10_000), flip=st.booleans())
+@given(cut=st.integers(0, 10_000), flip=st.booleans())
 def test_damaged_gzip_is_refused_or_reads_as_it_was(
     tmp_path_factory: pytest.TempPathFactory, cut: int, flip: bool
 ) -> None:
     content = b"".join(b'{"id":"%d","text":"%d"}\n' % (i, i * 7919) for i in range(200))
     data = bytearray(gzip.compress(content))
-    place = 2 + cut % (len(data) - 2)
+    place = cut % len(data)
     if flip:
         data[place] ^= 0x55
     else:
