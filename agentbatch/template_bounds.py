@@ -42,10 +42,9 @@ def weight(value: Any) -> int:
     while waiting and total <= MAX_SIZE:
         each = waiting.pop()
         total += 8
-        kind: type[Any] = type(each)
-        if kind is list or kind is tuple:
-            waiting.extend(each)
-        elif kind is int:
+        if isinstance(each, list | tuple):
+            waiting.extend(cast("list[Any]", each))
+        elif isinstance(each, int):
             total += each.bit_length() // 3
         elif isinstance(each, str | bytes):
             total += len(each)
@@ -53,7 +52,7 @@ def weight(value: Any) -> int:
             mapping = cast("Mapping[Any, Any]", each)
             waiting.extend(mapping.keys())
             waiting.extend(mapping.values())
-        elif isinstance(each, list | tuple | set | frozenset):
+        elif isinstance(each, set | frozenset):
             waiting.extend(cast("Iterable[Any]", each))
     return total
 

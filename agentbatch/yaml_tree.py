@@ -344,7 +344,9 @@ _HINTS = {
 
 def _syntax_fault(error: yaml.YAMLError, text: str) -> Fault:
     problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or error)
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    mark, context = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
+    if mark is None or (context is not None and mark.index >= len(text.rstrip())):
+        mark = context or mark  # what is not closed says more than the end of the file
     hint = next((hint for start, hint in _HINTS.items() if start in problem), None)
     message = f"not valid YAML: {problem}" + (f" ({hint})" if hint else "")
     if mark is not None:
