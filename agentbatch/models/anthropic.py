@@ -19,15 +19,16 @@ from agentbatch.models.base import HttpModelConfig
 from agentbatch.models.credentials import (
     ApiKey,
     BaseUrl,
+    HeaderName,
     auth_header,
-    check_headers,
     endpoint_url,
     key_or_variable,
     secrets_in,
+    sent_headers,
 )
 from agentbatch.models.json_answer import count, empty_answer, mapping, parse_answer, sequence, text, tool_calls
 from agentbatch.models.refusals import refusal, refusal_inside, request_id_of
-from agentbatch.models.request_body import EncodedOnce, encode_body
+from agentbatch.models.request_body import EncodedOnce, encode_body, refuse_stream
 from agentbatch.models.strict_schema import enforceable_schema
 from agentbatch.transports.base import HttpResponse, HttpTransport
 
@@ -49,7 +50,7 @@ class AnthropicConfig(HttpModelConfig):
     """Where the API begins; `/v1/messages` is added."""
     api_key: ApiKey | None = None
     """Default: the variable ANTHROPIC_API_KEY, and only for Anthropic's own server."""
-    auth: str = "x-api-key"
+    auth: HeaderName = "x-api-key"
     """How the key is sent: the name of a header, or `bearer`."""
     structured_outputs: bool = True
     """Whether the model can be held to an `output_schema` while it writes (Claude 4.5 and later). Otherwise it is told
@@ -75,16 +76,11 @@ class AnthropicModel:
         self, config: AnthropicConfig, transport: HttpTransport, environ: Mapping[str, str] | None = None
     ) -> None:
         key = _key(config, os.environ if environ is None else environ)
-        check_headers(config.extra_headers)
         self._name = config.model
         self._transport = transport
         self._url = endpoint_url(config.base_url, "/v1/messages")
-        self._headers = {
-            "content-type": "application/json",
-            "anthropic-version": API_VERSION,
-            **auth_header(config.auth, key),
-            **config.extra_headers,
-        }
+        own = {"anthropic-version": API_VERSION, **auth_header(config.auth, key)}
+        self._headers = sent_headers(own, config.extra_headers)
         self._structured_outputs = config.structured_outputs
         self._tools = EncodedOnce(_tools)
         self._formats: dict[int, tuple[object, dict[str, Any] | None]] = {}
@@ -110,6 +106,7 @@ class AnthropicModel:
 
     def encode(self, request: ChatRequest) -> bytes:
         """The request's body."""
+        refuse_stream(request.params)
         system = [message.content for message in request.messages if message.role == "system" and message.content]
         body: dict[str, Any] = {
             "model": self._name,
@@ -258,7 +255,7 @@ def _wanted_back(blocks: list[Mapping[str, Any]], calls: tuple[ToolCall, ...]) -
         return None
     ids = iter([call.id for call in calls])
     wanted: list[dict[str, Any]] = []
-    for block in cast(list[dict[str, Any]], blocks):
+    for block in cast("list[dict[str, Any]]", blocks):
         if block.get("type") == "tool_use":
             wanted.append({**block, "id": next(ids)})
         elif block.get("type") != "text" or block.get("text"):  # an empty text block would be refused

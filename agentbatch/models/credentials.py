@@ -7,11 +7,17 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from agentbatch.errors import ConfigError
 
 _SECRET_NAME = re.compile(r"auth|key|token|secret|cookie|password", re.IGNORECASE)
+
+
+_HEADER_NAME = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
+
+HeaderName = Annotated[str, Field(pattern=_HEADER_NAME)]
+"""A name that a header may have (RFC 9110 section 5.1)."""
 
 
 def check_key(value: str) -> str:
@@ -90,17 +96,19 @@ def auth_header(auth: str, key: str | None) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"} if auth.lower() == "bearer" else {auth: key}
 
 
-def check_headers(headers: Mapping[str, str]) -> None:
-    """See that configured headers can be sent.
+def sent_headers(own: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, str]:
+    """The headers of every request, names in lower case: those of the provider's API, and on top the configured ones.
 
     Raises:
-        ConfigError: a name or a value holds what no header may.
+        ConfigError: a configured name or value holds what no header may.
     """
-    for name, value in headers.items():
-        if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
+    for name, value in extra.items():
+        if not re.fullmatch(_HEADER_NAME, name):
             raise ConfigError(f"extra_headers: {name!r} is no header name")
         if not (value.isascii() and value.isprintable()):
             raise ConfigError(f"extra_headers.{name} has a control character or a character beyond ASCII")
+    both = {"content-type": "application/json", **own}
+    return {name.lower(): value for name, value in (*both.items(), *extra.items())}
 
 
 def secrets_in(key: str | None, headers: Mapping[str, str]) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ def parse_answer(body: bytes) -> dict[str, Any]:
         data = _parse_leniently(body)
     if not isinstance(data, dict):
         raise BadResponse(f"the answer is no JSON object: {_beginning(body)}")
-    return cast(dict[str, Any], data)
+    return cast("dict[str, Any]", data)
 
 
 def _parse_leniently(body: bytes) -> Any:
@@ -87,12 +87,12 @@ def tool_calls(asked: Iterable[tuple[Any, Any, str]]) -> tuple[ToolCall, ...]:
 
 def mapping(value: Any) -> Mapping[str, Any]:
     """`value` if it is an object, else an empty one."""
-    return cast(dict[str, Any], value) if isinstance(value, dict) else {}
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def sequence(value: Any) -> list[Any]:
     """`value` if it is an array, else an empty one."""
-    return cast(list[Any], value) if isinstance(value, list) else []
+    return cast("list[Any]", value) if isinstance(value, list) else []
 
 
 def text(value: Any) -> str:

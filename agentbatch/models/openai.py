@@ -19,15 +19,16 @@ from agentbatch.models.base import HttpModelConfig
 from agentbatch.models.credentials import (
     ApiKey,
     BaseUrl,
+    HeaderName,
     auth_header,
-    check_headers,
     endpoint_url,
     key_or_variable,
     secrets_in,
+    sent_headers,
 )
 from agentbatch.models.json_answer import count, empty_answer, mapping, parse_answer, sequence, text, tool_calls
 from agentbatch.models.refusals import refusal, refusal_inside, request_id_of
-from agentbatch.models.request_body import EncodedOnce, encode_body
+from agentbatch.models.request_body import EncodedOnce, encode_body, refuse_stream
 from agentbatch.models.strict_schema import strict_schema
 from agentbatch.redact import visible
 from agentbatch.transports.base import HttpResponse, HttpTransport
@@ -47,7 +48,7 @@ class OpenAIConfig(HttpModelConfig):
     """Where the API begins; `/chat/completions` is added. For Azure the URL of the deployment."""
     api_key: ApiKey | None = None
     """Default: the variable OPENAI_API_KEY, and only for OpenAI's own server. Local servers need none."""
-    auth: str = "bearer"
+    auth: HeaderName = "bearer"
     """How the key is sent: `bearer`, or the name of a header, such as `api-key` for Azure."""
     api_version: str | None = None
     """Sent as the query `api-version`, which Azure wants."""
@@ -72,12 +73,11 @@ class OpenAIModel:
         self, config: OpenAIConfig, transport: HttpTransport, environ: Mapping[str, str] | None = None
     ) -> None:
         key = _key(config, os.environ if environ is None else environ)
-        check_headers(config.extra_headers)
         self._name = config.model
         self._transport = transport
         query = "" if config.api_version is None else urlencode({"api-version": config.api_version})
         self._url = endpoint_url(config.base_url, "/chat/completions", query)
-        self._headers = {"content-type": "application/json", **auth_header(config.auth, key), **config.extra_headers}
+        self._headers = sent_headers(auth_header(config.auth, key), config.extra_headers)
         self._tools = EncodedOnce(_tools)
         self._format = EncodedOnce(_response_format)
         self.secrets = secrets_in(key, config.extra_headers)
@@ -102,6 +102,7 @@ class OpenAIModel:
 
     def encode(self, request: ChatRequest) -> bytes:
         """The request's body."""
+        refuse_stream(request.params)
         body: dict[str, Any] = {"model": self._name, "messages": [_message(one) for one in request.messages]}
         body.update(request.params)
         if request.tools:
@@ -222,9 +223,10 @@ def _content(content: Any) -> str:
 
 
 def _calls(message: Mapping[str, Any]) -> tuple[ToolCall, ...]:
-    functions = [
-        (one.get("id"), mapping(one.get("function"))) for one in map(mapping, sequence(message.get("tool_calls")))
-    ]
+    asked = message.get("tool_calls")
+    if not asked:
+        return ()
+    functions = [(one.get("id"), mapping(one.get("function"))) for one in map(mapping, sequence(asked))]
     return tool_calls((call_id, one.get("name"), _arguments(one.get("arguments"))) for call_id, one in functions)
 
 

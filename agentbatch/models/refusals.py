@@ -113,7 +113,7 @@ def refusal_inside(answer: Mapping[str, Any], response: HttpResponse, wanted: st
     if not answer.get("error"):
         return BadResponse(f"the answer has no {wanted}", http_status=response.status, request_id=request_id)
     inner = answer["error"]
-    code = cast(dict[str, Any], inner).get("code") if isinstance(inner, dict) else None
+    code = cast("dict[str, Any]", inner).get("code") if isinstance(inner, dict) else None
     if type(code) is int and 400 <= code < 600:
         return refusal(code, response.headers, response.body, time.time())
     complaint = read_complaint(response.body)
@@ -145,12 +145,12 @@ def read_complaint(body: bytes) -> Complaint:
     except orjson.JSONDecodeError:
         return Complaint(" ".join(body[:4000].decode("utf-8", "replace").split()))
     if isinstance(data, list) and data:  # Gemini's OpenAI-compatible endpoint wraps its error in a list
-        data = cast(list[Any], data)[0]
+        data = cast("list[Any]", data)[0]
     if not isinstance(data, dict):
         return Complaint("" if data is None else str(cast(object, data)))
-    outer = cast(dict[str, Any], data)
+    outer = cast("dict[str, Any]", data)
     inner: Any = outer.get("error", outer)
-    error = cast(dict[str, Any], inner) if isinstance(inner, dict) else {"message": inner}
+    error = cast("dict[str, Any]", inner) if isinstance(inner, dict) else {"message": inner}
     words = tuple(word.lower() for word in _words(error))
     return Complaint(_message(error, outer), words, printable_id(outer.get("request_id")))
 
@@ -171,7 +171,7 @@ def printable_id(value: Any) -> str | None:
 def _words(error: Mapping[str, Any]) -> Iterator[str]:
     for level in (error, error.get("innererror"), error.get("inner_error")):
         if isinstance(level, dict):
-            fields = cast(dict[str, Any], level)
+            fields = cast("dict[str, Any]", level)
             yield from (value for key in ("code", "type", "status") if isinstance(value := fields.get(key), str))
 
 

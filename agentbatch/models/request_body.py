@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -36,6 +36,16 @@ def _encode_awkward(body: dict[str, Any]) -> bytes:
 def _plain(value: Any) -> Any:
     """What orjson encodes and json does not: pre-encoded fragments, dates."""
     return json.loads(orjson.dumps(value))
+
+
+def refuse_stream(params: Mapping[str, Any]) -> None:
+    """Answers are read whole: a stream would be paid for and not understood.
+
+    Raises:
+        BadRequest: `params` ask for one.
+    """
+    if params.get("stream"):
+        raise BadRequest("params.stream: answers are read whole, so leave it out")
 
 
 class EncodedOnce:

@@ -49,7 +49,7 @@ def enforceable_schema(schema: Mapping[str, Any]) -> dict[str, Any] | None:
 def _enforceable(schema: Any, *, in_definition: bool = False) -> dict[str, Any]:
     if not isinstance(schema, Mapping) or not schema:
         raise _NotStrict
-    given = cast(Mapping[str, Any], schema)
+    given = cast("Mapping[str, Any]", schema)
     reference = given.get("$ref")
     if given.keys() & _BEYOND or reference == "#" or (reference and in_definition):  # references may go in circles
         raise _NotStrict
@@ -72,7 +72,7 @@ def _enforceable(schema: Any, *, in_definition: bool = False) -> dict[str, Any]:
 
 def _types(schema: Mapping[str, Any]) -> list[Any]:
     kinds = schema.get("type")
-    return cast(list[Any], kinds) if isinstance(kinds, list) else [kinds]
+    return cast("list[Any]", kinds) if isinstance(kinds, list) else [kinds]
 
 
 class _NotStrict(Exception):
@@ -86,7 +86,7 @@ _MISSHAPEN = (_NotStrict, RecursionError, TypeError, AttributeError)
 def _closed(schema: Any) -> dict[str, Any]:
     if not isinstance(schema, Mapping) or not schema:
         raise _NotStrict
-    given = cast(Mapping[str, Any], schema)
+    given = cast("Mapping[str, Any]", schema)
     strict = {key: _checked(key, value) for key, value in given.items() if key not in _NOTES}
     kinds = _types(strict)
     if "object" in kinds:
@@ -110,11 +110,11 @@ def _checked(key: str, value: Any) -> Any:
     if key in _NEEDS_NO_LOOK or key in _BOUNDS:
         return value
     if key in _OF_SCHEMAS and isinstance(value, Mapping):
-        return {name: _closed(part) for name, part in cast(Mapping[str, Any], value).items()}
+        return {name: _closed(part) for name, part in cast("Mapping[str, Any]", value).items()}
     if key == "items":
         return _closed(value)
     if key == "anyOf" and isinstance(value, list):
-        return [_closed(part) for part in cast(list[Any], value)]
+        return [_closed(part) for part in cast("list[Any]", value)]
     if key == "additionalProperties":
         return value
     raise _NotStrict

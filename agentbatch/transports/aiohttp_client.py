@@ -102,7 +102,7 @@ class AiohttpTransport:
         except MAPPED as error:
             raise fault_of(error, faults.origin_of(url), self._connect_timeout) from None
         finally:
-            self._connector.end_lease(task, response)
+            _let_go(self._connector.take(task), response)
         self._last_answer = perf_counter()
         return whole
 
@@ -113,16 +113,19 @@ class AiohttpTransport:
         """One exchange read as it comes, as `HttpTransport.stream` says."""
         task = asyncio.current_task()
         response: aiohttp.ClientResponse | None = None
+        transport: asyncio.Transport | None = None
         try:
             try:
                 response = await self._send(method, url, headers, body)
             except MAPPED as error:
                 raise fault_of(error, faults.origin_of(url), self._connect_timeout) from None
+            finally:
+                transport = self._connector.take(task)  # the reader may send other requests in the same task
             self._last_answer = perf_counter()
             chunks = self._chunks(response, faults.origin_of(url))
             yield HttpStream(response.status, LowerCaseHeaders(response.headers), chunks)
         finally:
-            self._connector.end_lease(task, response)
+            _let_go(transport, response)
 
     async def close(self) -> None:
         """Close every pooled connection."""
@@ -239,19 +242,23 @@ class _Connector(aiohttp.TCPConnector):
         """Whether this task's request runs on a connection that was opened for it."""
         return asyncio.current_task() in self._opened
 
-    def end_lease(self, task: asyncio.Task[Any] | None, response: aiohttp.ClientResponse | None) -> None:
-        """The exchange is over. Unless its answer was read to the end, the connection is cut here and now.
-
-        A polite close would first flush what is still to be sent, and wait for the other side to say goodbye in TLS.
-        """
-        transport = self._in_use.pop(task, None)
+    def take(self, task: asyncio.Task[Any] | None) -> asyncio.Transport | None:
+        """What carries the request that this task has sent; the connector forgets about it."""
         self._opened.discard(task)
-        if response is not None:
-            if response.connection is None:
-                return  # back in the pool, perhaps already at work for somebody else
-            response.close()
-        if transport is not None:
-            transport.abort()
+        return self._in_use.pop(task, None)
+
+
+def _let_go(transport: asyncio.Transport | None, response: aiohttp.ClientResponse | None) -> None:
+    """The exchange is over. Unless its answer was read to the end, the connection is cut here and now.
+
+    A polite close would first flush what is still to be sent, and wait for the other side to say goodbye in TLS.
+    """
+    if response is not None:
+        if response.connection is None:
+            return  # back in the pool, perhaps already at work for somebody else
+        response.close()
+    if transport is not None:
+        transport.abort()
 
 
 def _has_answer_begun(error: Exception) -> bool:

@@ -103,6 +103,19 @@ async def test_the_key_can_have_a_header_of_its_own() -> None:
     assert (headers["api-key"], headers["x-team"]) == (KEY, "red") and "authorization" not in headers
 
 
+async def test_configured_headers_replace_the_apis_own() -> None:
+    provider = ScriptedProvider(completion())
+    await model(provider, extra_headers={"Authorization": "Basic eDp5"}).chat(ASK)
+    assert provider.requests[0].headers.get_list("authorization") == ["Basic eDp5"]
+
+
+async def test_streams_are_refused_before_they_are_paid_for() -> None:
+    provider = ScriptedProvider(completion())
+    with pytest.raises(BadRequest, match=r"params\.stream"):
+        await model(provider).chat(ChatRequest(ASK.messages, {"stream": True}))
+    assert not provider.requests
+
+
 async def test_tools_and_choices() -> None:
     provider = ScriptedProvider(completion())
     tool = ToolSpec("look", "Looks.", {"type": "object", "properties": {}})
@@ -443,6 +456,11 @@ def test_a_broken_base_url_is_refused_by_the_config(base_url: str) -> None:
 def test_broken_headers_are_refused(headers: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="extra_headers"):
         model(ScriptedProvider({}), extra_headers=headers)
+
+
+def test_a_broken_header_name_is_refused_by_the_config() -> None:
+    with pytest.raises(ValidationError):
+        config(auth="api key")
 
 
 def test_secrets_are_known_and_not_shown() -> None:

@@ -669,6 +669,17 @@ async def test_a_stream_comes_as_it_is_sent(transport: HttpTransport) -> None:
         assert server.connections == 1, "a stream read to its end leaves its connection to others"
 
 
+async def test_other_requests_while_a_stream_is_open(transport: HttpTransport) -> None:
+    async with serve(endless) as server, serve(always(answer(b"other"))) as other:
+        async with transport.stream("POST", server.url, {}, b"") as stream:
+            await anext(stream.chunks)
+            assert (await post(transport, other)).body == b"other"
+            await anext(stream.chunks)
+        await until(lambda: server.closed == [1])
+        assert (await post(transport, other)).body == b"other"
+        assert other.connections == 1
+
+
 async def post_nowhere(transport: HttpTransport, server: Server) -> None:
     """A request that the server reads and does not answer, given up at once."""
     with pytest.raises((TimeoutError, ConnectionFault)):
