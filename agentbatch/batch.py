@@ -145,7 +145,9 @@ class _Run:
     async def go(self) -> None:
         """Run the items; afterwards everything is committed or known to be still to do."""
         budget = Budget(self._config.limits.max_cost, spent=self._book.spent_usd)
-        engine = LocalEngine(self._config, tracer=self._tracer, control=self._control, budget=budget)
+        engine = LocalEngine(
+            self._config, tracer=self._tracer, control=self._control, budget=budget, journal=self._book.journal
+        )
         timer = self._start_timer()
         display = self._show(engine)
         log = SpokenLog(display.say, self._redactor.text)
@@ -157,6 +159,7 @@ class _Run:
                 self._control.on_stop(source.close)
                 await engine.run(source.take, self._deliver)
             self._settle_held()
+            self._book.complete = self._read_all and not self._control.stopping
         finally:
             if timer is not None:
                 timer.cancel()

@@ -18,6 +18,7 @@ from agentbatch.flows.for_each import ForEach
 from agentbatch.flows.graph import GraphFlow
 from agentbatch.flows.retried import Retried
 from agentbatch.flows.sequence import SequenceConfig, SequenceFlow
+from agentbatch.journal import Journal
 from agentbatch.limits import Budget, Limiter, Permits
 from agentbatch.models.base import HttpModelConfig, Model, ModelConfig
 from agentbatch.prices import Pricing, PublishedTariff, Tariff, rates
@@ -46,8 +47,9 @@ class Workshop:
         names: what every scope begins with: each declared agent and group, not yet run.
     """
 
-    def __init__(self, config: Config, control: Control, budget: Budget) -> None:
+    def __init__(self, config: Config, control: Control, budget: Budget, journal: Journal | None = None) -> None:
         self.config = config
+        self.journal = journal
         self.control = control
         self.budget = budget
         self.endpoints: dict[str, Endpoint] = {}
@@ -74,7 +76,7 @@ class Workshop:
         if model not in self.endpoints:
             settings = self.config.models[model]
             self.endpoints[model] = Endpoint(
-                self._model(settings), self._endpoint_settings(model, settings), self.control, self.budget
+                self._model(settings), self._endpoint_settings(model, settings), self.control, self.budget, self.journal
             )
         return self.endpoints[model]
 

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
+from agentbatch.chat_codec import decode_answer, encode_answer, request_bytes
 from agentbatch.control import Control
 from agentbatch.errors import ConnectionFault, RunStopped, StepError, StepTimeout
 from agentbatch.health import Health, Verdict
+from agentbatch.journal import Entry, Journal
 from agentbatch.limits import Admission, Budget, Limiter, Spending
 from agentbatch.messages import ChatRequest, ChatResponse, Usage
 from agentbatch.models.base import Model
@@ -49,7 +51,15 @@ class Endpoint:
         RunStopped: from `ask`, when the run must end or is ending.
     """
 
-    def __init__(self, model: Model, settings: EndpointSettings, control: Control, budget: Budget) -> None:
+    def __init__(
+        self,
+        model: Model,
+        settings: EndpointSettings,
+        control: Control,
+        budget: Budget,
+        journal: Journal | None = None,
+    ) -> None:
+        self.journal = journal
         self.model = model
         self.settings = settings
         self.limiter = settings.limiter
@@ -65,7 +75,36 @@ class Endpoint:
         self._random = random.Random()
 
     async def ask(self, request: ChatRequest, visit: Visit, agent: Limiter | None = None) -> ChatResponse:
-        """Ask until there is an answer, or no further attempt is due. `agent` are the asking agent's own limits."""
+        """An answer: the one an earlier run paid for and did not get to use, else a new one.
+
+        `agent` are the asking agent's own limits.
+        """
+        journal = self.journal
+        if journal is None:
+            return await self._ask(request, visit, agent)
+        place = journal.place(visit)
+        paid = journal.recall(place, lambda: request_bytes(self.model.name, request))
+        if paid is not None:
+            return self._enter_recalled(request, decode_answer(paid), visit)
+        await journal.settle(place.item)
+        answer = await self._ask(request, visit, agent)
+        journal.record(Entry(place, lambda: (request_bytes(self.model.name, request), encode_answer(answer))))
+        return answer
+
+    def _enter_recalled(self, request: ChatRequest, answer: ChatResponse, visit: Visit) -> ChatResponse:
+        """What an earlier run paid belongs to the item all the same."""
+        span = visit.tracer.start(self.model.name, "chat", visit.span)
+        span.attributes = {"model": self.model.name, "provider": self.model.provider, "attempt": 1, "recalled": True}
+        tariff = self.settings.tariff
+        cost = None if tariff is None else tariff.cost(answer.usage)
+        self.budget.spent += cost or 0.0
+        visit.count(answer.usage, cost)
+        _describe(span, request, answer, cost)
+        visit.tracer.end(span)
+        return answer
+
+    async def _ask(self, request: ChatRequest, visit: Visit, agent: Limiter | None) -> ChatResponse:
+        """Ask until there is an answer, or no further attempt is due."""
         limiters = (self.limiter,) if agent is None or agent.unlimited else (agent, self.limiter)
         attempt = failures = 0
         try:

@@ -5,7 +5,7 @@ Entered before anything is paid, so that whatever is wrong with the output is fo
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from typing import Self
 from agentbatch.control import Control
 from agentbatch.errors import InputError, OutputError
 from agentbatch.items import ItemResult
+from agentbatch.journal import Journal
 from agentbatch.lock import OutputLock
 from agentbatch.redact import Redactor
 from agentbatch.result_files import ResultFiles, check_output
@@ -58,6 +59,7 @@ class ResultBook:
 
     def __init__(self, options: BookOptions, header: RunHeader, redactor: Redactor, control: Control) -> None:
         self.written: Counter[str] = Counter()
+        self.journal: Journal | None = None
         self.notes: list[str] = []
         self.error: OutputError | None = None
         self._options = options
@@ -66,7 +68,11 @@ class ResultBook:
         self._control = control
         self._finished: Finished | None = None
         self._held: list[ItemResult] = []
+        self._uncommitted: deque[int] = deque()
+        self._committed = 0
         self._answered = False
+        self.complete = False
+        """Set when every item has a result: nothing needs to be kept for a continuation."""
         self._order = OrderedLines() if options.ordered and options.files is None else None
         self._opened = ExitStack()
 
@@ -84,6 +90,8 @@ class ResultBook:
                 for line in self._order.flush():
                     self._writer.put(line)
             self.error = self._writer.close() or self.error
+            if self.journal is not None:
+                self.journal.close(complete=self.complete and self.error is None)
             if self._options.files is not None and self._options.ordered and self.error is None:
                 sort_results(self._options.files.results)
 
@@ -92,7 +100,7 @@ class ResultBook:
         """Items that earlier runs finished and this one leaves alone, by status."""
         if self._finished is None:
             return {}
-        counts: dict[str, int] = dict(self._finished.counts())
+        counts: dict[str, int] = {**self._finished.counts()}
         return {s: n for s, n in counts.items() if s in ("ok", "skipped")} if self._options.retry_failed else counts
 
     @property
@@ -136,9 +144,17 @@ class ResultBook:
 
     def _put(self, ended: ItemResult) -> None:
         self.written[ended.result.status] += 1
+        self._uncommitted.append(ended.item.index)
         line = self._redactor.data(encode_result(ended, self._options.include))
         for ready in [line] if self._order is None else self._order.push(ended.item.index, line):
             self._writer.put(ready)
+
+    def _on_commit(self, lines: int) -> None:
+        """So many lines are on disk: their items' paid calls need not be kept any longer."""
+        newly = [self._uncommitted.popleft() for _ in range(lines - self._committed)]
+        self._committed = lines
+        if self.journal is not None:
+            self.journal.forget(newly)
 
     def _fail(self, error: OutputError) -> None:
         self.error = self.error or error
@@ -154,7 +170,8 @@ class ResultBook:
         if self._options.overwrite:
             files.discard()
         self._continue_or_begin(files)
-        return ResultWriter(files.results, self._fail)
+        self.journal = Journal(files.journal, self._fail)
+        return ResultWriter(files.results, self._fail, self._on_commit)
 
     def _continue_or_begin(self, files: ResultFiles) -> None:
         begun = read_header(files.header)

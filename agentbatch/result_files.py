@@ -33,13 +33,19 @@ class ResultFiles:
         """The copy of what came by stdin."""
         return self._beside("inputs.jsonl")
 
+    @property
+    def journal(self) -> Path:
+        """The paid calls of items that have no result yet."""
+        return self._beside("journal.sqlite")
+
     def discard(self) -> None:
         """Delete what an earlier run left, for a new beginning. The results go first: a header alone continues nothing.
 
         Raises:
             OutputError: a file can't be deleted.
         """
-        for path in (self.results, self.spool, self.traces, self.header):
+        journal = [self.journal.with_name(self.journal.name + suffix) for suffix in ("", "-wal", "-shm")]
+        for path in (self.results, self.spool, self.traces, self.header, *journal):
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:

@@ -70,6 +70,8 @@ class Visit:
     """What else this step has to say in its result line: `truncated`, the counts of a vote."""
     sets: dict[str, Any] = field(default_factory=dict[str, Any])
     tolerated: bool = False
+    calls: int = 0
+    """Model, tool and command calls this step has begun, each of which has its number."""
     _working: int = 0
     _since: float = 0.0
     _worked: float = 0.0
@@ -125,6 +127,11 @@ class Visit:
             visit.reasoning_tokens += usage.reasoning_tokens
             visit.cost_usd = None if cost_usd is None or visit.cost_usd is None else visit.cost_usd + cost_usd
             visit = visit.parent
+
+    def next_call(self) -> int:
+        """The number of this step's next call, from 1."""
+        self.calls += 1
+        return self.calls
 
     def new_path(self, name: str) -> str:
         """The path of a step below: its prefix and name, numbered from the second visit of that name on."""

@@ -11,6 +11,7 @@ from agentbatch.control import Control
 from agentbatch.engines.base import Deliver, Take
 from agentbatch.errors import RunStopped
 from agentbatch.items import Item, ItemResult, Output, Scope
+from agentbatch.journal import Journal
 from agentbatch.limits import Budget
 from agentbatch.progress.view import Pressure
 from agentbatch.step import Visit, ending, within
@@ -31,11 +32,13 @@ _ITEMS_A_TURN = 32
 class LocalEngine:
     """Runs items in this process, at most `window` at once. Use as `async with`."""
 
-    def __init__(self, config: Config, *, tracer: Tracer, control: Control, budget: Budget) -> None:
+    def __init__(
+        self, config: Config, *, tracer: Tracer, control: Control, budget: Budget, journal: Journal | None = None
+    ) -> None:
         self._config = config
         self._tracer = tracer
         self._control = control
-        self._workshop = Workshop(config, control, budget)
+        self._workshop = Workshop(config, control, budget, journal)
         self._window = config.limits.max_concurrency or self._default_window()
         self._workers: dict[asyncio.Task[None], Visit | None] = {}
         self._drain_timer: asyncio.TimerHandle | None = None

@@ -1,0 +1,226 @@
+"""Paid work of unfinished items, kept so that a crash does not make anyone pay for it again.
+
+Every finished call (of a model, a tool, a command) is on disk before its item makes the next one. When the item is run
+again after a crash, it asks the same things in the same places, and what was answered is answered from here: only
+calls in flight at the crash are made anew. A call is known by its item, the path of its step, its number in that step,
+and the digest of what was asked; if the config changed what is asked, the call is made anew.
+
+An item's entries go when its result line is on disk. The file is SQLite in WAL mode, with one commit for all calls that
+wait for it; items of one call need none of it, so they never touch the disk here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from agentbatch.errors import OutputError
+from agentbatch.step import Visit
+
+if TYPE_CHECKING:
+    import sqlite3
+
+_T = TypeVar("_T")
+
+_LAZY_S = 0.1
+"""An entry nobody waits for is written after so long, unless its item's result line was quicker."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS calls (
+    item INTEGER NOT NULL, path TEXT NOT NULL, number INTEGER NOT NULL, digest BLOB NOT NULL, answer BLOB NOT NULL,
+    PRIMARY KEY (item, path, number)
+) WITHOUT ROWID
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a run a call stands: its item's index, the path of its step, its number in that step."""
+
+    item: int
+    path: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One finished call. `bytes_of` gives what was asked and what was answered; only the writing thread calls it."""
+
+    place: Place
+    bytes_of: Callable[[], tuple[bytes, bytes]]
+
+
+class Journal:
+    """Calls of one run. Use on the event loop; the file belongs to a thread of its own.
+
+    Args:
+        path: the SQLite file; it is made when the first entry is written.
+        on_failure: called once, on the loop, when entries can no longer be kept.
+
+    Raises:
+        OutputError: an existing file can't be read.
+    """
+
+    def __init__(self, path: Path, on_failure: Callable[[OutputError], None]) -> None:
+        self.path = path
+        self.recalled = 0
+        """Calls answered from the file in this run."""
+        self._on_failure = on_failure
+        self._loop = asyncio.get_running_loop()
+        self._known = _read_all(path)
+        self._pending: deque[Entry] = deque()
+        self._ended: deque[int] = deque()
+        self._unwritten: dict[int, int] = {}
+        self._put = 0
+        self._written = 0
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._urgent = threading.Event()
+        self._closing = False
+        self._thread: threading.Thread | None = None
+
+    def place(self, visit: Visit) -> Place:
+        """The place of a visit's next call."""
+        return Place(visit.item.index, visit.path, visit.next_call())
+
+    def recall(self, place: Place, asked: Callable[[], bytes]) -> bytes | None:
+        """The answer that an earlier run left here; None where there is none, or something else was asked then."""
+        known = self._known.get(place.item)
+        found = None if known is None else known.get((place.path, place.number))
+        if found is None or found[0] != digest(asked()):
+            return None
+        self.recalled += 1
+        return found[1]
+
+    async def settle(self, item: int) -> None:
+        """Wait until everything that the item did before is on disk."""
+        due = self._unwritten.get(item, 0)
+        if due <= self._written:
+            return
+        written: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.append((due, written))
+        self._urgent.set()
+        await written
+
+    def record(self, entry: Entry) -> None:
+        """Keep a finished call. Never blocks; `settle` says when it is on disk."""
+        self._put += 1
+        self._unwritten[entry.place.item] = self._put
+        self._pending.append(entry)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._keep, name="call journal", daemon=True)
+            self._thread.start()
+
+    def forget(self, items: Iterable[int]) -> None:
+        """These items' result lines are on disk: their entries may go."""
+        for item in items:
+            self._unwritten.pop(item, None)
+            if self._thread is not None or item in self._known:
+                self._ended.append(item)
+
+    def close(self, *, complete: bool) -> None:
+        """Write what waits, and end the thread; with `complete` nothing is left to do, and the file goes."""
+        self._closing = True
+        self._urgent.set()
+        if self._thread is not None:
+            self._thread.join()
+        if complete:
+            for suffix in ("", "-wal", "-shm"):
+                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+
+    def _keep(self) -> None:
+        """The thread: write in groups until closed."""
+        database: sqlite3.Connection | None = None
+        try:
+            while not self._closing or self._pending:
+                self._urgent.wait(_LAZY_S)
+                self._urgent.clear()
+                entries, ended = _drain(self._pending), set(_drain(self._ended))
+                kept = [entry for entry in entries if entry.place.item not in ended]
+                if kept or ended:
+                    database = database or _open(self.path)
+                    _write(database, kept, ended)
+                self._tell(self._announce, len(entries))
+        except Exception as error:  # whatever SQLite raises: a full disk, a lock, damage
+            self._tell(self._fail, OutputError(f"{self.path}: the call journal cannot be written: {error}"))
+        finally:
+            if database is not None:
+                database.close()
+
+    def _tell(self, what: Callable[[Any], None], news: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(what, news)
+        except RuntimeError:
+            pass  # the loop is gone, and everybody with it
+
+    def _announce(self, count: int) -> None:
+        self._written += count
+        while self._waiting and self._waiting[0][0] <= self._written:
+            _, future = self._waiting.popleft()
+            if not future.done():
+                future.set_result(None)
+
+    def _fail(self, error: OutputError) -> None:
+        self._on_failure(error)
+        while self._waiting:
+            _, future = self._waiting.popleft()
+            if not future.done():
+                future.set_exception(error)
+
+
+def _drain(queue: deque[_T]) -> list[_T]:
+    """What is in the queue now; another thread may go on appending."""
+    return [queue.popleft() for _ in range(len(queue))]
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    import sqlite3  # late: a run of one-call items never needs it
+
+    database = sqlite3.connect(path, isolation_level=None)
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = FULL")
+    database.execute(_SCHEMA)
+    return database
+
+
+def _write(database: sqlite3.Connection, entries: list[Entry], ended: set[int]) -> None:
+    rows: list[tuple[int, str, int, bytes, bytes]] = []
+    for entry in entries:
+        asked, answer = entry.bytes_of()
+        rows.append((entry.place.item, entry.place.path, entry.place.number, digest(asked), answer))
+    database.execute("BEGIN IMMEDIATE")
+    database.executemany("DELETE FROM calls WHERE item = ?", [(item,) for item in ended])
+    database.executemany("INSERT OR REPLACE INTO calls VALUES (?, ?, ?, ?, ?)", rows)
+    database.execute("COMMIT")
+
+
+def digest(asked: bytes) -> bytes:
+    """What tells one request from another: 16 bytes."""
+    return hashlib.blake2b(asked, digest_size=16).digest()
+
+
+def _read_all(path: Path) -> dict[int, dict[tuple[str, int], tuple[bytes, bytes]]]:
+    """What an earlier run left: the calls of the few items that were in flight when it ended."""
+    if not path.exists():
+        return {}
+    import sqlite3  # late, as above
+
+    known: dict[int, dict[tuple[str, int], tuple[bytes, bytes]]] = {}
+    try:
+        database = _open(path)
+        try:
+            for item, step, number, asked, answer in database.execute("SELECT * FROM calls"):
+                known.setdefault(item, {})[step, number] = (asked, answer)
+        finally:
+            database.close()
+    except sqlite3.Error as error:
+        raise OutputError(
+            f"{path}: the call journal of the earlier run cannot be read: {error}. Delete it to go on without: the"
+            " calls in it will be paid again"
+        ) from error
+    return known
