@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from agentbatch import __version__
 from agentbatch.cli.init import init
 from agentbatch.cli.mock import mock
+from agentbatch.cli.plan import plan
 from agentbatch.cli.run import run
 from agentbatch.cli.schema import schema
 from agentbatch.cli.validate import validate
@@ -51,5 +52,5 @@ def options(
     """Options that stand before the command."""
 
 
-for command in (run, validate, init, schema, mock):
+for command in (run, plan, validate, init, schema, mock):
     app.command()(command)
