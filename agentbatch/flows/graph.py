@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from agentbatch.assembly import Assembly
+from agentbatch.errors import RunStopped
 from agentbatch.flows.base import GroupConfig, Member
 from agentbatch.flows.together import together
 from agentbatch.items import Output, Result, Scope
@@ -42,11 +43,16 @@ class GraphFlow:
         ended: list[asyncio.Future[Result]] = [asyncio.get_running_loop().create_future() for _ in self.steps]
 
         async def one(position: int) -> Result:
-            before = [await ended[need] for need in sorted(self.needs[position])]
-            if all(result.fine for result in before):
-                result = await self.steps[position].invoke(scope.after(*self._seen(position, ended)), visit)
-            else:
-                result = self.steps[position].skip(visit)
+            try:
+                before = [await ended[need] for need in sorted(self.needs[position])]
+                if all(result.fine for result in before):
+                    result = await self.steps[position].invoke(scope.after(*self._seen(position, ended)), visit)
+                else:
+                    result = self.steps[position].skip(visit)
+            except RunStopped as error:  # those that wait for this step have nothing to wait for
+                ended[position].set_exception(error)
+                ended[position].exception()
+                raise
             ended[position].set_result(result)
             return result
 
