@@ -86,7 +86,7 @@ KEY_NAME = re.compile(r"(?i)(^|[-_])(key|apikey|token|secret|password|passwd|aut
 
 _WRITTEN_KEY = re.compile(
     r"(?i)([\w-]*(?:key|token|secret|password|passwd|authorization|credentials?)[\"']?\s*[:=]\s*)"
-    r"(\"[^\"]*\"?|'[^']*'?|(?!\$\{)[^\s,{}\[\]\"'][^,{}\[\]]*)"
+    r"(\"[^\"]*\"?|'[^']*'?|\$\{[^}]*\}?|[^\s,{}\[\]\"'][^,{}\[\]]*)"
 )
 _LOOKS_SECRET = re.compile(
     r"\b(?:sk|pk|rk|gsk|xai|hf|ghp|gho|glpat|AIza|AKIA|xox[a-z])[-_]?[A-Za-z0-9_-]{10,}|eyJ[\w-]{10,}[\w.-]*"

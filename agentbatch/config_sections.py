@@ -80,6 +80,7 @@ class _Reading:
 
     def read(self, whole: type[Config], data: dict[str, Any]) -> Sections:
         data = self._respelled(data, (), whole)
+        data |= {key: self._respelled(value, (key,), kind) for key, value, kind in _plain_sections(whole, data)}
         named = {name: self._named(data, name) for name in ("models", "agents", "groups")}
         built: dict[str, Any] = {
             "models": self._each(named["models"], "models", self._model),
@@ -136,6 +137,7 @@ class _Reading:
             self._unknown_kind(data, path, "provider", provider, models.PROVIDERS)
             return None
         kind = models.config_class(provider)
+        data = self._respelled(data, path, kind)
         self._keys.fill_in(data, path, provider, kind)
         return self._section(kind, data, path)
 
@@ -298,6 +300,17 @@ class _Reading:
 
     def _models_in_use(self) -> frozenset[str]:
         return frozenset(text.text for text in self._texts if text.of == "model")
+
+
+def _plain_sections(whole: type[Config], data: dict[str, Any]) -> list[tuple[str, dict[str, Any], type[BaseModel]]]:
+    """Sections such as `defaults` and `limits`: one mapping, of one class."""
+    annotations = {key: field.annotation for key, field in keys_of(whole).items()}
+    return [
+        (key, cast("dict[str, Any]", value), annotation)
+        for key, value in data.items()
+        if isinstance(annotation := annotations.get(key), type) and isinstance(value, dict)
+        if issubclass(annotation, BaseModel)
+    ]
 
 
 def _class_of(entry: tuple[str, str]) -> Any:

@@ -28,10 +28,10 @@ def checked(
         return kind.model_validate(data), []
     except ValidationError as error:
         faults = _faults(error, data)
-    texts = _texts_read_as_numbers(faults, path, origin)
-    if texts:
+    values = _meant_values(faults, path, origin)
+    if values:
         try:
-            return kind.model_validate(_replaced(data, texts)), []
+            return kind.model_validate(_replaced(data, values)), []
         except ValidationError as error:
             faults = _faults(error, data)
     known = (*keys_of(kind), *also_known)
@@ -107,6 +107,9 @@ _WRONG_TYPE = frozenset(
 )
 
 
+_NUMBER_WANTED = frozenset({"int_type", "float_type", "bool_type"})
+
+
 def _meant(faults: list[_Fault]) -> list[_Fault]:
     """Of the errors of a union, those of one arm; where the value fits no arm at all, all that was expected in one."""
     if len(faults) == 1:
@@ -126,28 +129,30 @@ def _meant(faults: list[_Fault]) -> list[_Fault]:
     return [_Fault(first.path, first.tags, "union", f"expected {words}", first.value, {})]
 
 
-def _texts_read_as_numbers(faults: list[_Fault], path: Path, origin: Origin) -> dict[Path, str]:
-    """A variable's digits where a text is wanted: `${MODEL}` may well be `4`."""
-    found: dict[Path, str] = {}
+def _meant_values(faults: list[_Fault], path: Path, origin: Origin) -> dict[Path, Any]:
+    """What variables say where another type is wanted: `${MODEL}` may be `4`, and `"${RPM}"` has quotes in `{ }`."""
+    found: dict[Path, Any] = {}
     for fault in faults:
-        variable = origin.from_environment((*path, *fault.path))
-        if variable is not None and fault.type == "string_type":
-            found[fault.path] = variable.text
+        filled = origin.filled((*path, *fault.path))
+        if filled is not None and fault.type == "string_type":
+            found[fault.path] = filled.text
+        elif filled is not None and fault.type in _NUMBER_WANTED:
+            found[fault.path] = parse_scalar(filled.text)
     return found
 
 
-def _replaced(data: Any, texts: Mapping[Path, str]) -> Any:
-    if () in texts:
-        return texts[()]
+def _replaced(data: Any, values: Mapping[Path, Any]) -> Any:
+    if () in values:
+        return values[()]
     if isinstance(data, dict):
-        return {key: _replaced(value, _below(key, texts)) for key, value in cast("dict[str, Any]", data).items()}
+        return {key: _replaced(value, _below(key, values)) for key, value in cast("dict[str, Any]", data).items()}
     if isinstance(data, list):
-        return [_replaced(value, _below(index, texts)) for index, value in enumerate(cast("list[Any]", data))]
+        return [_replaced(value, _below(index, values)) for index, value in enumerate(cast("list[Any]", data))]
     return data
 
 
-def _below(part: str | int, texts: Mapping[Path, str]) -> dict[Path, str]:
-    return {path[1:]: text for path, text in texts.items() if path[0] == part}
+def _below(part: str | int, values: Mapping[Path, Any]) -> dict[Path, Any]:
+    return {path[1:]: value for path, value in values.items() if path[0] == part}
 
 
 # Words
@@ -250,5 +255,6 @@ def _is_key(place: Path) -> bool:
 
 
 def _is_quoted_number(fault: _Fault) -> bool:
-    wants_number = fault.type in ("int_type", "float_type", "bool_type")
-    return wants_number and isinstance(fault.value, str) and not isinstance(parse_scalar(fault.value), str)
+    return (
+        fault.type in _NUMBER_WANTED and isinstance(fault.value, str) and not isinstance(parse_scalar(fault.value), str)
+    )

@@ -31,7 +31,7 @@ class Origin:
     spelled: dict[Path, str] = field(default_factory=dict[Path, str])
     """The file's key for a part that the file calls otherwise; the parents in this path are the file's."""
     variables: dict[Path, Expanded] = field(default_factory=dict[Path, Expanded])
-    """By the file's paths: texts that environment variables are in."""
+    """By the file's paths: texts that were filled in, from environment variables or their defaults."""
     overrides: dict[Path, str] = field(default_factory=dict[Path, str])
     """What `--set` gave, as it was typed."""
     files: dict[Path, SourceText] = field(default_factory=dict[Path, SourceText])
@@ -47,11 +47,21 @@ class Origin:
     def override(self, path: Path) -> str | None:
         """The `--set` that a part came from."""
         written = self.written(path)
-        ends = range(len(written), 0, -1)
-        return next((self.overrides[written[:end]] for end in ends if written[:end] in self.overrides), None)
+        for end in range(len(written), 0, -1):
+            if written[:end] in self.overrides:
+                return self.overrides[written[:end]]
+        if written in self.tree.values:
+            return None
+        # a mapping that is there only because an override sets something in it
+        return next((said for made, said in self.overrides.items() if made[: len(written)] == written), None)
 
     def from_environment(self, path: Path) -> Expanded | None:
-        """The variables in a part's text, and that text; None where there are none."""
+        """The variables in a part's text, and that text; None where nothing of it came from the environment."""
+        filled = self.filled(path)
+        return filled if filled and filled.variables else None
+
+    def filled(self, path: Path) -> Expanded | None:
+        """A part's text after `${...}` was filled in; None where there was none."""
         return None if self.override(path) else self.variables.get(self.written(path))
 
     def problem(
@@ -96,7 +106,7 @@ class Origin:
         if key and path in self.tree.keys:
             return self.tree.keys[path]
         for end in range(len(path), -1, -1):
-            if path[:end] in self.tree.values and (end or not path):
+            if path[:end] in self.tree.values:
                 return (
                     self.tree.keys.get(path[:end], self.tree.values[path[:end]])
                     if end < len(path)
@@ -143,10 +153,8 @@ def read_config(path: FilePath, text: str, environ: Mapping[str, str], overrides
     def fill_in(at: Path, value: str, _: Place) -> str | None:
         if "$" not in value:
             return None
-        expanded = expand(value, environ)
-        if expanded.variables:
-            variables[at] = expanded
-        return expanded.text
+        variables[at] = expand(value, environ)
+        return variables[at].text
 
     tree = parse_yaml(text, fill_in)
     source = SourceText.of(str(path), text)

@@ -342,12 +342,23 @@ _HINTS = {
 }
 
 
+_UNQUOTED_VARIABLE = re.compile(r"[:,\[{]\s*[^\s\"',]*\$\{")
+
+
+def _line(text: str, error: yaml.YAMLError) -> str:
+    number = cast("int", getattr(getattr(error, "problem_mark", None), "line", -1))
+    lines = text.splitlines()
+    return lines[number] if 0 <= number < len(lines) else ""
+
+
 def _syntax_fault(error: yaml.YAMLError, text: str) -> Fault:
     problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or error)
     mark, context = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
     if mark is None or (context is not None and mark.index >= len(text.rstrip())):
         mark = context or mark  # what is not closed says more than the end of the file
     hint = next((hint for start, hint in _HINTS.items() if start in problem), None)
+    if "did not find expected" in problem and _UNQUOTED_VARIABLE.search(_line(text, error)):
+        hint = 'inside { } and [ ] put quotes around "${VARIABLE}"'
     message = f"not valid YAML: {problem}" + (f" ({hint})" if hint else "")
     if mark is not None:
         return Fault(message, Place(mark.line + 1, mark.column + 1))
