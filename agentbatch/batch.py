@@ -213,8 +213,7 @@ class _Run:
         return BadLine(entry.index, entry.line, f"{self._inputs.name}:{entry.line}: {lacking}", entry.id)
 
     def _refuse(self, bad: BadLine) -> None:
-        span = self._tracer.start("item", "item")
-        span.attributes["item.id"], span.attributes["item.index"] = bad.id, bad.index
+        span = self._tracer.start("item", "item", attributes={"item.id": bad.id, "item.index": bad.index})
         self._tracer.end(span, "error", "input", bad.message)
         self._deliver(bad_line_result(bad, span.trace_id, span.start_ns))
 

@@ -93,8 +93,8 @@ class Endpoint:
 
     def _enter_recalled(self, request: ChatRequest, answer: ChatResponse, visit: Visit) -> ChatResponse:
         """What an earlier run paid belongs to the item all the same."""
-        span = visit.tracer.start(self.model.name, "chat", visit.span)
-        span.attributes = {"model": self.model.name, "provider": self.model.provider, "attempt": 1, "recalled": True}
+        facts = {"model": self.model.name, "provider": self.model.provider, "attempt": 1, "recalled": True}
+        span = visit.tracer.start(self.model.name, "chat", visit.span, facts)
         tariff = self.settings.tariff
         cost = None if tariff is None else tariff.cost(answer.usage)
         self.budget.spent += cost or 0.0
@@ -152,9 +152,8 @@ class Endpoint:
     ) -> ChatResponse | StepError:
         """Send one request, in its own span and under its own deadline."""
         tracer = visit.tracer
-        span = tracer.start(self.model.name, "chat", visit.span)
-        span.attributes = {"model": self.model.name, "provider": self.model.provider, "attempt": attempt}
-        span.attributes["queued_s"] = queued_s
+        facts = {"model": self.model.name, "provider": self.model.provider, "attempt": attempt, "queued_s": queued_s}
+        span = tracer.start(self.model.name, "chat", visit.span, facts)
         try:
             async with asyncio.timeout(self.settings.timeout):
                 response = await self.model.chat(request.traced(span.traceparent))

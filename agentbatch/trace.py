@@ -74,12 +74,16 @@ class Tracer:
     def __init__(self, observers: Iterable[SpanObserver] = ()) -> None:
         self.observers: tuple[SpanObserver, ...] = tuple(observers)
 
-    def start(self, name: str, kind: SpanKind, parent: Span | None = None) -> Span:
-        """Begin a span: a child of `parent`, or the root of a new trace."""
+    def start(
+        self, name: str, kind: SpanKind, parent: Span | None = None, attributes: dict[str, Any] | None = None
+    ) -> Span:
+        """Begin a span: a child of `parent`, or the root of a new trace. `attributes` are what is known of it now."""
         if parent is None:
             span = Span(name, kind, f"{getrandbits(128) or 1:032x}", f"{getrandbits(64) or 1:016x}", None, 0, [])
         else:
             span = Span(name, kind, parent.trace_id, f"{getrandbits(64) or 1:016x}", parent.span_id, 0, parent.tree)
+        if attributes is not None:
+            span.attributes = attributes
         span.start_ns = time.time_ns()
         span.began = time.perf_counter()
         for observer in self.observers:

@@ -148,8 +148,7 @@ class LocalEngine:
 
     async def _run_item(self, item: Item, worker: asyncio.Task[None]) -> ItemResult:
         """One item, from its first queue to its result."""
-        span = self._tracer.start("item", "item")
-        span.attributes["item.id"], span.attributes["item.index"] = item.id, item.index
+        span = self._tracer.start("item", "item", attributes={"item.id": item.id, "item.index": item.index})
         visit = Visit(item, self._tracer, "item", "", span)
         self._workers[worker] = visit
         try:
