@@ -217,11 +217,11 @@ def _said(fault: _Fault) -> str:
     if fault.type in _EXPECTED or fault.type == "literal_error":
         return f"expected {_expected(fault) if fault.type != 'model_type' else 'a mapping'}"
     if fault.type == "greater_than_equal":
-        return f"must be at least {context['ge']}"
+        return f"must be at least {context['ge']:g}"
     if fault.type == "greater_than":
-        return f"must be more than {context['gt']}"
+        return f"must be more than {context['gt']:g}"
     if fault.type == "less_than_equal":
-        return f"must be at most {context['le']}"
+        return f"must be at most {context['le']:g}"
     if fault.type == "string_pattern_mismatch":
         return "a name has letters, digits and _ only"
     if fault.type in ("too_short", "string_too_short"):

@@ -138,18 +138,16 @@ def test_merges_of_merges_stay_quick() -> None:
 
 def test_bombs_leave_memory_alone() -> None:
     code = (
-        "import resource, sys; sys.path.insert(0, 'tests')\n"
+        "import re, sys; sys.path.insert(0, 'tests')\n"
         "from agentbatch.yaml_tree import parse_yaml\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF)\n"
         "lines = ['a0: &a0 [x,x,x,x,x,x,x,x,x]'] + [f'a{n}: &a{n} [' + ','.join([f'*a{n-1}']*9) + ']' for n in range(1, 9)]\n"
         "for text in ('[' * 100_000, '\\n'.join(lines), '[' + 'a,' * 2_400_000 + ']', '{a: ' * 100_000):\n"
         "    assert parse_yaml(text).faults, text[:20]\n"
-        "after = resource.getrusage(resource.RUSAGE_SELF)\n"
-        "print(after.ru_maxrss // 1024)\n"
+        "print(re.search(r'VmHWM:\\s+(\\d+) kB', open('/proc/self/status').read())[1])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) < 100
+    assert int(done.stdout) < 100_000
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8")) | st.text(alphabet="ab:-[]{}&*!|>'\"#?,% \n\t<"))
