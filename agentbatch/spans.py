@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import stat
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from agentbatch.append_lines import append, open_for_append
 from agentbatch.errors import OutputError
 from agentbatch.otlp import decode_trace, encode_trace
 from agentbatch.trace import Span
@@ -53,7 +52,7 @@ class TraceFile:
         self._refused = 0
         self._lost = 0
         self._closing = threading.Event()
-        self._fd = _open_for_append(path, fresh)
+        self._fd = _open(path, fresh)
         self._thread = threading.Thread(target=self._write_until_closed, name="trace file", daemon=True)
         self._thread.start()
 
@@ -98,13 +97,11 @@ class TraceFile:
         while self._waiting:
             trees = [self._waiting.popleft() for _ in range(min(len(self._waiting), 200))]
             lines = [line for tree in trees if (line := self._encode(tree))]
-            good_size = _size(self._fd)
             try:
-                _write_all(self._fd, b"".join(lines))
+                append(self._fd, b"".join(lines))
             except OSError as error:
                 self._lost += sum(len(tree) for tree in trees)
                 self.error = error.strerror or str(error)
-                _cut(self._fd, good_size)
 
     def _encode(self, tree: list[Span]) -> bytes:
         try:
@@ -116,49 +113,14 @@ class TraceFile:
         return self._redact(line) if self._redact else line
 
 
-def _open_for_append(path: Path, fresh: bool) -> int:
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if fresh else 0)
+def _open(path: Path, fresh: bool) -> int:
     try:
-        fd = os.open(path, flags, 0o666)
+        return open_for_append(path, fresh=fresh)
     except OSError as error:
         raise OutputError(
             f"{path}: the trace file can't be written: {error.strerror}. "
             "Choose another with --traces FILE, or none with --no-traces"
         ) from error
-    _cut_torn_line(fd)
-    return fd
-
-
-def _size(fd: int) -> int | None:
-    """The file's size; None where it is no regular file and can't be cut back."""
-    state = os.fstat(fd)
-    return state.st_size if stat.S_ISREG(state.st_mode) else None
-
-
-def _cut(fd: int, size: int | None) -> None:
-    if size is not None:
-        with contextlib.suppress(OSError):
-            os.ftruncate(fd, size)
-
-
-def _cut_torn_line(fd: int) -> None:
-    """A killed run can leave half a line; the next line must not be glued to it."""
-    end = size = _size(fd) or 0
-    while end > 0:
-        start = max(0, end - 65536)
-        newline = os.pread(fd, end - start, start).rfind(b"\n")
-        if newline >= 0:
-            end = start + newline + 1
-            break
-        end = start
-    if end < size:
-        _cut(fd, end)
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 def read_traces(path: Path, trace_id: str | None = None) -> Iterator[list[Span]]:
