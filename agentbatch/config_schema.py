@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any, Union, cast
 
 from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
 
 from agentbatch import agents, flows, models
 from agentbatch.config import Config
@@ -17,13 +18,22 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NAMES = {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}
 
 
+class _WithoutTitles(GenerateJsonSchema):
+    """A key's name with a capital letter is no news to anybody."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
 def json_schema() -> dict[str, Any]:
     """The schema of a config file, of JSON Schema draft 2020-12."""
     groups = [_class_of(entry) for entry in flows.KINDS.values()]
     agent_kinds = [_class_of(entry) for entry in agents.KINDS.values()]
     providers = [models.config_class(provider) for provider in models.PROVIDERS]
     everything: Any = Union[(Config, *providers, *agent_kinds, *groups)]  # made at run time
-    whole: dict[str, Any] = TypeAdapter[Any](everything).json_schema(ref_template="#/$defs/{model}")
+    whole: dict[str, Any] = TypeAdapter[Any](everything).json_schema(
+        ref_template="#/$defs/{model}", schema_generator=_WithoutTitles
+    )
     defs: dict[str, Any] = whole["$defs"]
     defs["GroupConfig"] = _any_of(kind.__name__ for kind in groups)
     config: dict[str, Any] = defs.pop("Config")
@@ -37,7 +47,7 @@ def json_schema() -> dict[str, Any]:
             _describe(section, kind)
     for section in defs.values():
         _allow_variables(section)
-    return {"$schema": _DIALECT, "title": "agentbatch config", **config, "$defs": defs}
+    return {"$schema": _DIALECT, **config, "title": "agentbatch config", "$defs": defs}
 
 
 def _describe(section: dict[str, Any], kind: type[Settings]) -> None:

@@ -34,41 +34,45 @@ def check_fields(config: Config, name: str) -> InputsFound:
         if len(first) < LOOKED_AT:
             first.append(item)
     absent = missing_fields(config, first)
-    shown = [str(problem) for problem in absent]
-    if not absent or look.good:  # where no input has a field, the lines that lack it say nothing more
-        shown += look.lines
-    else:
-        shown += look.bad
-    if look.count > len(look.lines):
-        shown.append(f"... {look.count:,} lines can't be used, the first {len(look.lines)} are above")
+    # where no input has a field, the lines that lack it say nothing more
+    lines = look.lines if look.good or not absent else [line for line in look.lines if not line.lacks]
+    shown = [*map(str, absent), *(line.message for line in lines)]
+    if look.unusable > len(look.lines):
+        shown.append(f"... {look.unusable:,} lines can't be used, the first of them are above")
     return InputsFound(look.good, tuple(shown))
 
 
+@dataclass(frozen=True, slots=True)
+class _BadLine:
+    """What is wrong with one line; `lacks` where it is only a field that is missing."""
+
+    message: str
+    lacks: bool
+
+
 class _Look:
-    """One reading: good items counted, the first problems kept."""
+    """One reading: good items counted, the first problems of either sort kept."""
 
     def __init__(self, inputs: Inputs, needs: InputNeeds) -> None:
         self._inputs = inputs
         self._needs = needs
         self.good = 0
-        self.count = 0
-        self.lines: list[str] = []
-        self.bad: list[str] = []
+        self.unusable = 0
+        self.lines: list[_BadLine] = []
 
     def items(self) -> Iterator[Item]:
         for item in self._inputs.read():
             if not isinstance(item, Item):
-                self._keep(item.message, self.bad)
+                self._keep(_BadLine(item.message, lacks=False))
                 continue
             lacking = self._needs.lacking(item.fields)
             if lacking is None:
                 self.good += 1
             else:
-                self._keep(f"{self._inputs.name}:{item.line}: {lacking}", [])
+                self._keep(_BadLine(f"{self._inputs.name}:{item.line}: {lacking}", lacks=True))
             yield item
 
-    def _keep(self, message: str, also: list[str]) -> None:
-        self.count += 1
-        if len(self.lines) < _SHOWN:
-            self.lines.append(message)
-            also.append(message)
+    def _keep(self, line: _BadLine) -> None:
+        self.unusable += 1
+        if sum(other.lacks == line.lacks for other in self.lines) < _SHOWN:
+            self.lines.append(line)

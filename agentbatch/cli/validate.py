@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 
 
 def validate(
-    config: Annotated[Path, typer.Argument(help="The YAML config.", show_default=False)],
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML config.", show_default=False)],
     inputs: Annotated[
-        str | None, typer.Argument(help="A .jsonl, .jsonl.gz or .csv file, or - for stdin.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="[INPUTS]", help="A .jsonl, .jsonl.gz or .csv file, or - for stdin.", show_default=False
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
