@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from agentbatch.config import Config, config_shape
 from agentbatch.control import Control
 from agentbatch.engines.local import LocalEngine
 from agentbatch.errors import ExitCode, OutputError
+from agentbatch.events import EventFile, refuse_same_file
 from agentbatch.input_fields import InputNeeds
 from agentbatch.inputs import BadLine, Inputs, open_inputs, select, selected_count
 from agentbatch.item_source import FileItems, StreamItems
@@ -52,6 +53,7 @@ class RunOptions:
         inputs: a path, or `-` for stdin.
         files: where results go; None for stdout.
         traces: the trace file; None for none.
+        events: where the event stream goes: a path, or `-` for stdout; None for nowhere.
         show: makes the progress display.
         continue_command: what a person types to run what is left.
     """
@@ -59,6 +61,7 @@ class RunOptions:
     inputs: str
     files: ResultFiles | None
     traces: Path | None = None
+    events: str | None = None
     overwrite: bool = False
     retry_failed: bool = False
     limit: int | None = None
@@ -89,7 +92,8 @@ async def run_batch(config: Config, options: RunOptions) -> Summary:
         )
         opened.enter_context(book)
         run = _Run(config, options, control, inputs, book, redactor)
-        await run.go()
+        with run.followed():
+            await run.go()
     return run.summary(signals.exit_code)
 
 
@@ -129,6 +133,9 @@ class _Run:
         observers: list[SpanObserver] = [self._tally]
         if self._traces is not None:
             observers.append(self._traces)
+        self._events = _open_events(config, options, redactor)
+        if self._events is not None:
+            observers.append(self._events)
         self._tracer = Tracer(observers)
         self._total = selected_count(inputs.count, offset=options.offset, limit=options.limit, sample=options.sample)
         self._before = sum(book.before.values())
@@ -168,12 +175,29 @@ class _Run:
             if self._traces is not None:
                 self._traces.close()
 
+    @contextmanager
+    def followed(self) -> Generator[None]:
+        """Tell whoever follows the run that it begins, or breaks off."""
+        if self._events is None:
+            yield
+            return
+        origin = self._config.origin
+        config = "" if origin is None else origin.text.name
+        self._events.start(config=config, inputs=self._inputs.name, total=self._total, before=self._before)
+        try:
+            yield
+        except BaseException as error:
+            self._events.abort(error)
+            raise
+
     def summary(self, signalled: ExitCode | None) -> Summary:
         """How the run ended. Call it when the book is closed."""
+        if self._events is not None:
+            self._events.drain()
         total = self._total if self._total is not None else (self._seen if self._read_all else None)
         code, verdict = self._verdict(signalled, total)
         files = self._options.files
-        return summarize(
+        summary = summarize(
             self._tally.counts(),
             verdict=verdict,
             exit_code=int(code),
@@ -187,6 +211,9 @@ class _Run:
             stop_reason=str(self._book.error) if self._book.error else self._control.reason,
             notes=self._notes(),
         )
+        if self._events is not None:
+            self._events.end(summary)
+        return summary
 
     def _to_do(self) -> Iterator[Item]:
         """The items this run has to do. Lines that are no items get their error result in passing."""
@@ -268,6 +295,8 @@ class _Run:
             notes.append(
                 f"{self._traces.dropped:,} spans are not in {self._traces.path}: {self._traces.error or 'busy'}"
             )
+        if self._events is not None and self._events.note is not None:
+            notes.append(self._events.note)
         return notes
 
 
@@ -275,3 +304,14 @@ def _open_traces(config: Config, options: RunOptions, redactor: Redactor) -> Tra
     if options.traces is None:
         return None
     return TraceFile(options.traces, config.trace.content, fresh=options.overwrite, redact=redactor.data)
+
+
+def _open_events(config: Config, options: RunOptions, redactor: Redactor) -> EventFile | None:
+    """The event stream, where one is wanted; never into another file of the run."""
+    if options.events is None:
+        return None
+    files = options.files
+    others = () if files is None else (files.results, files.header, files.spool)
+    read = (Path(options.inputs), None if config.origin is None else Path(config.origin.text.name))
+    refuse_same_file(options.events, (*others, options.traces, *read))
+    return EventFile(options.events, fresh=options.overwrite, redact=redactor.data)

@@ -38,6 +38,12 @@ def run(
     no_traces: Annotated[
         bool, typer.Option("--no-traces", envvar="AGENTBATCH_NO_TRACES", help="Write no traces.")
     ] = False,
+    events: Annotated[
+        str | None,
+        typer.Option(
+            envvar="AGENTBATCH_EVENTS", help="Stream what happens as JSON lines; - for stdout.", show_default=False
+        ),
+    ] = None,
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -117,6 +123,8 @@ def run(
 
     if as_json and output == "-":
         raise typer.BadParameter("--json and -o - would both write to stdout: write the summary with --summary FILE")
+    if events == "-" and (as_json or output == "-"):
+        raise typer.BadParameter(f"--events - and {'--json' if as_json else '-o -'} would both write to stdout")
     _set_log_level(verbose)
     overrides = [
         *(settings or []),
@@ -139,6 +147,7 @@ def run(
         inputs=inputs,
         files=files,
         traces=None if no_traces else traces or (files and files.traces),
+        events=events,
         overwrite=overwrite,
         retry_failed=retry_failed,
         limit=limit,
@@ -147,7 +156,7 @@ def run(
         seed=seed,
         fail_fast=fail_fast,
         ordered=ordered,
-        show=_display(_mode(progress, quiet=quiet, to_stdout=files is None), no_color),
+        show=_display(_mode(progress, quiet=quiet, to_stdout=files is None or events == "-"), no_color),
         continue_command=_continue_command(),
     )
     ended = run_loop(run_batch(loaded, options))
@@ -166,7 +175,7 @@ def _set_log_level(verbose: bool) -> None:
 
 
 def _mode(asked: ProgressMode, *, quiet: bool, to_stdout: bool) -> ProgressMode:
-    """No live table over results that go to the same terminal."""
+    """No live table over data that go to the same terminal."""
     if quiet:
         return "none"
     return "plain" if asked == "auto" and to_stdout and sys.stdout.isatty() else asked
