@@ -311,7 +311,7 @@ def _open_events(config: Config, options: RunOptions, redactor: Redactor) -> Eve
     if options.events is None:
         return None
     files = options.files
-    others = () if files is None else (files.results, files.header, files.spool)
+    others = () if files is None else (files.results, files.header, files.spool, files.journal)
     read = (Path(options.inputs), None if config.origin is None else Path(config.origin.text.name))
     refuse_same_file(options.events, (*others, options.traces, *read))
     return EventFile(options.events, fresh=options.overwrite, redact=redactor.data)

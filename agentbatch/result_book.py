@@ -174,26 +174,34 @@ class ResultBook:
         return ResultWriter(files.results, self._fail, self._on_commit)
 
     def _continue_or_begin(self, files: ResultFiles) -> None:
-        begun = read_header(files.header)
-        if begun is None:
-            self._begin(files)
+        if not continues(files, self._header):
+            write_header(files.header, self._header)
             return
-        changes = compare_headers(begun, self._header)
-        if changes:
-            raise InputError(
-                f"{files.results} was begun with something else: {'; '.join(changes)}. Undo the change, name another"
-                " --output, or --overwrite to begin again"
-            )
         self._finished = scan_results(files.results)
         if self._finished.healed_bytes:
             self.notes.append(
                 f"cut {self._finished.healed_bytes:,} bytes that a crash left at the end of {files.results}"
             )
 
-    def _begin(self, files: ResultFiles) -> None:
+
+def continues(files: ResultFiles, header: RunHeader) -> bool:
+    """Whether a run with this header goes on with results that stand there already. Nothing is changed.
+
+    Raises:
+        InputError: they belong to another run.
+    """
+    begun = read_header(files.header)
+    if begun is None:
         if files.results.exists() and files.results.stat().st_size:
             raise InputError(
                 f"{files.results} exists, and there is no {files.header.name} to say what it belongs to: name another"
                 " --output, or --overwrite"
             )
-        write_header(files.header, self._header)
+        return False
+    changes = compare_headers(begun, header)
+    if changes:
+        raise InputError(
+            f"{files.results} was begun with something else: {'; '.join(changes)}. Undo the change, name another"
+            " --output, or --overwrite to begin again"
+        )
+    return True

@@ -93,7 +93,7 @@ class Finished:
             self.ids.extend(array("I", [0]) * more)
 
 
-def scan_results(path: Path, total: int | None = None) -> Finished:
+def scan_results(path: Path, total: int | None = None, *, heal: bool = True) -> Finished:
     """Read an existing results file, and heal its end where a crash tore it. Hold the output's lock around this.
 
     A file that does not exist is one where nothing is finished. Bytes after the last good line that are no JSON are
@@ -103,6 +103,7 @@ def scan_results(path: Path, total: int | None = None) -> Finished:
 
     Args:
         total: how many items the inputs have, where known.
+        heal: False leaves a torn end as it is: what is finished is the same.
 
     Raises:
         InputError: the file is damaged, is no results file, or belongs to other inputs.
@@ -115,7 +116,9 @@ def scan_results(path: Path, total: int | None = None) -> Finished:
                 scan.read(line)
             size = os.fstat(file.fileno()).st_size
         scan.finished.usage = Usage(**scan.tokens)
-        _heal(scan, size)
+        _refuse_foreign(scan)
+        if heal:
+            _heal(scan, size)
     except FileNotFoundError:
         return scan.finished
     except OSError as error:
@@ -224,11 +227,14 @@ def _is_result(fields: dict[str, Any]) -> bool:
     )
 
 
+def _refuse_foreign(scan: _Scan) -> None:
+    if scan.torn is not None and scan.finished.lines == 0 and not _could_be_ours(scan.torn_start):
+        raise InputError(f"{scan.path}: is no results file of agentbatch ({scan.torn[1]}); name another --output")
+
+
 def _heal(scan: _Scan, size: int) -> None:
     """Cut what is torn off the end, or end the last line. The file is not touched where there is nothing to heal."""
     if scan.torn is not None:
-        if scan.finished.lines == 0 and not _could_be_ours(scan.torn_start):
-            raise InputError(f"{scan.path}: is no results file of agentbatch ({scan.torn[1]}); name another --output")
         with scan.path.open("r+b") as file:
             file.truncate(scan.good_end)
             os.fsync(file.fileno())
