@@ -19,6 +19,9 @@ class Control:
     def __init__(self) -> None:
         self.reason: str | None = None
         self.at_once = False
+        self.resting = 0
+        """Items that sleep before a retry: they hold a worker, and nothing else."""
+        self.on_rest: Callable[[], None] = _nothing
         self._listeners: list[Callable[[], None]] = []
         self._sleeping: set[asyncio.Future[None]] = set()
 
@@ -52,9 +55,12 @@ class Control:
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         timer = woken.get_loop().call_later(seconds, _wake, woken)
         self._sleeping.add(woken)
+        self.resting += 1
+        self.on_rest()
         try:
             await woken
         finally:
+            self.resting -= 1
             timer.cancel()
             self._sleeping.discard(woken)
 
@@ -66,6 +72,10 @@ class Control:
         """
         if self.reason is not None:
             raise RunStopped(self.reason)
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 def _wake(woken: asyncio.Future[None]) -> None:

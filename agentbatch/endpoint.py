@@ -19,7 +19,7 @@ from agentbatch.control import Control
 from agentbatch.errors import ConnectionFault, RunStopped, StepError, StepTimeout
 from agentbatch.health import Health, Verdict
 from agentbatch.journal import Entry, Journal
-from agentbatch.limits import Admission, Budget, Limiter, Spending
+from agentbatch.limits import Admission, Budget, Limiter, Permits, Spending
 from agentbatch.messages import ChatRequest, ChatResponse, Usage
 from agentbatch.models.base import Model
 from agentbatch.prices import Pricing
@@ -27,8 +27,10 @@ from agentbatch.retry import RetryBudget, RetryPolicy
 from agentbatch.step import Visit
 from agentbatch.token_estimate import TokenEstimate
 from agentbatch.trace import Span
+from agentbatch.window import Sent, Window
 
 _ONE_REQUEST = Usage(requests=1)
+_UNLIMITED = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class EndpointSettings:
     retry: RetryPolicy
     tariff: Pricing | None
     params: Mapping[str, Any]
+    auto: bool = False
+    """Find out by itself how many requests at once the server takes."""
 
 
 class Endpoint:
@@ -67,7 +71,9 @@ class Endpoint:
         self.control = control
         self.budget = budget
         permits = settings.limiter.permits
-        self.health = Health(settings.name, permits.limit if permits else 1_000_000)
+        self._permits = permits or Permits(_UNLIMITED)
+        self.health = Health(settings.name, Window(self._permits.limit, auto=settings.auto))
+        self._permits.resize(self.health.size)
         self.estimate = TokenEstimate()
         self.resting_until = 0.0
         """Loop time until which nobody is let in; 0 when the endpoint is well."""
@@ -118,7 +124,8 @@ class Endpoint:
                 delay = self.settings.retry.delay(error, failures, self._random)
                 if delay is None:
                     raise error
-                await self._rest(max(delay, verdict.pause_s) + self._retry_budget.take(), visit)
+                put_off = 0.0 if verdict.excused else self._retry_budget.take()
+                await self._rest(max(delay, verdict.pause_s) + put_off, visit)
         finally:
             if attempt and visit.at_work:
                 visit.end_work()
@@ -137,13 +144,16 @@ class Endpoint:
             self.control.check()
             if not visit.at_work:
                 visit.begin_work()
+            sent = self.health.window.send(self._permits.in_use)
+            clock = asyncio.get_running_loop().time
+            sent_at = clock()
             with self.budget.reserved(self._worst_cost(tokens.usage)) as spending:
                 answer = await self._attempt(request, visit, attempt, perf_counter() - queued_at, spending)
             if isinstance(answer, StepError):
                 if not _may_be_billed(answer):
                     admission.used(0)
-                return answer, self._judge(answer, attempt)
-            self._note_success()
+                return answer, self._judge(answer, sent, attempt)
+            self._note_success(sent, clock() - sent_at)
             admission.used(self.estimate.learn(tokens, answer.usage))
             return answer
 
@@ -185,33 +195,32 @@ class Endpoint:
             visit.tracer.end(span, "timeout" if error.type == "timeout" else "error", error.type, error.message)
         return error
 
-    def _note_success(self) -> None:
+    def _note_success(self, sent: Sent, seconds: float) -> None:
         self._retry_budget.on_answer()
-        in_trouble = self.health.trouble
-        self.health.on_success()
-        if in_trouble:
-            self._fit_window()
+        self.health.on_success(sent, seconds)
+        self._fit_window()
 
     def _worst_cost(self, usage: Usage) -> float:
         tariff = self.settings.tariff
         return 0.0 if tariff is None or self.budget.cap is None else tariff.cost(usage) or 0.0
 
-    def _judge(self, error: StepError, attempt: int) -> Verdict:
+    def _judge(self, error: StepError, sent: Sent, attempt: int) -> Verdict:
         """Let the endpoint's health learn from a failure, and do what it says."""
         now = asyncio.get_running_loop().time()
-        verdict = self.health.on_failure(error, first_attempt=attempt == 1, now=now)
+        verdict = self.health.on_failure(error, sent, first_attempt=attempt == 1, now=now)
         self._fit_window()
-        if verdict.pause_s and self.limiter.permits:
+        if verdict.pause_s:
             self.resting_until = max(self.resting_until, now + verdict.pause_s)
-            self.limiter.permits.hold(now + verdict.pause_s)
+            self._permits.hold(now + verdict.pause_s)
         if verdict.stop is not None:
             self.control.stop(verdict.stop)
             raise RunStopped(verdict.stop)
         return verdict
 
     def _fit_window(self) -> None:
-        if self.limiter.permits is not None and self.limiter.permits.limit != self.health.window:
-            self.limiter.permits.resize(self.health.window)
+        size = self.health.size
+        if self._permits.limit != size:
+            self._permits.resize(size)
 
     async def _rest(self, delay: float, visit: Visit) -> None:
         """Sleep before a retry, holding nothing. In a run that is stopping there are no retries."""

@@ -11,10 +11,10 @@ Pure bookkeeping: it is told each outcome and the time, and answers with a `Verd
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
 from agentbatch.errors import AuthFault, ConnectionFault, Overloaded, QuotaFault, RateLimited, StepError
+from agentbatch.window import Sent, Window
 
 LONG_WAIT_S = 10.0
 """A server that asks for so much means everyone, not one request."""
@@ -24,6 +24,7 @@ PATIENCE_S = 60.0
 
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 5.0
+_AFTER_OUTAGE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +41,13 @@ class Verdict:
 
 
 class Health:
-    """The state of one endpoint. `window` is how many may be in flight now, at most `limit`."""
+    """The state of one endpoint. `window` says how many may be in flight now."""
 
-    def __init__(self, name: str, limit: int) -> None:
+    def __init__(self, name: str, window: Window) -> None:
         self.name = name
-        self.limit = limit
-        self.window = limit
+        self.window = window
         self.succeeded = False
         self.outage = False
-        self._recent: deque[bool] = deque(maxlen=20)
         self._fresh_failures = 0
         self._failures = 0
         self._unreachable = 0
@@ -56,28 +55,26 @@ class Health:
         self._pauses = 0
         self._troubled_since: float | None = None
         self._patience_s = PATIENCE_S
-        self._cut_at = -1.0
 
     @property
-    def trouble(self) -> bool:
-        """Whether a good answer changes anything about who may enter."""
-        return self.window < self.limit
+    def size(self) -> int:
+        """How many may be in flight: one at a time while it must show that it works."""
+        return 1 if self.outage or self._denied or self._unreachable >= 3 else self.window.size
 
-    def on_success(self) -> None:
-        """A whole, valid answer came."""
-        if self.outage or self._denied:
-            self.window = max(self.window, min(self.limit, 4 if self.outage else self.limit))
+    def on_success(self, sent: Sent, seconds: float) -> None:
+        """A whole, valid answer came, after so many seconds."""
+        if self.outage:
+            self.window.restart(_AFTER_OUTAGE)
+        self.window.on_answer(sent, seconds)
         self.succeeded = True
         self.outage = False
-        self._recent.append(False)
         self._fresh_failures = self._failures = self._unreachable = self._denied = self._pauses = 0
         self._troubled_since = None
         self._patience_s = PATIENCE_S
-        if self.window < self.limit:
-            self.window += 1
 
-    def on_failure(self, error: StepError, *, first_attempt: bool, now: float) -> Verdict:
+    def on_failure(self, error: StepError, sent: Sent, *, first_attempt: bool, now: float) -> Verdict:
         """A request failed. `now` is loop time in seconds; `first_attempt` tells fresh requests from retries."""
+        sent.refused = False
         if isinstance(error, AuthFault | QuotaFault):
             return self._on_denial(error)
         if not error.retryable:  # the endpoint is well: it declined this one request
@@ -86,55 +83,41 @@ class Health:
         if self._troubled_since is None:
             self._troubled_since = now
         if isinstance(error, RateLimited):
-            return self._on_refusal(error, now)
-        return self._on_fault(error, first_attempt, now)
+            return self._on_refusal(error, sent, now)
+        return self._on_fault(error, sent, first_attempt, now)
 
     def _on_denial(self, error: StepError) -> Verdict:
         self._denied += 1
-        enough = min(5, self.limit)
+        enough = min(5, self.window.limit)
         if error.http_status == 403 or self.succeeded:  # may be about one request only
             enough = 5
         if self._denied >= enough:
             return Verdict(stop=f"model {self.name}: {error.type}: {error.message} ({self._denied} times in a row)")
-        self.window = 1
         return Verdict()
 
-    def _on_refusal(self, error: StepError, now: float) -> Verdict:
-        self._recent.append(True)
+    def _on_refusal(self, error: StepError, sent: Sent, now: float) -> Verdict:
         asked = error.retry_after or 0.0
         self._patience_s = max(self._patience_s, 4 * asked)
         excused = not self._out_of_patience(now)
-        if asked < LONG_WAIT_S and not self._correlated():
+        all_refused = self.window.on_refusal(sent)
+        if asked < LONG_WAIT_S and not all_refused:
             return Verdict(excused=excused)
-        self._cut(now)
         self._pauses += 1
         return Verdict(pause_s=max(asked, self._pause_s()), excused=excused)
 
-    def _correlated(self) -> bool:
-        """Half of the last answers were refusals; of how many depends on how many are in flight."""
-        span = max(1, min(20, self.limit // 2))
-        latest = list(self._recent)[-span:]
-        return sum(latest) * 2 >= span
-
-    def _cut(self, now: float) -> None:
-        """Halve what may be in flight, once for all refusals of the same moment."""
-        if now - self._cut_at > 0.2:
-            self._cut_at = now
-            self.window = max(1, self.window // 2)
-
-    def _on_fault(self, error: StepError, first_attempt: bool, now: float) -> Verdict:
-        self._recent.append(isinstance(error, Overloaded))
+    def _on_fault(self, error: StepError, sent: Sent, first_attempt: bool, now: float) -> Verdict:
+        if isinstance(error, Overloaded):
+            self.window.on_refusal(sent)
         self._failures += 1
         self._fresh_failures += first_attempt
         self._unreachable += isinstance(error, ConnectionFault) and error.unreachable
         stop = self._hopeless(error, now)
         if stop is not None:
             return Verdict(stop=stop)
-        if not self.outage and self.succeeded and self._fresh_failures >= min(10, max(3, self.limit // 4)):
+        if not self.outage and self.succeeded and self._fresh_failures >= min(10, max(3, self.window.limit // 4)):
             self.outage = True
         if not self.outage and self._unreachable < 3:
             return Verdict()
-        self.window = 1
         self._pauses += 1
         return Verdict(pause_s=self._pause_s(), excused=self.outage and not self._out_of_patience(now))
 

@@ -79,6 +79,7 @@ def endpoint_of(
     tariff: Tariff | None = None,
     control: Control | None = None,
     budget: Budget | None = None,
+    auto: bool = False,
 ) -> Endpoint:
     """An endpoint around a scripted model."""
     settings = EndpointSettings(
@@ -88,6 +89,7 @@ def endpoint_of(
         retry=RetryPolicy(retries=retries),
         tariff=tariff,
         params={},
+        auto=auto,
     )
     return Endpoint(model, settings, control or Control(), budget or Budget(None))
 

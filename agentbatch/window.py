@@ -1,0 +1,154 @@
+"""How many requests an endpoint takes at once, learnt from which it refuses.
+
+A refusal says little by itself: providers refuse a few requests at random. But when most of the requests that were sent
+with so many, or more, in flight come back refused, then so many are too many: the window is set below. Each refusal also
+takes one place away until the next good answer gives it back, so a storm of refusals is not answered by a storm of
+requests. The window grows quickly until its first cut, then by one for every window's worth of good answers, ever more
+rarely while that keeps failing, ever faster while it does not.
+
+Additive increase after a cut is Chiu and Jain's (https://doi.org/10.1016/0169-7552(89)90019-6); the fast start is TCP's.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+START = 100
+"""In flight at first, where more are allowed: a server that takes fewer refuses few."""
+
+_AUTO_START = 8
+_REMEMBERED = 400
+_RAREST_PROBE = 8
+_FORGET = 1.00002
+"""Per answer: the quickest that was ever seen is believed a little less each time, for a server may change."""
+
+_SLOWER = 2.0
+_SLOW = 3.0
+"""Answers that take so many times as long as the quickest did: the server has begun to queue."""
+
+
+@dataclass(slots=True, eq=False)
+class Sent:
+    """One request under way: how many were in flight with it, and, later, whether it was refused."""
+
+    level: int
+    refused: bool | None = None
+
+
+class Window:
+    """At most `limit`; `size` is how many may be in flight now. With `auto` it also shrinks when answers get slow."""
+
+    def __init__(self, limit: int, *, auto: bool = False) -> None:
+        self.limit = limit
+        self._auto = auto
+        self._open = min(limit, _AUTO_START if auto else START)
+        self._owed = 0
+        self._recent: deque[Sent] = deque(maxlen=_REMEMBERED)
+        self._floor = 0
+        """Below this only a cut leads; 0 until the first one."""
+        self._credit = 0
+        self._clean = 0
+        self._probe_every = 1
+        self._quickest_s = float("inf")
+        self._usual_s = 0.0
+
+    @property
+    def size(self) -> int:
+        return max(1, self._open - self._owed)
+
+    @property
+    def steady(self) -> bool:
+        """Whether it is as wide as it can be, so that a good answer changes nothing."""
+        return self._open >= self.limit and not self._owed and not self._auto
+
+    def send(self, in_flight: int) -> Sent:
+        """A request goes out, the `in_flight`-th."""
+        sent = Sent(in_flight)
+        self._recent.append(sent)
+        return sent
+
+    def on_answer(self, sent: Sent, seconds: float) -> None:
+        """It was answered well, in so many seconds."""
+        sent.refused = False
+        if self._owed:
+            self._owed -= 1
+        slowness = self._slowness(seconds) if self._auto else 1.0
+        if slowness > _SLOW:
+            self._narrow_slowly()
+        elif self._open < self.limit and slowness < _SLOWER:
+            self._widen()
+
+    def on_refusal(self, sent: Sent) -> bool:
+        """It was refused; returns whether everything is: then there is no point in sending less, only later."""
+        sent.refused = True
+        self._owed = min(self._owed + 1, self._open - 1)
+        level = self._too_many(sent.level)
+        if level is not None:
+            self._cut(level - 1)
+        elif self._floor:
+            self._step_back()
+        return level is not None and level <= 1
+
+    def restart(self, size: int) -> None:
+        """After an outage: begin again with so many."""
+        self._open = max(1, min(self.limit, size))
+        self._owed = 0
+        self._recent.clear()
+
+    def _too_many(self, level: int) -> int | None:
+        """The lowest level, at most this one, from which on most requests were refused; None where there is none."""
+        lowest = None
+        refused = total = 0
+        for each in sorted(self._recent, key=lambda each: -each.level):
+            total += 1
+            refused += each.refused is True
+            if each.refused and each.level <= level and refused * 2 > total:
+                lowest = each.level
+        return lowest
+
+    def _cut(self, size: int) -> None:
+        if size < self._open:
+            self._open = max(1, size)
+            self._owed = 0
+            self._recent = deque((each for each in self._recent if each.refused is None), maxlen=_REMEMBERED)
+        self._floor = max(1, self._open // 2)
+        self._end_growth()
+
+    def _step_back(self) -> None:
+        """One refusal, where it is known that there is a limit: the last step was one too far."""
+        self._open = max(self._floor, self._open - 1)
+        self._owed = min(self._owed, self._open - 1)
+        self._end_growth()
+
+    def _end_growth(self) -> None:
+        self._probe_every = min(_RAREST_PROBE, self._probe_every * 2) if self._clean <= 1 else 1
+        self._credit = self._clean = 0
+
+    def _widen(self) -> None:
+        if not self._floor:
+            self._open = min(self.limit, self._open + (1 if self._auto else 2))
+            return
+        self._credit += 1
+        if self._credit >= self._open * self._probe_every:
+            self._credit = 0
+            self._open = min(self.limit, self._open + (1 << min(self._clean, 6)))
+            self._clean += 1
+            if self._clean > 1:
+                self._probe_every = 1
+
+    def _slowness(self, seconds: float) -> float:
+        """How many times as long answers take now as the quickest did; also ends the fast start in time."""
+        self._usual_s = seconds if not self._usual_s else 0.8 * self._usual_s + 0.2 * seconds
+        self._quickest_s = min(self._quickest_s * _FORGET, self._usual_s)
+        quickest = max(self._quickest_s, 0.01)
+        if not self._floor and seconds > _SLOWER * quickest:
+            self._floor = 1
+        return self._usual_s / quickest
+
+    def _narrow_slowly(self) -> None:
+        self._floor = self._floor or 1
+        self._credit += 1
+        if self._credit >= self._open:
+            self._credit = self._clean = 0
+            self._open = max(_AUTO_START, self._open - max(1, self._open // 10))
