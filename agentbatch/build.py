@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_TIMEOUT_S = 60.0
 _DEFAULT_RETRIES = 4
+_AUTO_CEILING = 1000
 
 
 class Workshop:
@@ -173,7 +174,8 @@ class Workshop:
     def _endpoint_settings(self, name: str, config: ModelConfig) -> EndpointSettings:
         defaults = self.config.defaults
         retries = next((n for n in (config.retries, defaults.retries) if n is not None), _DEFAULT_RETRIES)
-        concurrency = 64 if config.max_concurrency == "auto" else config.max_concurrency
+        auto = config.max_concurrency == "auto"
+        concurrency = _AUTO_CEILING if config.max_concurrency == "auto" else config.max_concurrency
         limiter = Limiter(f"model {name}", max_concurrency=concurrency, rpm=config.rpm, tpm=config.tpm)
         self.limiters.append(limiter)
         return EndpointSettings(
@@ -183,6 +185,7 @@ class Workshop:
             retry=RetryPolicy(retries=retries),
             tariff=_tariff(config),
             params=config.params,
+            auto=auto,
         )
 
 

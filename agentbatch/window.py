@@ -1,12 +1,12 @@
 """How many requests an endpoint takes at once, learnt from which it refuses.
 
-A refusal says little by itself: providers refuse a few requests at random. But when most of the requests that were sent
-with so many, or more, in flight come back refused, then so many are too many: the window is set below. Each refusal also
-takes one place away until the next good answer gives it back, so a storm of refusals is not answered by a storm of
-requests. The window grows quickly until its first cut, then by one for every window's worth of good answers, ever more
-rarely while that keeps failing, ever faster while it does not.
+A refusal says little by itself: providers refuse a few requests at random. But when most of the requests that were
+sent with so many, or more, in flight come back refused, then so many are too many: the window is set below. Each
+refusal also takes one place away until the next good answer gives it back, so a storm of refusals is not answered by a
+storm of requests. The window grows quickly until its first cut, then by one for every window's worth of good answers,
+ever more rarely while that keeps failing, ever faster while it does not.
 
-Additive increase after a cut is Chiu and Jain's (https://doi.org/10.1016/0169-7552(89)90019-6); the fast start is TCP's.
+Additive increase after a cut is Chiu and Jain's (https://doi.org/10.1016/0169-7552(89)90019-6), the fast start TCP's.
 """
 
 from __future__ import annotations
@@ -99,9 +99,8 @@ class Window:
     def _too_many(self, level: int) -> int | None:
         """The lowest level, at most this one, from which on most requests were refused; None where there is none."""
         lowest = None
-        refused = total = 0
-        for each in sorted(self._recent, key=lambda each: -each.level):
-            total += 1
+        refused = 0
+        for total, each in enumerate(sorted(self._recent, key=lambda each: -each.level), 1):
             refused += each.refused is True
             if each.refused and each.level <= level and refused * 2 > total:
                 lowest = each.level

@@ -46,6 +46,8 @@ class LocalEngine:
 
     async def __aenter__(self) -> Self:
         self._control.on_stop(self._drain)
+        if self._config.limits.max_concurrency is None:
+            self._control.on_rest = self._hire
         return self
 
     async def __aexit__(
@@ -104,11 +106,11 @@ class LocalEngine:
 
     def _default_window(self) -> int:
         """Enough items to keep every model busy."""
-        permits = [e.limiter.permits for e in self._workshop.endpoints.values() if e.limiter.permits is not None]
-        return max(64, min(10_000, sum(each.limit for each in permits)))
+        return max(64, min(10_000, sum(each.health.window.limit for each in self._workshop.endpoints.values())))
 
     def _hire(self) -> None:
-        if len(self._workers) < self._window and not self._control.stopping:
+        resting = self._control.resting if self._config.limits.max_concurrency is None else 0
+        if len(self._workers) - min(resting, self._window) < self._window and not self._control.stopping:
             worker = asyncio.create_task(self._work())
             self._workers[worker] = None
             worker.add_done_callback(self._retire)
