@@ -54,13 +54,19 @@ def _report(error: Exception) -> None:
     """A bug: what, and where in the code. No values of variables, for a key may be among them."""
     import traceback
 
-    from agentbatch.config_problems import masked
-
     frames = traceback.extract_tb(error.__traceback__)[-5:]
-    lines = [f"agentbatch: an error that should not happen: {type(error).__name__}: {masked(str(error)[:500])}"]
+    lines = [f"agentbatch: an error that should not happen: {type(error).__name__}: {_without_keys(str(error)[:500])}"]
     lines += [f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
     lines.append("Please report it with these lines. What was finished is kept: the same command continues.")
     print("\n".join(lines), file=sys.stderr)  # noqa: T201
+
+
+def _without_keys(text: str) -> str:
+    """A foreign error's text without what looks like a key, and without the keys in the environment."""
+    from agentbatch.config_problems import KEY_NAME, masked
+    from agentbatch.redact import Redactor
+
+    return masked(Redactor(value for name, value in os.environ.items() if KEY_NAME.search(name)).text(text))
 
 
 if __name__ == "__main__":

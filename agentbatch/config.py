@@ -17,7 +17,7 @@ from agentbatch.config_source import MAX_FILE_BYTES, Origin, ReadConfig, read_co
 from agentbatch.config_templates import TemplateUse
 from agentbatch.environment import read_dotenv
 from agentbatch.errors import ConfigError
-from agentbatch.flows.base import GroupConfig, MemberConfig
+from agentbatch.flows.base import GroupConfig, Member
 from agentbatch.models.base import ModelConfig
 from agentbatch.settings import Duration, Name, PositiveInt, Settings, StepName, TemplateText
 from agentbatch.stop_rules import FailureAllowance
@@ -81,7 +81,7 @@ class Config(Settings):
     """How agents work together, by name; a group can stand wherever an agent can."""
     vars: dict[Name, TemplateText] = Field(default_factory=dict[Name, TemplateText])
     """Values computed once per item, as `vars.NAME`."""
-    workflow: StepName | list[StepName | MemberConfig | GroupConfig] | None = None
+    workflow: StepName | Annotated[list[Member], Field(min_length=1)] | None = None
     """Where an item enters: an agent, a group, or a list of them, one after the other. Default: every agent."""
     limits: Limits = Limits()
     """What ends the run early."""

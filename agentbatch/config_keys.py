@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 KEY_VARIABLES = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}
 """Where a provider's key is looked for when the config gives none, and only for the provider's own server."""
 
+_KEYED_SECTIONS = ("models", "tools", "mcp_servers")
+"""Where keys are given; elsewhere a `token` is a word like others."""
+
 _LOOKS_REAL = re.compile(r"(?i)(bearer\s+)?(sk|pk|rk|gsk|xai|hf|ghp|aiza|akia|eyj)[-_a-z0-9]|.{20,}", re.DOTALL)
 """A provider's prefix, or so long that nobody made it up. Keyless servers are given `EMPTY`, `none`, `test`."""
 
@@ -42,22 +45,22 @@ class KeyCheck:
         data["api_key"] = key
         self._origin.variables[(*self._origin.written(path), "api_key")] = Expanded(key, {variable: key})
 
-    def check(self, named: Mapping[str, Any], in_use: Collection[str]) -> Iterator[Problem]:
+    def check(self, data: Mapping[str, Any], in_use: Collection[str]) -> Iterator[Problem]:
         """Keys that are missing where a model is in use, and keys that stand in the file."""
         for name, variable in self._missing.items():
             if name in in_use:
                 hint = "set it, put it in .env, or write api_key: ${ANOTHER_VARIABLE}"
                 message = f"the environment variable {variable} is not set"
                 yield self._origin.problem(("models", name), message, key=True, hint=hint)
-        for path, value in _key_texts(named, ("models",)):
+        for path, value in _keys_in(data):
             if self._origin.from_environment(path) is None and _LOOKS_REAL.match(value):
                 hint = f"put it in the environment, or in .env beside the config, and write {path[-1]}: ${{API_KEY}}"
                 yield self._origin.problem(path, "a key does not belong in the config", hint=hint)
 
-    def secrets(self, named: Mapping[str, Any]) -> tuple[str, ...]:
+    def secrets(self, data: Mapping[str, Any]) -> tuple[str, ...]:
         """Every value that must not be shown."""
         found = dict[str, None]()
-        for path, value in _key_texts(named, ("models",)):
+        for path, value in _keys_in(data):
             variable = self._origin.from_environment(path)
             text = value if variable is None else variable.text
             found.update(dict.fromkeys((text, text.rpartition(" ")[2])))  # of `Bearer xyz` the latter is the secret
@@ -70,6 +73,10 @@ def _is_own_server(data: Mapping[str, Any], kind: type[ModelConfig]) -> bool:
     field = keys_of(kind).get("base_url")
     url = data.get("base_url")
     return field is None or url is None or str(url).rstrip("/") == str(field.default).rstrip("/")
+
+
+def _keys_in(data: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
+    yield from _key_texts({section: data[section] for section in _KEYED_SECTIONS if section in data}, ())
 
 
 def _key_texts(value: Any, path: Path) -> Iterator[tuple[Path, str]]:

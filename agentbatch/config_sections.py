@@ -95,13 +95,11 @@ class _Reading:
         config = self._checked(whole, rest, ())
         self._texts += meant_texts(whole, {"workflow": workflow, "vars": data.get("vars", {})}, ())
         templates = self._check_texts(named)
-        self._problems += self._keys.check(named["models"], self._models_in_use())
+        self._problems += self._keys.check(data, self._models_in_use())
         if config is not None and not self._problems:
             self._check_graphs(config)
         problems = tuple(self._problems)
-        return Sections(
-            None if problems else config, problems, tuple(self._notes), self._keys.secrets(named["models"]), templates
-        )
+        return Sections(None if problems else config, problems, tuple(self._notes), self._keys.secrets(data), templates)
 
     def _add(self, path: Path, message: str, **more: Any) -> None:
         self._problems.append(self._origin.problem(path, message, **more))

@@ -15,7 +15,7 @@ from typing import Any, cast
 from agentbatch.config_problems import Problem, SourceText, masked
 from agentbatch.environment import Expanded, expand
 from agentbatch.suggestions import nearest
-from agentbatch.yaml_tree import Path, Place, Tree, parse_yaml
+from agentbatch.yaml_tree import Path, Place, ScalarHook, Tree, parse_yaml
 
 MAX_FILE_BYTES = 5_000_000
 NAMED_SECTIONS = {"models": "model", "agents": "agent", "groups": "group", "tools": "tool", "mcp_servers": "MCP server"}
@@ -62,7 +62,7 @@ class Origin:
 
     def filled(self, path: Path) -> Expanded | None:
         """A part's text after `${...}` was filled in; None where there was none."""
-        return None if self.override(path) else self.variables.get(self.written(path))
+        return self.variables.get(self.written(path))
 
     def problem(
         self,
@@ -149,6 +149,19 @@ class ReadConfig:
 def read_config(path: FilePath, text: str, environ: Mapping[str, str], overrides: Sequence[str]) -> ReadConfig:
     """Parse, fill in the environment's variables, and apply the overrides."""
     variables: dict[Path, Expanded] = {}
+    tree = parse_yaml(text, _filling(environ, variables))
+    source = SourceText.of(str(path), text)
+    read = ReadConfig(tree.data, Origin(source, tree, path.parent, variables=variables))
+    for fault in tree.faults:
+        spot = (fault.place.line, fault.place.column) if fault.place else (0, 0)
+        read.problems.append(Problem(fault.message, source, *spot, where=dotted(fault.path)))
+    for override in overrides:
+        _apply(read, override, environ)
+    return read
+
+
+def _filling(environ: Mapping[str, str], variables: dict[Path, Expanded]) -> ScalarHook:
+    """Fills in variables, and notes which went where."""
 
     def fill_in(at: Path, value: str, _: Place) -> str | None:
         if "$" not in value:
@@ -156,22 +169,15 @@ def read_config(path: FilePath, text: str, environ: Mapping[str, str], overrides
         variables[at] = expand(value, environ)
         return variables[at].text
 
-    tree = parse_yaml(text, fill_in)
-    source = SourceText.of(str(path), text)
-    read = ReadConfig(tree.data, Origin(source, tree, path.parent, variables=variables))
-    for fault in tree.faults:
-        spot = (fault.place.line, fault.place.column) if fault.place else (0, 0)
-        read.problems.append(Problem(fault.message, source, *spot, where=dotted(fault.path)))
-    for override in overrides:
-        _apply(read, override)
-    return read
+    return fill_in
 
 
-def _apply(read: ReadConfig, override: str) -> None:
+def _apply(read: ReadConfig, override: str, environ: Mapping[str, str]) -> None:
     key, equals, text = override.partition("=")
     shown = masked(override if len(override) <= 100 else key + "=...")
     source = SourceText(f"--set {shown}")
-    value = parse_yaml(text)
+    variables: dict[Path, Expanded] = {}
+    value = parse_yaml(text, _filling(environ, variables))
     if not equals or not key:
         read.problems.append(Problem("expected KEY=VALUE, such as limits.max_cost=5", source))
         return
@@ -183,7 +189,11 @@ def _apply(read: ReadConfig, override: str) -> None:
     except ValueError as error:
         read.problems.append(Problem(str(error), source))
         return
-    read.origin.overrides[path] = shown
+    origin = read.origin
+    for replaced in [each for each in origin.variables if each[: len(path)] == path]:
+        del origin.variables[replaced]
+    origin.variables.update({(*path, *below): filled for below, filled in variables.items()})
+    origin.overrides[path] = shown
 
 
 def _set(data: Any, key: str, value: Any) -> Path:

@@ -1,6 +1,7 @@
 # ruff: noqa: E501  # expected messages stand as a user reads them
 """A config, right and wrong: what is loaded, and what a person is told."""
 
+import pickle
 import string
 import textwrap
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from agentbatch.config import Config, load
+from agentbatch.config import Config, config_shape, load
 from agentbatch.config_problems import masked
 from agentbatch.errors import ConfigError
 
@@ -146,6 +147,7 @@ BAD: list[tuple[str, str, str]] = [
     ("a group in itself", "+groups: {a: {sequence: [a]}}", "config.yaml:6:25: groups.a.sequence[0]: a group can't contain itself: a -> a"),
     ("a graph that waits for itself", "+groups: {g: {graph: [writer, critic]}}\nvars: {x: '{{ input.x }}'}\nworkflow: {}", "workflow: expected"),
     ("a fallback to nobody", "version: 1\nmodels: {m: {provider: mock, fallbacks: [n]}}\nagents: {a: {model: m, prompt: x}}", "config.yaml:2:42: models.m.fallbacks[0]: unknown model 'n'"),
+    ("an empty workflow", "+workflow: []", "config.yaml:6:11: workflow: must not be empty"),
     ("max_failures", "+limits: {max_failures: 500%}", "limits.max_failures: expected a number of items such as 5, or a share such as 5%, not '500%'"),
     ("a name in vars", "+vars: {x-y: z}", "config.yaml:6:8: vars.x-y: a name has letters, digits and _ only, got 'x-y'"),
 ]  # fmt: skip
@@ -396,6 +398,38 @@ def test_bad_overrides(at: Path, override: str, message: str | None) -> None:
         assert loaded(BASE, override).notes
     else:
         assert message in problems(BASE, override)
+
+
+def test_an_override_is_read_as_the_file_is(at: Path) -> None:
+    config = loaded(
+        KEYED, "models.fast.api_key=${OTHER}", "models.fast.rpm=${N:-5}", environ={"OTHER": CANARY, "KEY": "x"}
+    )
+    model: Any = config.models["fast"]
+    assert (model.api_key.get_secret_value(), model.rpm) == (CANARY, 5)
+    assert CANARY in config.secrets
+    found = problems(
+        KEYED,
+        "models.fast.rpm=${N}",
+        "models.fast.api_key=${OTHER}",
+        environ={"N": "c4n4ry", "KEY": "x", "OTHER": "c4n4ry\n"},
+    )
+    assert "--set models.fast.rpm=${N}: models.fast.rpm: expected a whole number, got the value of N" in found
+    assert "models.fast.api_key: OTHER has a control character" in found
+    assert "c4n4ry" not in found
+    assert "--set models.fast.rpm=${NO}: the environment variable NO is not set" in problems(
+        KEYED, "models.fast.rpm=${NO}", environ={"KEY": "x"}
+    )
+
+
+def test_a_config_travels_to_another_process(at: Path) -> None:
+    config = loaded(KEYED, environ={"KEY": CANARY})
+    twin = pickle.loads(pickle.dumps(config))
+    assert twin == config
+    assert (twin.secrets, twin.templates, config_shape(twin)) == (
+        config.secrets,
+        config.templates,
+        config_shape(config),
+    )
 
 
 def test_an_override_of_a_list_by_number(at: Path) -> None:

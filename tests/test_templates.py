@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agentbatch.errors import ConditionFault, TemplateFault
 from agentbatch.items import Result
@@ -186,3 +188,31 @@ def test_a_step_may_be_called_like_a_function_of_jinja() -> None:
         Template("{{ range.output }} {{ dict.output }}").render({"range": {"output": 1}, "dict": {"output": 2}})
         == "1 2"
     )
+
+
+jinja = st.lists(
+    st.sampled_from(
+        """{{ }} {% %} {# #} if else endif for in endfor set endset is not defined default macro endmacro m() ( ) [ ] .
+        , | input input.product writer.output critic 'x' 1 + * % ~ = == raw endraw with endwith filter upper endfilter
+        loop join length namespace range(3) tojson""".split()  # noqa: SIM905
+    ),
+    max_size=14,
+).map(" ".join)
+
+
+@settings(max_examples=500)
+@given(jinja | st.text(alphabet="{}%#|.()[]'ax1 \n"))
+def test_no_template_raises_anything_else(source: str) -> None:
+    try:
+        Template(source).render(NAMES)
+    except (TemplateProblem, TemplateFault) as error:
+        assert str(error)
+
+
+@settings(max_examples=300)
+@given(jinja | st.text(alphabet="{}%#|.()[]'ax1 \n"))
+def test_no_condition_raises_anything_else(source: str) -> None:
+    try:
+        Condition(source).holds(NAMES)
+    except (TemplateProblem, ConditionFault) as error:
+        assert str(error)

@@ -136,13 +136,17 @@ def test_a_bug_is_reported_without_values(tmp_path: Path) -> None:
         "from agentbatch.__main__ import main\n"
         "def broken(**_):\n"
         "    key = 'sk-c4n4ry-0123456789'\n"
-        "    raise RuntimeError('with ' + key)\n"
+        "    raise RuntimeError('with ' + key + ' and sesame-opens-it')\n"
         "cli.app = broken\n"
         "main()\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "DOOR_PASSWORD": "sesame-opens-it"},
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 70
     assert "an error that should not happen: RuntimeError: with ***" in done.stderr
     assert "c4n4ry" not in done.stderr
+    assert "sesame" not in done.stderr
