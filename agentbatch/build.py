@@ -183,7 +183,7 @@ class Workshop:
             limiter=limiter,
             timeout=config.timeout or defaults.timeout or _DEFAULT_TIMEOUT_S,
             retry=RetryPolicy(retries=retries),
-            tariff=_tariff(config),
+            tariff=tariff_of(config),
             params=config.params,
             auto=auto,
         )
@@ -200,7 +200,8 @@ def provider_of(config: ModelConfig) -> str:
     return getattr(config, "provider")  # noqa: B009
 
 
-def _tariff(config: ModelConfig) -> Pricing | None:
+def tariff_of(config: ModelConfig) -> Pricing | None:
+    """What the model costs: as the config says, else as published; None where nothing says it."""
     if config.price is not None:
         price = config.price
         return Tariff((rates(price.input, price.output, price.cached_input, price.cache_write),))
