@@ -1,0 +1,23 @@
+"""The real program in real processes, against real servers and real files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from end_to_end.project import Project
+from end_to_end.provider import Provider, running
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    """A model's endpoint that answers every request well until it is told otherwise."""
+    with running(Provider()) as provider:
+        yield provider
+
+
+@pytest.fixture
+def project(tmp_path: Path, provider: Provider) -> Project:
+    """A config with one agent on that endpoint."""
+    return Project(tmp_path, provider.url)
