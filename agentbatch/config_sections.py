@@ -77,6 +77,8 @@ class _Reading:
         self._texts: list[MeantText] = []
         self._maybe: set[Path] = set()
         self._graphs: dict[Path, list[Member]] = {}
+        self._in_place: dict[str, None] = {}
+        """What groups are called that are written inside others: templates may read them, nobody can lead to them."""
 
     def read(self, whole: type[Config], data: dict[str, Any]) -> Sections:
         data = self._respelled(data, (), whole)
@@ -92,8 +94,9 @@ class _Reading:
             self._add(("agents",), "no agents: an agent has at least a model and a prompt")
         workflow = self._nested(whole.model_fields["workflow"].annotation, data.get("workflow"), ("workflow",))
         rest = {**data, **built} | ({"workflow": workflow} if "workflow" in data else {})
+        of_whole = {key: rest[key] for key in ("workflow", "vars") if key in rest}
+        self._texts += [self._with_file(text, rest, ()) for text in meant_texts(whole, of_whole, ())]
         config = self._checked(whole, rest, ())
-        self._texts += meant_texts(whole, {"workflow": workflow, "vars": data.get("vars", {})}, ())
         templates = self._check_texts(named)
         self._problems += self._keys.check(data, self._models_in_use())
         if config is not None and not self._problems:
@@ -169,6 +172,8 @@ class _Reading:
             key: self._nested(fields[key].annotation, value, (*path, key)) if key in fields else value
             for key, value in data.items()
         }
+        if path[0] != "groups" or len(path) > 2:
+            self._in_place[str(data.get("name") or fitting[0])] = None
         made = self._section(chosen, nested, path)
         if isinstance(made, GraphConfig):
             self._graphs[path] = made.graph
@@ -246,11 +251,11 @@ class _Reading:
     def _check_texts(self, named: Mapping[str, dict[str, Any]]) -> tuple[TemplateUse, ...]:
         steps = [*named["agents"], *named["groups"]]
         graph = StepGraph.of(self._texts)
-        self._problems += unknown_names(self._texts, steps, named["models"], self._origin)
+        names = self._names_there([*steps, *self._in_place], graph)
+        self._problems += unknown_names(self._texts, steps, names.steps, named["models"], self._origin)
         self._problems += circles(graph, self._origin)
         certain = StepGraph.of(text for text in self._texts if self._is_certain(text.path))
         reached = certain.below(ROOT) if ROOT in graph.edges else frozenset(steps)
-        names = self._names_there(steps, graph)
         uses: list[TemplateUse] = []
         for text, found in self._compiled():
             self._problems += reference_problems(text.path, found, names, self._origin)

@@ -47,12 +47,17 @@ def owner_of(path: Path) -> str:
 
 
 def unknown_names(
-    texts: Iterable[MeantText], steps: Collection[str], models: Collection[str], origin: Origin
+    texts: Iterable[MeantText],
+    steps: Collection[str],
+    readable: Collection[str],
+    models: Collection[str],
+    origin: Origin,
 ) -> Iterator[Problem]:
-    """Names of steps and models that are not declared."""
+    """Names of steps and models that are not declared. `readable` are the steps that can be looked at or waited for."""
+    known_of = {"step": steps, "earlier": readable, "model": models}
     for text in texts:
-        known = models if text.of == "model" else steps
-        if text.of not in ("step", "earlier", "model") or text.text in known:
+        known = known_of.get(text.of)
+        if known is None or text.text in known:
             continue
         noun = "model" if text.of == "model" else "agent or group"
         there = f"there are: {listing(known, 20)}" if known else f"there is no {noun} at all"

@@ -256,6 +256,13 @@ def test_what_is_there_only_sometimes_is_known_where_it_is(at: Path) -> None:
     assert set(config.agents) == {"split", "part", "writer", "critic", "judge"}
 
 
+def test_a_group_written_in_place_can_be_read_by_its_name(at: Path) -> None:
+    text = BASE.replace("{{ writer.output }}", "{{ both.output }} {{ parallel.output }}")
+    loaded(text + "workflow: [{parallel: [writer], name: both}, {parallel: [writer]}, critic]\n")
+    assert "unknown name 'parallel'" in problems(text + "workflow: [{parallel: [writer], name: both}, critic]\n")
+    assert "unknown agent or group 'both'" in problems(text + "workflow: [{parallel: [writer], name: both}, both]\n")
+
+
 # prompts in files
 
 
@@ -264,6 +271,11 @@ def test_a_prompt_may_be_a_file(at: Path) -> None:
     Path("prompts/p.j2").write_text("\ufeffDescribe {{ input.product }}\n${NOT_EXPANDED}\n", encoding="utf-8")
     config = loaded(BASE.replace('"Describe {{ input.product }}"', "file://prompts/p.j2"))
     assert config.agents["writer"].prompt == "Describe {{ input.product }}\n${NOT_EXPANDED}\n"  # type: ignore[attr-defined]
+
+
+def test_a_variable_may_be_a_file(at: Path) -> None:
+    Path("tone.j2").write_text("{{ input.tone }}!")
+    assert loaded(BASE + "vars: {tone: file://tone.j2}\n").vars == {"tone": "{{ input.tone }}!"}
 
 
 def test_a_problem_in_a_prompt_file_is_at_its_line(at: Path) -> None:
