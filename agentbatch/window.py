@@ -19,6 +19,9 @@ START = 100
 
 _AUTO_START = 8
 _REMEMBERED = 400
+_EVIDENCE = 3
+"""So many refusals at least before the window is cut: the few that reach the highest level may be unlucky."""
+
 _RAREST_PROBE = 8
 _FORGET = 1.00002
 """Per answer: the quickest that was ever seen is believed a little less each time, for a server may change."""
@@ -44,6 +47,7 @@ class Window:
         self._auto = auto
         self._open = min(limit, _AUTO_START if auto else START)
         self._owed = 0
+        self._evidence = 1 if limit < _EVIDENCE else _EVIDENCE
         self._recent: deque[Sent] = deque(maxlen=_REMEMBERED)
         self._floor = 0
         """Below this only a cut leads; 0 until the first one."""
@@ -102,7 +106,7 @@ class Window:
         refused = 0
         for total, each in enumerate(sorted(self._recent, key=lambda each: -each.level), 1):
             refused += each.refused is True
-            if each.refused and each.level <= level and refused * 2 > total:
+            if each.refused and each.level <= level and refused >= self._evidence and refused * 2 > total:
                 lowest = each.level
         return lowest
 
