@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from agentbatch.endpoint import Endpoint
 from agentbatch.limits import Limiter
@@ -10,10 +11,17 @@ from agentbatch.step import Step
 
 if TYPE_CHECKING:
     from agentbatch.flows.base import Member
+    from agentbatch.tools.toolbox import Toolbox
+    from agentbatch.transports.function import FunctionCaller
 
 
 class Assembly(Protocol):
     """Turns names of the config into objects, each built once and shared by all who name it."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the config stands: relative paths and modules are looked for there."""
+        ...
 
     def endpoint(self, model: str) -> Endpoint:
         """The model of that name, with its limits."""
@@ -23,6 +31,18 @@ class Assembly(Protocol):
         self, owner: str, *, max_concurrency: int | None = None, rpm: int | None = None, tpm: int | None = None
     ) -> Limiter:
         """New limits for an agent."""
+        ...
+
+    def toolbox(self, names: list[str]) -> Toolbox:
+        """The tools of an agent, by the names in its config."""
+        ...
+
+    def function(self, name: str, executor: Literal["thread", "process"]) -> FunctionCaller:
+        """What calls the user's function `module:name`."""
+        ...
+
+    def description(self, step: str) -> str:
+        """What the config says of an agent or a group."""
         ...
 
     def steps(self, members: list[Member]) -> tuple[Step, ...]:

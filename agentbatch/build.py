@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from agentbatch import agents, flows, models
+from agentbatch.build_tools import ToolShop
 from agentbatch.control import Control
 from agentbatch.endpoint import Endpoint, EndpointSettings
 from agentbatch.errors import RunStopped
@@ -57,6 +58,9 @@ class Workshop:
         self.limiters: list[Limiter] = []
         self._transports: dict[str, HttpTransport] = {}
         self._steps: dict[str, Step] = {}
+        self._tools = ToolShop(config, self)
+        self.folder = config.folder
+        self.toolbox, self.function = self._tools.toolbox, self._tools.function
         control.on_stop(self._turn_away)
         self.names: Mapping[str, Any] = dict.fromkeys((*config.agents, *config.groups), NOT_RUN)
         self.vars = [(name, Value(text, where=f"vars.{name}")) for name, text in config.vars.items()]
@@ -64,6 +68,7 @@ class Workshop:
 
     async def close(self) -> None:
         """Close what was opened."""
+        await self._tools.close()
         for transport in self._transports.values():
             await transport.close()
 
@@ -89,6 +94,11 @@ class Workshop:
         if not limiter.unlimited:
             self.limiters.append(limiter)
         return limiter
+
+    def description(self, step: str) -> str:
+        """What the config says of an agent or a group."""
+        sections: Mapping[str, StepConfig] = {**self.config.agents, **self.config.groups}
+        return sections[step].description
 
     def steps(self, members: list[Member]) -> tuple[Step, ...]:
         """The steps a group's members stand for: one each, or as many as there are copies."""

@@ -19,8 +19,9 @@ from agentbatch.environment import read_dotenv
 from agentbatch.errors import ConfigError
 from agentbatch.flows.base import GroupConfig, Member
 from agentbatch.models.base import ModelConfig
-from agentbatch.settings import Duration, Name, PositiveInt, Settings, StepName, TemplateText
+from agentbatch.settings import Duration, Name, PositiveInt, Settings, StepName, TemplateText, ToolName
 from agentbatch.stop_rules import FailureAllowance
+from agentbatch.tools.base import ToolConfig
 
 
 class Defaults(Settings):
@@ -79,6 +80,10 @@ class Config(Settings):
     """Who asks, by name; templates see an agent's answer as `NAME.output`."""
     groups: dict[str, GroupConfig] = Field(default_factory=dict[str, GroupConfig])
     """How agents work together, by name; a group can stand wherever an agent can."""
+    tools: dict[str, ToolConfig] = Field(default_factory=dict[str, ToolConfig])
+    """What agents can have done, by name: Python functions, commands, HTTP requests, other agents."""
+    toolsets: dict[Name, list[ToolName]] = Field(default_factory=dict[Name, list[ToolName]])
+    """Names for several tools together; an agent's `tools` can name them."""
     vars: dict[Name, TemplateText] = Field(default_factory=dict[Name, TemplateText])
     """Values computed once per item, as `vars.NAME`."""
     workflow: StepName | Annotated[list[Member], Field(min_length=1)] | None = None
@@ -98,6 +103,11 @@ class Config(Settings):
     def notes(self) -> tuple[str, ...]:
         """What a person should know about how the config was read, with its place."""
         return self._notes
+
+    @property
+    def folder(self) -> Path:
+        """Where its file stands; the current folder for a config that was not loaded from a file."""
+        return Path() if self._origin is None else self._origin.folder
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, cast, get_args, get_ori
 
 from pydantic import BaseModel
 
-from agentbatch import agents, flows, models
+from agentbatch import agents, flows, models, tools
 from agentbatch.config_keys import KeyCheck
 from agentbatch.config_meanings import MeantText, keys_of, meant_texts
 from agentbatch.config_problems import Problem
@@ -27,10 +27,11 @@ from agentbatch.config_templates import (
     compiled,
     reference_problems,
 )
+from agentbatch.config_tools import delegations, tool_name_problems
 from agentbatch.flows.base import GroupConfig, Member
 from agentbatch.flows.graph import GraphConfig
 from agentbatch.prompt_files import is_file_reference, read_prompt_file
-from agentbatch.settings import NAME_PATTERN
+from agentbatch.settings import NAME_PATTERN, Grounded
 from agentbatch.step_graph import circle
 from agentbatch.suggestions import did_you_mean, listing
 from agentbatch.template_references import References
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from agentbatch.agents.base import AgentConfig
     from agentbatch.config import Config
     from agentbatch.models.base import ModelConfig
+    from agentbatch.tools.base import ToolConfig
 
 _RESERVED = frozenset({*ALWAYS_THERE, *SOMETIMES_THERE})
 _MAYBE = frozenset({"when", "for_each", "route", "then", "while", "success", "on_error"})
@@ -83,18 +85,20 @@ class _Reading:
     def read(self, whole: type[Config], data: dict[str, Any]) -> Sections:
         data = self._respelled(data, (), whole)
         data |= {key: self._respelled(value, (key,), kind) for key, value, kind in _plain_sections(whole, data)}
-        named = {name: self._named(data, name) for name in ("models", "agents", "groups")}
+        named = {name: self._named(data, name) for name in ("models", "tools", "toolsets", "agents", "groups")}
         built: dict[str, Any] = {
             "models": self._each(named["models"], "models", self._model),
+            "tools": self._each(named["tools"], "tools", self._tool),
             "agents": self._each(named["agents"], "agents", self._agent),
             "groups": self._each(named["groups"], "groups", self._group),
         }
         self._check_names(named["agents"], named["groups"])
+        self._problems += tool_name_problems(named, self._origin)
         if not named["agents"] and "agents" not in _wrong(data):
             self._add(("agents",), "no agents: an agent has at least a model and a prompt")
         workflow = self._nested(whole.model_fields["workflow"].annotation, data.get("workflow"), ("workflow",))
         rest = {**data, **built} | ({"workflow": workflow} if "workflow" in data else {})
-        of_whole = {key: rest[key] for key in ("workflow", "vars") if key in rest}
+        of_whole = {key: rest[key] for key in ("workflow", "vars", "toolsets") if key in rest}
         self._texts += [self._with_file(text, rest, ()) for text in meant_texts(whole, of_whole, ())]
         config = self._checked(whole, rest, ())
         templates = self._check_texts(named)
@@ -142,8 +146,15 @@ class _Reading:
         self._keys.fill_in(data, path, provider, kind)
         return self._section(kind, data, path)
 
+    def _tool(self, data: dict[str, Any], path: Path) -> ToolConfig | None:
+        kinds = [kind for kind in tools.KINDS if kind in data]
+        if len(kinds) != 1:
+            self._no_kind(data, path, kinds, "a tool", tools.KINDS)
+            return None
+        return self._section(tools.config_class(kinds[0]), data, path)
+
     def _agent(self, data: dict[str, Any], path: Path) -> AgentConfig | None:
-        kind = data.get("kind", "chat")
+        kind = data.get("kind", "react" if "tools" in data else "chat")
         if not isinstance(kind, str) or kind not in agents.KINDS:
             self._unknown_kind(data, path, "kind", kind, agents.KINDS)
             return None
@@ -164,7 +175,7 @@ class _Reading:
         classes = {kind: _class_of(flows.KINDS[kind]) for kind in kinds}
         fitting = [kind for kind in kinds if all(other in keys_of(classes[kind]) for other in kinds)]
         if not fitting:
-            self._no_kind(data, path, kinds)
+            self._no_kind(data, path, kinds, "a group", flows.KINDS)
             return None
         chosen: type[GroupConfig] = classes[fitting[0]]
         fields = keys_of(chosen)
@@ -179,13 +190,13 @@ class _Reading:
             self._graphs[path] = made.graph
         return made
 
-    def _no_kind(self, data: dict[str, Any], path: Path, kinds: list[str]) -> None:
+    def _no_kind(self, data: dict[str, Any], path: Path, kinds: list[str], noun: str, table: Mapping[str, Any]) -> None:
         if kinds:
-            self._add(path, f"a group has one of {' and '.join(map(repr, kinds))}, not both", key=True)
+            self._add(path, f"{noun} has one of {' and '.join(map(repr, kinds))}, not both", key=True)
             return
-        hints = (did_you_mean(key, flows.KINDS) for key in data)
+        hints = (did_you_mean(key, table) for key in data)
         hint = next((hint.lstrip(", ") for hint in hints if hint), "")
-        self._add(path, f"a group has one of the keys {listing(flows.KINDS, 20)}", key=True, hint=hint)
+        self._add(path, f"{noun} has one of the keys {listing(table, 20)}", key=True, hint=hint)
 
     def _nested(self, annotation: Any, value: Any, path: Path) -> Any:
         """The value with every group that is written in place made an object."""
@@ -208,7 +219,10 @@ class _Reading:
             self._maybe.add(path)
         for text in meant_texts(kind, data, path):
             self._texts.append(self._with_file(text, data, path))
-        return self._checked(kind, data, path)
+        made = self._checked(kind, data, path)
+        for key, message in made.faults(self._origin.folder) if isinstance(made, Grounded) else ():
+            self._add((*path, key), message)
+        return made
 
     def _respelled(self, data: dict[str, Any], path: Path, kind: type[BaseModel]) -> dict[str, Any]:
         data, notes, problems = respelled(data, path, keys_of(kind), self._origin)
@@ -250,9 +264,11 @@ class _Reading:
 
     def _check_texts(self, named: Mapping[str, dict[str, Any]]) -> tuple[TemplateUse, ...]:
         steps = [*named["agents"], *named["groups"]]
-        graph = StepGraph.of(self._texts)
-        names = self._names_there([*steps, *self._in_place], graph)
-        self._problems += unknown_names(self._texts, steps, names.steps, named["models"], self._origin)
+        delegated = delegations(self._texts, steps, named["tools"], named["toolsets"])
+        graph = StepGraph.of([text for text in self._texts if text.path[0] != "tools"] + delegated)
+        names = self._names_there([*steps, *self._in_place], graph, delegated)
+        tool_names = [*named["tools"], *named["toolsets"]]
+        self._problems += unknown_names(self._texts, steps, names.steps, named["models"], tool_names, self._origin)
         self._problems += circles(graph, self._origin)
         certain = StepGraph.of(text for text in self._texts if self._is_certain(text.path))
         reached = certain.below(ROOT) if ROOT in graph.edges else frozenset(steps)
@@ -262,7 +278,7 @@ class _Reading:
             uses.append(TemplateUse(text.path, found, owner_of(text.path) in reached and self._is_certain(text.path)))
         return tuple(uses)
 
-    def _names_there(self, steps: list[str], graph: StepGraph) -> NamesThere:
+    def _names_there(self, steps: list[str], graph: StepGraph, delegated: list[MeantText]) -> NamesThere:
         looped = (text.text for text in self._texts if text.of == "step" and "loop" in text.path)
         mapped = (owner_of(text.path) for text in self._texts if text.path[-1] == "for_each")
         judges = (text.text for text in self._texts if text.of == "step" and "aggregate" in text.path)
@@ -273,11 +289,12 @@ class _Reading:
             looped=graph.below(*looped),
             mapped=graph.below(*mapped) - {ROOT},
             judging=graph.below(*judges),
+            delegated=graph.below(*(text.text for text in delegated)),
         )
 
     def _is_certain(self, path: Path) -> bool:
         """Whether every item comes through the part at `path` if it comes to its owner at all."""
-        if "fallback" in path:
+        if "fallback" in path or path[0] == "tools":
             return False
         return not any(path[:end] in self._maybe for end in range(1, len(path) + 1))
 

@@ -41,10 +41,11 @@ def config_shape(config: Config) -> dict[str, str]:
     defaults have no hash.
     """
     shape: dict[str, str] = {}
-    for section in ("models", "agents", "groups"):
+    for section in ("models", "tools", "agents", "groups"):
         for name, part in cast("dict[str, BaseModel]", getattr(config, section)).items():
             shape |= {f"{section}.{name}.{key}": _digest(value) for key, value in _parts(part)}
     shape |= {f"vars.{name}": _digest(text) for name, text in config.vars.items()}
+    shape |= {f"toolsets.{name}": _digest(tools) for name, tools in config.toolsets.items()}
     shape["workflow"] = _digest(_plain(config.workflow))
     return shape
 

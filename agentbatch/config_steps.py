@@ -51,15 +51,19 @@ def unknown_names(
     steps: Collection[str],
     readable: Collection[str],
     models: Collection[str],
+    tools: Collection[str],
     origin: Origin,
 ) -> Iterator[Problem]:
-    """Names of steps and models that are not declared. `readable` are the steps that can be looked at or waited for."""
-    known_of = {"step": steps, "earlier": readable, "model": models}
+    """Names of steps, models and tools that are not declared.
+
+    `readable` are the steps that can be looked at or waited for; an agent's tools can be steps, too.
+    """
+    known_of = {"step": steps, "earlier": readable, "model": models, "tool": [*tools, *steps]}
     for text in texts:
         known = known_of.get(text.of)
         if known is None or text.text in known:
             continue
-        noun = "model" if text.of == "model" else "agent or group"
+        noun = text.of if text.of in ("model", "tool") else "agent or group"
         there = f"there are: {listing(known, 20)}" if known else f"there is no {noun} at all"
         hint = did_you_mean(text.text, known).lstrip(", ") or there
         if text.of == "step" and text.text in models:

@@ -22,6 +22,7 @@ _ALL_STEP_FIELDS = frozenset(field.name for field in fields(Result)) | {"ok", "f
 ALWAYS_THERE = ("input", "item", "vars")
 """Names that belong to no step, and are everywhere."""
 SOMETIMES_THERE = {
+    "args": "only tools, and agents that are another one's tools, know `args`",
     "loop": "only what runs in a loop, and the loop's own conditions, know `loop`",
     "each": "only what runs for_each element knows `each`",
     "members": "only a parallel group's judge knows its `members`",
@@ -48,6 +49,7 @@ class NamesThere:
         looped: the steps that run in loops, and so see `loop` and their own last answer.
         mapped: those that run for each element of a list, and see `each`.
         judging: those that see `members`.
+        delegated: those that are tools of others, and see the arguments of the call, `args`.
     """
 
     steps: Collection[str]
@@ -55,6 +57,7 @@ class NamesThere:
     looped: Collection[str] = ()
     mapped: Collection[str] = ()
     judging: Collection[str] = ()
+    delegated: Collection[str] = ()
 
     def at(self, path: Path) -> frozenset[str]:
         """Names that belong to no step and are there for the template at `path`."""
@@ -64,6 +67,8 @@ class NamesThere:
             found.add("loop")
         if owner in self.mapped:
             found.add("each")
+        if owner in self.delegated or path[0] == "tools":
+            found.add("args")
         if owner in self.judging:
             found.add("members")
         if (path[-1] == "when" and path[-2] == "fallback") or "set" in path[2:-1]:

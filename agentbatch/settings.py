@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
@@ -51,11 +53,20 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 PositiveInt = Annotated[int, Field(ge=1)]
 
 
+@runtime_checkable
+class Grounded(Protocol):
+    """A section that only the machine it runs on can judge: a function must be there, a sandbox must work."""
+
+    def faults(self, folder: Path) -> Iterator[tuple[str, str]]:
+        """What is wrong with it here, as key and message. `folder` is the config's."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Meaning:
     """What a text of the config is, beyond being text: the loader checks it, and loads `file://` templates."""
 
-    of: Literal["template", "condition", "model", "step", "earlier"]
+    of: Literal["template", "condition", "model", "step", "earlier", "tool"]
 
 
 TemplateText = Annotated[str, Meaning("template")]
@@ -68,3 +79,5 @@ EarlierStep = Annotated[str, Meaning("earlier")]
 """The name of an agent or a group that this step only looks at or waits for."""
 StepName = Annotated[str, Meaning("step")]
 """The name of an agent or a group that this one is made of, or leads to."""
+ToolName = Annotated[str, Meaning("tool")]
+"""A name under `tools`, `toolsets` or `mcp_servers`, or an agent or a group that does the tool's work."""

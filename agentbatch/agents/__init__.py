@@ -7,6 +7,7 @@ from __future__ import annotations
 
 KINDS: dict[str, tuple[str, str]] = {
     "chat": ("agentbatch.agents.chat", "ChatConfig"),
+    "react": ("agentbatch.agents.react", "ReactConfig"),
 }
 
 __all__ = ["KINDS"]

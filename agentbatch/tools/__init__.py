@@ -1,0 +1,36 @@
+"""The table of tools: the key that tells a tool's kind, and where its config class and its builder are.
+
+To add a kind: one file with `XToolConfig(ToolConfig)`, whose key is one no other kind has, and
+`build(config, name, assembly) -> Tool`, and one line here.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from agentbatch.tools.base import ToolConfig
+
+KINDS: dict[str, tuple[str, str]] = {
+    "function": ("agentbatch.tools.function", "FunctionToolConfig"),
+    "agent": ("agentbatch.tools.agent", "AgentToolConfig"),
+}
+
+
+def config_class(kind: str) -> type[ToolConfig]:
+    """The class of a kind's settings.
+
+    Raises:
+        KeyError: there is no such kind.
+    """
+    module, name = KINDS[kind]
+    return getattr(import_module(module), name)
+
+
+def module_of(config: ToolConfig) -> Any:
+    """The module that the config's class stands in, which has its `build`."""
+    return import_module(type(config).__module__)
+
+
+__all__ = ["KINDS", "config_class", "module_of"]

@@ -1,0 +1,71 @@
+"""From the names in an agent's `tools` to objects: each tool is built once and shared by all agents that have it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from agentbatch import tools
+from agentbatch.assembly import Assembly
+from agentbatch.tools.agent import AgentToolConfig
+from agentbatch.tools.base import TIMEOUT_S, ToolConfig, ToolSource
+from agentbatch.tools.function import FunctionTool
+from agentbatch.tools.offer import Offer, ToolTerms
+from agentbatch.tools.toolbox import OneTool, Toolbox
+from agentbatch.transports.function import FunctionCaller, ThreadCaller, load_function
+from agentbatch.transports.threads import Threads
+
+if TYPE_CHECKING:
+    from agentbatch.config import Config
+
+
+class ToolShop:
+    """Builds the tools of one run. Close it to end the processes and threads that they use."""
+
+    def __init__(self, config: Config, assembly: Assembly) -> None:
+        self._config = config
+        self._assembly = assembly
+        self._sources: dict[str, ToolSource] = {}
+        self._threads = Threads()
+        self._closing: list[Callable[[], Awaitable[None]]] = []
+
+    @property
+    def folder(self) -> Path:
+        """Where the config stands."""
+        return self._config.folder
+
+    def toolbox(self, names: list[str]) -> Toolbox:
+        """The tools of an agent, by the names in its config; a tool that is named twice is there once."""
+        single = dict.fromkeys(tool for name in names for tool in self._config.toolsets.get(name, [name]))
+        return Toolbox([self._source(name) for name in single])
+
+    def function(self, name: str, executor: Literal["thread", "process"]) -> FunctionCaller:
+        """What calls the function `module:name`."""
+        return ThreadCaller(load_function(name, self.folder), self._threads)
+
+    async def close(self) -> None:
+        """End what was begun."""
+        for close in self._closing:
+            await close()
+        self._threads.close()
+
+    def _source(self, name: str) -> ToolSource:
+        if name not in self._sources:
+            self._sources[name] = OneTool(self._offer(name, self._config.tools.get(name)))
+        return self._sources[name]
+
+    def _offer(self, name: str, config: ToolConfig | None) -> Offer:
+        """The tool of that name; a name that is no tool's is an agent's or a group's."""
+        config = config or AgentToolConfig(agent=name)
+        tool = tools.module_of(config).build(config, name, self._assembly)
+        concurrency = config.max_concurrency or (tool.caller.at_once if isinstance(tool, FunctionTool) else None)
+        delegates = isinstance(config, AgentToolConfig)
+        terms = ToolTerms(
+            limiter=self._assembly.limiter(f"tool {name}", max_concurrency=concurrency),
+            timeout=config.timeout or (None if delegates else TIMEOUT_S),
+            retries=config.retries,
+            max_output=config.max_output,
+            delegates=delegates,
+        )
+        return Offer(tool, terms)

@@ -1,0 +1,170 @@
+"""A tool as an agent offers it to its model: checked, limited, timed, retried, traced; what comes of a call is text."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from agentbatch.errors import CommandFault, FunctionFault, StepError, StepTimeout, ToolFault
+from agentbatch.items import Scope
+from agentbatch.limits import Limiter
+from agentbatch.messages import ToolCall, ToolSpec
+from agentbatch.plain_json import to_plain
+from agentbatch.redact import visible
+from agentbatch.retry import RetryPolicy
+from agentbatch.step import Visit, within
+from agentbatch.suggestions import did_you_mean, listing
+from agentbatch.tools.base import MAX_OUTPUT, Tool
+from agentbatch.tools.parameters import ArgumentCheck
+from agentbatch.trace import Span, SpanStatus
+
+_MAY_PASS = (CommandFault, FunctionFault, ToolFault)
+"""Failures of somebody else's code: nobody can tell whether they would come again."""
+_BACKOFF = RetryPolicy(base_s=0.2, cap_s=10.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolTerms:
+    """How a tool may be used.
+
+    Attributes:
+        limiter: calls at once, over all agents that have the tool.
+        timeout: of one call, in seconds of work.
+        retries: calls after a failed one.
+        max_output: characters of a result that the model is given.
+        delegates: its work is done by steps, which wait for permits and keep their times themselves.
+    """
+
+    limiter: Limiter
+    timeout: float | None = None
+    retries: int = 0
+    max_output: int = MAX_OUTPUT
+    delegates: bool = False
+
+
+class Offer:
+    """One tool on its terms, shared by all agents that have it."""
+
+    def __init__(self, tool: Tool, terms: ToolTerms) -> None:
+        self.tool = tool
+        self.terms = terms
+        self.spec: ToolSpec = tool.spec
+        self._check = ArgumentCheck(tool.spec.parameters)
+        self._random = random.Random()
+
+    async def answer(self, call: ToolCall, scope: Scope, visit: Visit) -> str:
+        """What the model is told of its call: the result, or what went wrong. `visit` is the agent's.
+
+        Only cancellation and `RunStopped` pass through.
+        """
+        own = _enter(call, visit)
+        try:
+            arguments = self._check.read(call.arguments)
+            text = _as_text(await self._result(arguments, scope, own))
+        except StepError as error:
+            return _end(own, _told(error, self.terms.max_output), error)
+        except BaseException:
+            visit.tracer.end(own.span, "cancelled")
+            raise
+        return _end(own, capped(text, self.terms.max_output))
+
+    async def _result(self, arguments: Mapping[str, Any], scope: Scope, own: Visit) -> Any:
+        """Call until it succeeds or no retry is left."""
+        for attempt in range(1, self.terms.retries + 1):
+            try:
+                return await self._attempt(arguments, scope, own)
+            except StepError as error:
+                if not (error.retryable or isinstance(error, _MAY_PASS)):
+                    raise
+                delay = max(_BACKOFF.backoff(attempt, self._random), error.retry_after or 0.0)
+            own.span.events.append((time.time_ns(), "retry", {"delay_s": round(delay, 3)}))
+            await asyncio.sleep(delay)
+        return await self._attempt(arguments, scope, own)
+
+    async def _attempt(self, arguments: Mapping[str, Any], scope: Scope, own: Visit) -> Any:
+        if self.terms.delegates:
+            return await self._timed(arguments, scope, own)
+        permits = self.terms.limiter.permits
+        if permits is None:
+            return await self._working(arguments, scope, own)
+        async with permits.held(own.item.index):
+            return await self._working(arguments, scope, own)
+
+    async def _working(self, arguments: Mapping[str, Any], scope: Scope, own: Visit) -> Any:
+        own.begin_work()
+        try:
+            return await self._timed(arguments, scope, own)
+        finally:
+            own.end_work()
+
+    async def _timed(self, arguments: Mapping[str, Any], scope: Scope, own: Visit) -> Any:
+        return await within(self.terms.timeout, own, self.tool.call(arguments, scope, own))
+
+
+def unknown_tool(call: ToolCall, names: list[str], visit: Visit) -> str:
+    """What the model is told when it calls a tool that its agent does not have."""
+    there = f"the tools are: {listing(names, 100)}" if names else "there are no tools"
+    fault = ToolFault(f"there is no tool {visible(call.name, 80)!r}{did_you_mean(call.name, names)}; {there}")
+    return refused(call, fault, visit)
+
+
+def refused(call: ToolCall, fault: StepError, visit: Visit) -> str:
+    """What the model is told of a call that is not made; the trace has it, too."""
+    own = _enter(call, visit)
+    return _end(own, _told(fault, MAX_OUTPUT), fault)
+
+
+def capped(text: str, limit: int) -> str:
+    """The beginning of a text, and how much is missing."""
+    if len(text) <= limit:
+        return text
+    return f"{text[:limit]}\n[truncated: {len(text) - limit:,} more characters]"
+
+
+def _enter(call: ToolCall, visit: Visit) -> Visit:
+    """The visit of one call: in the agent's own books, under a span of its own."""
+    name = visible(call.name, 80)
+    span: Span = visit.tracer.start(name, "tool", visit.span)
+    span.attributes["call_id"], span.attributes["arguments"] = call.id, call.arguments
+    return Visit(
+        visit.item,
+        visit.tracer,
+        name,
+        visit.path,
+        span,
+        parent=visit,
+        prefix=visit.prefix,
+        seed=visit.seed,
+        paths=visit.paths,
+        steps=visit.steps,
+    )
+
+
+def _end(own: Visit, text: str, error: StepError | None = None) -> str:
+    own.span.attributes["result"] = text
+    if error is None:
+        own.tracer.end(own.span)
+    else:
+        status: SpanStatus = "timeout" if isinstance(error, StepTimeout) else "error"
+        own.tracer.end(own.span, status, error.type, error.message)
+    return text
+
+
+def _told(error: StepError, limit: int) -> str:
+    return capped(f"Error: {error.message}", limit)
+
+
+def _as_text(value: Any) -> str:
+    """A result as the model reads it: text as it is, everything else as JSON."""
+    if isinstance(value, str):
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    try:
+        return orjson.dumps(value).decode()
+    except (TypeError, RecursionError):
+        return orjson.dumps(to_plain(value)).decode()
