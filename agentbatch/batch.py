@@ -26,7 +26,7 @@ from agentbatch.progress.view import Pressure
 from agentbatch.redact import Redactor
 from agentbatch.result_book import BookOptions, ResultBook
 from agentbatch.result_files import ResultFiles
-from agentbatch.results import bad_line_result
+from agentbatch.results import bad_line_result, is_truncated
 from agentbatch.run_header import new_header
 from agentbatch.signals import SignalWatch
 from agentbatch.spans import TraceFile
@@ -140,6 +140,7 @@ class _Run:
         self._total = selected_count(inputs.count, offset=options.offset, limit=options.limit, sample=options.sample)
         self._before = sum(book.before.values())
         self._seen = 0
+        self._truncated = 0
         self._read_all = False
         self._allowance = FailureAllowance.parse(config.limits.max_failures)
         self._failures = FailureCount(
@@ -246,6 +247,7 @@ class _Run:
 
     def _deliver(self, ended: ItemResult) -> Awaitable[None] | None:
         reason = self._failures.add(ended.result)
+        self._truncated += is_truncated(ended.result)
         waiting = self._book.commit(ended)
         if reason is not None:
             self._control.stop(reason)
@@ -291,6 +293,8 @@ class _Run:
 
     def _notes(self) -> list[str]:
         notes = list(self._book.notes)
+        if self._truncated:
+            notes.append(f"max_tokens cut answers of {self._truncated:,} items (truncated in their lines): raise it")
         if self._traces is not None and self._traces.dropped:
             notes.append(
                 f"{self._traces.dropped:,} spans are not in {self._traces.path}: {self._traces.error or 'busy'}"

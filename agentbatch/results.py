@@ -34,6 +34,8 @@ def encode_result(ended: ItemResult, include: frozenset[str] = frozenset({"agent
         "error": None if result.error is None else _failure(result.error),
         "trace_id": ended.trace_id,
     }
+    if is_truncated(result):
+        line["truncated"] = True
     with_usage = "usage" in include
     if "agents" in include:
         agents: dict[str, Any] = {}
@@ -46,6 +48,11 @@ def encode_result(ended: ItemResult, include: frozenset[str] = frozenset({"agent
     line["queued_s"] = round(result.queued_s, 6)
     line["duration_s"] = round(result.duration_s, 6)
     return dump_line(line)
+
+
+def is_truncated(result: Result) -> bool:
+    """Whether an answer in it, of an agent below, was cut by `max_tokens`."""
+    return any(step.extra.get("truncated") or (step.steps and is_truncated(step)) for step in result.steps.values())
 
 
 def bad_line_result(bad: BadLine, trace_id: str, started_ns: int) -> ItemResult:
@@ -85,6 +92,8 @@ def _step(step: Result, with_usage: bool) -> dict[str, Any]:
     if with_usage:
         fields["usage"] = _usage(step.usage)
     fields["cost_usd"] = _dollars(step.cost_usd)
+    if step.extra:
+        fields.update(step.extra)
     return fields
 
 

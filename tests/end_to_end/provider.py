@@ -150,6 +150,11 @@ class Provider:
         with self._changed:
             assert self._changed.wait_for(enough, PATIENCE_S), f"only {len(self.requests)} requests came"
 
+    def wait_for_change(self) -> None:
+        """Until another request has come or ended."""
+        with self._changed:
+            assert self._changed.wait(PATIENCE_S), "nothing happened any more"
+
     async def talk(self, peer: Peer) -> None:
         """One connection."""
         while request := await peer.read_request():
