@@ -46,9 +46,13 @@ class Assembly(Protocol):
         ...
 
     def steps(self, members: list[Member]) -> tuple[Step, ...]:
-        """The steps a group's members stand for: one each, or as many as there are copies."""
+        """The steps a group's members stand for, one each: copies are a step that runs them side by side."""
+        ...
+
+    def members(self, members: list[Member]) -> tuple[Step, ...]:
+        """The same for a group that itself runs its members side by side: each copy is a step."""
         ...
 
     def needs(self, members: list[Member], group: str) -> tuple[frozenset[int], ...]:
-        """For each of those steps, the positions of the ones it waits for, because it refers to them."""
+        """For each of a graph's `members`, the positions of those it waits for, because it refers to them."""
         ...

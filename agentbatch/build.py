@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -12,21 +13,23 @@ from agentbatch.control import Control
 from agentbatch.endpoint import Endpoint, EndpointSettings
 from agentbatch.errors import RunStopped
 from agentbatch.flows import kind_of
-from agentbatch.flows.base import GroupConfig, Member
+from agentbatch.flows.base import GroupConfig, Member, MemberConfig
 from agentbatch.flows.condition import ConditionConfig
 from agentbatch.flows.fallback import WithFallback
 from agentbatch.flows.for_each import ForEach
 from agentbatch.flows.graph import GraphFlow
+from agentbatch.flows.parallel import ParallelFlow
 from agentbatch.flows.retried import Retried
 from agentbatch.flows.sequence import SequenceConfig, SequenceFlow
+from agentbatch.items import Item, Output, Scope
 from agentbatch.journal import Journal
 from agentbatch.limits import Budget, Limiter, Permits
 from agentbatch.models.base import HttpModelConfig, Model, ModelConfig
 from agentbatch.prices import Pricing, PublishedTariff, Tariff, rates
 from agentbatch.retry import RetryPolicy
-from agentbatch.step import Runnable, Step, Terms
+from agentbatch.step import NO_TERMS, Bounded, Runnable, Step, Terms
 from agentbatch.step_config import DefaultConfig, FallbackConfig, StepConfig
-from agentbatch.step_graph import dependencies
+from agentbatch.step_graph import dependencies, name_of, names_set, root_members, shared_names, written_names
 from agentbatch.templates import NOT_RUN, Condition, Value
 from agentbatch.transports.base import HttpTransport
 from agentbatch.transports.http import open_transport
@@ -45,8 +48,6 @@ class Workshop:
     Attributes:
         root: what an item enters.
         endpoints: the models in use, by name.
-        vars: values computed once per item.
-        names: what every scope begins with: each declared agent and group, not yet run.
     """
 
     def __init__(self, config: Config, control: Control, budget: Budget, journal: Journal | None = None) -> None:
@@ -62,15 +63,31 @@ class Workshop:
         self.folder = config.folder
         self.toolbox, self.function = self._tools.toolbox, self._tools.function
         control.on_stop(self._turn_away)
-        self.names: Mapping[str, Any] = dict.fromkeys((*config.agents, *config.groups), NOT_RUN)
-        self.vars = [(name, Value(text, where=f"vars.{name}")) for name, text in config.vars.items()]
-        self.root = self._root(config.workflow)
+        self._shared = shared_names(config)
+        names = (*config.agents, *config.groups, *written_names(config))
+        self._not_run: Mapping[str, Any] = dict.fromkeys(names, NOT_RUN)
+        self._not_set: Mapping[str, Any] = dict.fromkeys(names_set(config), NOT_RUN)
+        self._values = [(name, Value(text, where=f"vars.{name}")) for name, text in config.vars.items()]
+        self.root = self._root(root_members(config))
 
     async def close(self) -> None:
         """Close what was opened."""
         await self._tools.close()
         for transport in self._transports.values():
             await transport.close()
+
+    def scope(self, item: Item) -> Scope:
+        """What an item's first steps see: its input, `vars`, and every declared step as one that has not run.
+
+        Raises:
+            TemplateFault, ConditionFault: a value of `vars` can't be computed for it.
+        """
+        values = dict(self._not_set)
+        fields = {"input": item.fields, "item": {"id": item.id, "index": item.index}, "vars": values}
+        names = {**self._not_run, **fields}
+        for name, value in self._values:
+            values[name] = value.of(names)
+        return Scope(names, absent=NOT_RUN)
 
     def _turn_away(self) -> None:
         """The run stops: nobody in a queue will be served."""
@@ -101,28 +118,37 @@ class Workshop:
         return sections[step].description
 
     def steps(self, members: list[Member]) -> tuple[Step, ...]:
-        """The steps a group's members stand for: one each, or as many as there are copies."""
-        return tuple(step for member in members for step in self._member(member))
+        """The steps a group's members stand for, one each: copies are a step that runs them side by side."""
+        return tuple(self._one(member) for member in members)
+
+    def members(self, members: list[Member]) -> tuple[Step, ...]:
+        """The same for a group that itself runs its members side by side: each copy is a step."""
+        return tuple(copy for member in members for copy in self._copies(member))
 
     def needs(self, members: list[Member], group: str) -> tuple[frozenset[int], ...]:
-        """For each of a graph's steps, the positions of the ones it waits for, because it refers to them."""
+        """For each of a graph's `members`, the positions of those it waits for, because it refers to them."""
         return dependencies(self.config, members)
 
-    def _root(self, workflow: str | list[Member] | None) -> Runnable:
+    def _root(self, members: list[Member]) -> Runnable:
         """What an item enters: a flow without a name, which is in nobody's way."""
-        if workflow is None and len(self.config.agents) > 1:
-            members: list[Member] = list(self.config.agents)
-            return GraphFlow(self.steps(members), self.needs(members, ""))
-        workflow = workflow or list(self.config.agents)
-        return SequenceFlow(self.steps([workflow] if isinstance(workflow, str) else list(workflow)))
+        if self.config.workflow is None and len(members) > 1:
+            return GraphFlow(self.members(members), self.needs(members, ""))
+        return SequenceFlow(self.steps(members))
 
-    def _member(self, member: Member) -> list[Step]:
+    def _one(self, member: Member) -> Step:
+        if not isinstance(member, MemberConfig) or member.copies == 1:
+            return self._copies(member)[0]
+        step = self._named(member.agent)
+        copies = tuple(step.part(number) for number in range(1, member.copies + 1))
+        return Step(step.name, ParallelFlow(copies, aggregate="list"), "group", shared=step.shared)
+
+    def _copies(self, member: Member) -> list[Step]:
         if isinstance(member, str):
             return [self._named(member)]
         if isinstance(member, GroupConfig):
-            return [self._step(member.name or kind_of(member), member)]
+            return [self._step(name_of(member), member)]
         step = self._named(member.agent)
-        return [step] if member.copies == 1 else [step.numbered(n) for n in range(1, member.copies + 1)]
+        return [step] if member.copies == 1 else [step.copy(number) for number in range(1, member.copies + 1)]
 
     def _named(self, name: str) -> Step:
         if name not in self._steps:
@@ -131,18 +157,20 @@ class Workshop:
         return self._steps[name]
 
     def _step(self, name: str, config: StepConfig) -> Step:
-        """The step that `config` describes, in the wrappers that it asks for."""
+        """The step that `config` describes, in the wrappers that it asks for, from the inside out."""
         runnable: Runnable = import_module(_module_of(config)).build(config, name, self)
         if config.retries:
             runnable = Retried(runnable, config.retries)
+        permits = self._permits(name, config)
+        if permits is not None or config.timeout is not None:
+            runnable = Bounded(runnable, config.timeout, permits)
         runnable = self._with_fallback(runnable, name, config)
         kind = "group" if isinstance(config, GroupConfig) else "agent"
         where = f"{kind}s.{name}"
-        if config.for_each is None:
-            return Step(name, runnable, kind, self._terms(name, config, where))
-        body = Step(name, runnable, kind, Terms(config.timeout, self._permits(name, config)))
-        elements = Condition(config.for_each, where=f"{where}.for_each")
-        return Step(name, ForEach(elements, body), "group", self._terms(name, config, where, mapped=True))
+        if config.for_each is not None:
+            body = Step(name, runnable, kind, _tolerance(config) or NO_TERMS)
+            runnable, kind = ForEach(Condition(config.for_each, where=f"{where}.for_each"), body), "group"
+        return Step(name, runnable, kind, _terms(config, where), shared=name in self._shared)
 
     def _with_fallback(self, runnable: Runnable, name: str, config: StepConfig) -> Runnable:
         fallback = (
@@ -152,19 +180,6 @@ class Workshop:
             return runnable
         when = None if fallback.when is None else Condition(fallback.when, where=f"{name}.fallback.when")
         return WithFallback(runnable, self.steps([*fallback.to]), when)
-
-    def _terms(self, name: str, config: StepConfig, where: str, *, mapped: bool = False) -> Terms:
-        default = config.on_error.default if isinstance(config.on_error, DefaultConfig) else None
-        tolerated = default is not None or (config.on_error == "continue" and not isinstance(config, SequenceConfig))
-        guarded = config.when is not None and not isinstance(config, ConditionConfig)
-        return Terms(
-            timeout=None if mapped else config.timeout,
-            permits=None if mapped else self._permits(name, config),
-            when=Condition(config.when or "", where=f"{where}.when") if guarded else None,
-            tolerate=tolerated,
-            default=default,
-            sets=tuple((key, Value(text, where=f"{where}.set.{key}")) for key, text in config.set.items()),
-        )
 
     def _permits(self, name: str, config: StepConfig) -> Permits | None:
         """A group's permits are held while an item is in it; a chat agent's belong to its requests."""
@@ -197,6 +212,26 @@ class Workshop:
             params=config.params,
             auto=auto,
         )
+
+
+def _terms(config: StepConfig, where: str) -> Terms:
+    guarded = config.when is not None and not isinstance(config, ConditionConfig)
+    tolerance = _tolerance(config)
+    if not (guarded or tolerance or config.set):
+        return NO_TERMS
+    return replace(
+        tolerance or NO_TERMS,
+        when=Condition(config.when or "", where=f"{where}.when") if guarded else None,
+        sets=tuple((key, Value(text, where=f"{where}.set.{key}")) for key, text in config.set.items()),
+    )
+
+
+def _tolerance(config: StepConfig) -> Terms | None:
+    """That a failure does not fail the flow around; for a step that runs for each element, nor that of an element."""
+    if isinstance(config.on_error, DefaultConfig):
+        return Terms(tolerate=True, default=Output(config.on_error.default))
+    keeps_going = isinstance(config, SequenceConfig)  # its `continue` is about its own steps
+    return Terms(tolerate=True) if config.on_error == "continue" and not keeps_going else None
 
 
 def _module_of(config: StepConfig) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -62,6 +62,8 @@ class Result:
         duration_s: seconds in which something was.
         steps: the results of the agents and groups below, by path, in the order they began.
         kind: the kind of agent or flow (`chat`, `parallel`, ...).
+        name: what templates call the step; with a number where it is one of many: `writer[2]`.
+        messages: the conversation that led to its output, where there was one.
     """
 
     status: Status
@@ -82,7 +84,11 @@ class Result:
     tolerated: bool = False
     """It failed, and the config says that this does not fail the flow it stands in."""
     sets: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """Values it leaves for later steps, as `vars.NAME`."""
+    """Values that it, and the steps below it, leave for later steps, as `vars.NAME`."""
+    is_copy: bool = False
+    """It is one of several copies of one step; templates see their outputs as a list."""
+    left_out: bool = False
+    """Its flow went another way, or could not come so far. (Where its own `when` skips a step, it has had its turn.)"""
 
     @property
     def ok(self) -> bool:
@@ -117,17 +123,36 @@ class Scope:
         return Scope({**self.names, name: value}, self.absent)
 
     def after(self, *results: Result) -> Scope:
-        """A scope that also knows these steps and all steps below them by name. Of one name the latest counts."""
+        """A scope that also knows these steps, all steps below them, and the values they set. Of one name the latest
+        counts; but one that was left out does not hide an earlier one, and what a cancelled one had done stays unseen.
+        """
         names = dict(self.names)
+        self._bind(results, names)
         for result in results:
-            self._add(result, names)
+            if result.sets:
+                names["vars"] = {**names.get("vars", {}), **result.sets}
         return Scope(names, self.absent)
 
-    def _add(self, result: Result, names: dict[str, Any]) -> None:
-        for step in result.steps.values():
-            self._add(step, names)
-        if result.sets:
-            names["vars"] = {**names.get("vars", {}), **result.sets}
-        if result.output is None and not result.ok:
-            result = replace(result, output=self.absent)
-        names[result.name.partition("[")[0]] = result
+    def _bind(self, results: Iterable[Result], names: dict[str, Any]) -> None:
+        copies: dict[str, list[Result]] = {}
+        for result in results:
+            if result.steps and result.status != "cancelled":
+                self._bind(result.steps.values(), names)
+            name = result.name.partition("[")[0]
+            if result.is_copy:
+                copies.setdefault(name, []).append(result)
+            elif not result.left_out or not isinstance(names.get(name), Result):
+                names[name] = result if result.ok or result.output is not None else self._without_output(result)
+        for name, each in copies.items():
+            names[name] = self._of_copies(name, each)
+
+    def _without_output(self, result: Result) -> Result:
+        return replace(result, output=self.absent)
+
+    def _of_copies(self, name: str, copies: list[Result]) -> Result:
+        """What templates see of copies: the list of their outputs, and the first failure among them."""
+        failed = next((copy for copy in copies if not copy.ok), None)
+        status: Status = "ok" if failed is None else failed.status
+        error = None if failed is None else failed.error
+        output = [copy.output for copy in copies] if any(copy.output is not None for copy in copies) else self.absent
+        return Result(status, output, error, name=name, kind="copies")

@@ -24,6 +24,9 @@ from agentbatch.trace import Span, SpanKind, Tracer
 PENDING = Result(status="cancelled")
 """Stands for a step that has begun and not ended."""
 
+Ending = tuple[Status, Output | None, Failure | None]
+"""How a step's work ended."""
+
 
 class Runnable(Protocol):
     """An agent or a flow: given the names it may see and its visit, it makes an output or raises a `StepError`."""
@@ -53,7 +56,7 @@ class Visit:
     span: Span
     parent: Visit | None = None
     prefix: str = ""
-    """What the paths of the steps below begin with: empty, or a loop's `refine[2].`."""
+    """What the paths of the steps below begin with: empty, or an iteration's `refine[2].`."""
     seed: str = ""
     """Tells copies of one agent apart in their requests."""
     paths: set[str] = field(default_factory=set[str])
@@ -69,6 +72,7 @@ class Visit:
     extra: dict[str, Any] = field(default_factory=dict[str, Any])
     """What else this step has to say in its result line: `truncated`, the counts of a vote."""
     sets: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Values that this step and those below it have set for later ones."""
     tolerated: bool = False
     calls: int = 0
     """Model, tool and command calls this step has begun, each of which has its number."""
@@ -93,7 +97,7 @@ class Visit:
                 visit._since = now
                 if visit._worked == 0.0:
                     visit.tracer.work(visit.span)
-                if visit._timeout is not None:
+                if visit._timeout is not None and not visit._timeout.expired():
                     visit._timeout.reschedule(asyncio.get_running_loop().time() + visit._time_left)
             visit = visit.parent
 
@@ -107,12 +111,13 @@ class Visit:
                 worked = now - visit._since
                 visit._worked += worked or 1e-9
                 if visit._timeout is not None and not visit._timeout.expired():
-                    visit._time_left = max(0.001, visit._time_left - worked)
+                    due = visit._timeout.when() or 0.0
+                    visit._time_left = max(0.001, due - asyncio.get_running_loop().time())
                     visit._timeout.reschedule(None)
             visit = visit.parent
 
-    def set_deadline(self, deadline: asyncio.Timeout, seconds: float) -> None:
-        """Let `deadline` expire after so many seconds of work."""
+    def set_deadline(self, deadline: asyncio.Timeout | None, seconds: float = 0.0) -> None:
+        """Let `deadline` expire after so many seconds of work, which has not begun yet; None takes it away."""
         self._timeout, self._time_left = deadline, seconds
 
     def count(self, usage: Usage, cost_usd: float | None) -> None:
@@ -133,17 +138,23 @@ class Visit:
         self.calls += 1
         return self.calls
 
-    def new_path(self, name: str) -> str:
-        """The path of a step below: its prefix and name, numbered from the second visit of that name on."""
-        path = first = self.prefix + name
-        count = 1
+    def new_path(self, path: str) -> str:
+        """The path for a step below: the one given; with `#2`, `#3`, ... where it comes by again."""
+        first, count = path, 1
         while path in self.paths:
             count += 1
-            path = f"{first}[{count}]"
+            path = f"{first}#{count}"
         self.paths.add(path)
         return path
 
-    def result(self, kind: str, status: Status, output: Output | None = None, error: Failure | None = None) -> Result:
+    def result(
+        self,
+        kind: str,
+        status: Status,
+        output: Output | None = None,
+        error: Failure | None = None,
+        is_copy: bool = False,
+    ) -> Result:
         """Close the books."""
         worked = self._worked + (perf_counter() - self._since if self._working else 0.0)
         return Result(
@@ -169,6 +180,7 @@ class Visit:
             extra=self.extra,
             tolerated=self.tolerated,
             sets=self.sets,
+            is_copy=is_copy,
         )
 
 
@@ -191,95 +203,128 @@ class MemberFailed(StepError):
 class Terms:
     """On what terms a step stands in its flow.
 
-    `timeout` is in seconds; `when` decides whether it runs; `tolerate` keeps its failure from failing the flow, and
-    `default` is then what later steps see as its output; `sets` are values it leaves for them.
+    `when` decides whether it runs; `tolerate` keeps its failure from failing the flow, and `default` is then what later
+    steps see as its output; `sets` are values it leaves for them.
     """
 
-    timeout: float | None = None
-    permits: Permits | None = None
     when: Condition | None = None
     tolerate: bool = False
-    default: Any = None
+    default: Output | None = None
     sets: tuple[tuple[str, Value], ...] = ()
 
 
-_NO_TERMS = Terms()
+NO_TERMS = Terms()
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """A runnable with its place in the workflow: its name and its terms.
 
-    `number` tells apart the copies of one agent, the iterations of a loop, the elements of a list, from 1; 0 where
-    there is only one. Steps below a numbered one have its path before theirs: `refine[2].critic`.
+    Attributes:
+        number: tells apart copies, the iterations of a loop, the elements of a list, from 1; 0 where there is only one.
+            Steps below a numbered one have its path before theirs: `refine[2].critic`.
+        is_part: its number is that of a part of the step around it, which has the same name: an iteration, an element.
+        is_copy: it is one of several copies of one step.
+        shared: the workflow has its name in several places, so that its path tells the one it is in: `panel.critic`.
     """
 
     name: str
     runnable: Runnable
     span_kind: SpanKind = "agent"
-    terms: Terms = _NO_TERMS
+    terms: Terms = NO_TERMS
     number: int = 0
+    is_part: bool = False
+    is_copy: bool = False
+    shared: bool = False
 
-    def numbered(self, number: int) -> Step:
-        """The same step as one of many."""
-        return replace(self, name=f"{self.name}[{number}]", number=number)
+    @property
+    def label(self) -> str:
+        """The name, and the number where there is one."""
+        return f"{self.name}[{self.number}]" if self.number else self.name
+
+    def copy(self, number: int) -> Step:
+        """The same step as one of several copies."""
+        return replace(self, number=number, is_copy=True)
+
+    def part(self, number: int) -> Step:
+        """The same step as one part of the step around it."""
+        return Step(self.name, self.runnable, self.span_kind, self.terms, number, is_part=True)
 
     async def invoke(self, scope: Scope, parent: Visit) -> Result:
         """Run this step for one item. Failures become data; only cancellation and `RunStopped` pass through."""
         visit = self._enter(parent)
         try:
-            status, output, error = await ending(self._run(scope, visit), visit, self.name)
+            ended = await ending(self._run(scope, visit), visit, visit.name)
         except BaseException:
-            self._leave(visit, parent, "cancelled")
+            self._leave(visit, parent, ("cancelled", None, None))
             raise
-        return self._leave(visit, parent, status, output, error)
+        if self.terms is not NO_TERMS:
+            ended = self._conclude(ended, scope, visit)
+        return self._leave(visit, parent, ended)
 
     def skip(self, parent: Visit) -> Result:
-        """Leave this step out."""
-        return self._leave(self._enter(parent), parent, "skipped")
+        """Leave this step out. An entry says so, unless the step has run in this place before."""
+        result = Result("skipped", kind=self.runnable.kind, name=self.label, left_out=True)
+        path = self._path(parent)
+        if path not in parent.paths:
+            span = parent.tracer.start(self.name, self.span_kind, parent.span)
+            span.attributes = {"path": path, "kind": result.kind}
+            parent.tracer.end(span, "skipped")
+            parent.steps[path] = result
+        return result
+
+    def _path(self, parent: Visit) -> str:
+        if self.is_part:
+            return f"{parent.path}[{self.number}]"
+        if self.shared and parent.path:
+            return f"{parent.path}.{self.label}"
+        return parent.prefix + self.label
 
     def _enter(self, parent: Visit) -> Visit:
-        path = parent.new_path(self.name)
-        span = parent.tracer.start(self.name, self.span_kind, parent.span)
+        wanted = self._path(parent)
+        path = parent.new_path(wanted)
         prefix, seed = parent.prefix, parent.seed
+        if self.number or path is not wanted:
+            prefix = f"{path}."
         if self.number:
-            prefix, seed = f"{path}.", f"{seed}/{self.number}"
-        visit = Visit(parent.item, parent.tracer, self.name, path, span, parent, prefix, seed, parent.paths)
+            seed = f"{seed}/{self.number}"
+        span = parent.tracer.start(self.name, self.span_kind, parent.span)
+        visit = Visit(parent.item, parent.tracer, self.label, path, span, parent, prefix, seed, parent.paths)
         parent.steps[path] = PENDING  # keeps the place, so that results stand in the order their steps began
         return visit
 
     async def _run(self, scope: Scope, visit: Visit) -> Output:
-        terms = self.terms
-        if terms is _NO_TERMS:
-            return await self.runnable.run(scope, visit)
-        if terms.when is not None and not terms.when.holds(scope.names):
+        when = self.terms.when
+        if when is not None and not when.holds(scope.names):
             return Output(None, skipped=True)
-        if terms.permits is None:
-            output = await within(terms.timeout, visit, self.runnable.run(scope, visit))
-        else:
-            async with terms.permits.held(visit.item.index):
-                output = await within(terms.timeout, visit, self.runnable.run(scope, visit))
-        if terms.sets:
-            names = scope.plus("output", output.value).names
-            visit.sets = {name: value.of(names) for name, value in terms.sets}
-        return output
+        return await self.runnable.run(scope, visit)
 
-    def _leave(
-        self, visit: Visit, parent: Visit, status: Status, output: Output | None = None, error: Failure | None = None
-    ) -> Result:
+    def _conclude(self, ended: Ending, scope: Scope, visit: Visit) -> Ending:
+        """Apply the terms to how the step ended: what it sets, what is tolerated."""
+        status, output, error = ended
         if error is not None and self.terms.tolerate:
-            visit.tolerated = True
-            output = Output(self.terms.default)
-        result = visit.result(self.runnable.kind, status, output, error)
+            visit.tolerated, output = True, self.terms.default
+        if not self.terms.sets or output is None or output.skipped:
+            return status, output, error
+        try:
+            names = scope.plus("output", output.value).names
+            visit.sets |= {name: value.of(names) for name, value in self.terms.sets}
+        except StepError as fault:  # the output was paid for, and stays in the line
+            visit.tolerated = self.terms.tolerate
+            return "error", output, error or Failure.of(fault, visit.name, visit.requests)
+        return status, output, error
+
+    def _leave(self, visit: Visit, parent: Visit, ended: Ending) -> Result:
+        status, output, error = ended
+        result = visit.result(self.runnable.kind, status, output, error, self.is_copy)
         parent.steps[visit.path] = result
+        if visit.sets and status != "cancelled":
+            parent.sets |= visit.sets
         attributes = visit.span.attributes
         attributes["path"], attributes["kind"] = visit.path, result.kind
         attributes["queued_s"], attributes["cost_usd"] = result.queued_s, result.cost_usd
-        visit.tracer.end(visit.span, result.status, error and error.type, error and error.message)
+        visit.tracer.end(visit.span, status, error and error.type, error and error.message)
         return result
-
-
-Ending = tuple[Status, Output | None, Failure | None]
 
 
 async def ending(work: Awaitable[Output], visit: Visit, agent: str | None) -> Ending:
@@ -312,8 +357,35 @@ async def within(seconds: float | None, visit: Visit, work: Awaitable[Output]) -
     try:
         async with deadline:
             visit.set_deadline(deadline, seconds)
-            return await work
+            try:
+                return await work
+            finally:
+                visit.set_deadline(None)
     except TimeoutError:
         if not deadline.expired():
             raise
         raise StepTimeout(f"{visit.name} worked for longer than its timeout of {seconds:g} s") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Bounded:
+    """A runnable that works for at most `timeout` seconds on one item, and in no more places than it has permits."""
+
+    inner: Runnable
+    timeout: float | None = None
+    permits: Permits | None = None
+
+    @property
+    def kind(self) -> str:
+        return self.inner.kind
+
+    async def run(self, scope: Scope, visit: Visit) -> Output:
+        """Wait for a permit, then run.
+
+        Raises:
+            StepTimeout: it took longer. Waiting for permits does not count.
+        """
+        if self.permits is None:
+            return await within(self.timeout, visit, self.inner.run(scope, visit))
+        async with self.permits.held(visit.item.index):
+            return await within(self.timeout, visit, self.inner.run(scope, visit))

@@ -10,12 +10,11 @@ from agentbatch.build import Workshop
 from agentbatch.control import Control
 from agentbatch.engines.base import Deliver, Take
 from agentbatch.errors import RunStopped
-from agentbatch.items import Item, ItemResult, Output, Scope
+from agentbatch.items import Item, ItemResult, Output
 from agentbatch.journal import Journal
 from agentbatch.limits import Budget
 from agentbatch.progress.view import Pressure
 from agentbatch.step import Visit, ending, within
-from agentbatch.templates import NOT_RUN
 from agentbatch.trace import Tracer
 
 if TYPE_CHECKING:
@@ -166,13 +165,7 @@ class LocalEngine:
         return ItemResult(item, span.trace_id, span.start_ns, result)
 
     async def _enter(self, item: Item, visit: Visit) -> Output:
-        return await self._workshop.root.run(self._scope(item), visit)
-
-    def _scope(self, item: Item) -> Scope:
-        fields = {"input": item.fields, "item": {"id": item.id, "index": item.index}}
-        names = {**self._workshop.names, **fields}
-        names["vars"] = {name: value.of(names) for name, value in self._workshop.vars}
-        return Scope(names, absent=NOT_RUN)
+        return await self._workshop.root.run(self._workshop.scope(item), visit)
 
     def _drain(self) -> None:
         """The run stops: what waits has been turned away; what is on the wire may end, within the grace."""

@@ -18,9 +18,13 @@ KINDS: dict[str, tuple[str, str]] = {
 }
 
 
+KIND_NAMES = {"then": "condition"}
+"""What a kind is called where its key alone says little."""
+
+
 def kind_of(config: BaseModel) -> str:
     """The key that tells a group's kind, which only its class has."""
     return next(kind for kind in KINDS if kind in type(config).model_fields)
 
 
-__all__ = ["KINDS", "kind_of"]
+__all__ = ["KINDS", "KIND_NAMES", "kind_of"]

@@ -27,7 +27,7 @@ class ConditionConfig(GroupConfig):
 
 @dataclass(frozen=True, slots=True)
 class ConditionFlow:
-    """One of two steps."""
+    """One of two steps. The other one is left out: what it gave before, if it did, stays."""
 
     condition: Condition
     then: Step
@@ -41,10 +41,13 @@ class ConditionFlow:
             ConditionFault: the condition raised.
             MemberFailed: that step failed.
         """
-        step = self.then if self.condition.holds(scope.names) else self.otherwise
-        if step is None:
+        holds = visit.extra["when"] = self.condition.holds(scope.names)
+        taken, other = (self.then, self.otherwise) if holds else (self.otherwise, self.then)
+        result = None if taken is None else await taken.invoke(scope, visit)
+        if other is not None and other is not taken:
+            other.skip(visit)
+        if result is None:
             return Output(None, skipped=True)
-        result = await step.invoke(scope, visit)
         if not result.fine:
             raise MemberFailed.of(result)
         return Output(result.output, result.messages, skipped=result.status == "skipped")

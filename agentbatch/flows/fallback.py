@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, TypeGuard
 
 from agentbatch.errors import StepError
 from agentbatch.items import Output, Scope
@@ -29,30 +30,42 @@ class WithFallback:
         """Run the step, and then its replacements for as long as they are needed.
 
         Raises:
+            ConditionFault: `when` raised.
             StepError: nobody gave an answer.
         """
-        best: Output | None = None
-        error: StepError | None = None
+        last: Output | StepError
         try:
-            best = await self.inner.run(scope, visit)
-            if not self._poor(best, scope):
-                return best
-        except StepError as failed:
-            error = failed
+            last = await self.inner.run(scope, visit)
+        except StepError as error:
+            last = error
+        visit.extra["replaced"] = _told(last)  # before `when` is asked, which may raise: the answer was paid
+        if self._is_good(last, scope):
+            del visit.extra["replaced"]
+            return last
         for other in self.others:
             result = await other.invoke(scope, visit)
-            if result.status == "skipped":
-                continue
-            if not result.ok:
-                error = MemberFailed.of(result)
-                continue
-            best, visit.extra["fallback"] = Output(result.output, result.messages), other.name
-            if not self._poor(best, scope):
-                return best
-        if best is not None:
-            return best
-        assert error is not None
-        raise error
+            if result.ok or (result.tolerated and result.output is not None):
+                last, visit.extra["fallback"] = Output(result.output, result.messages), other.label
+                if self._is_good(last, scope):
+                    break
+            elif result.status != "skipped" and isinstance(last, StepError):
+                last = MemberFailed.of(result)
+        if isinstance(last, StepError):
+            raise last
+        if "fallback" not in visit.extra:
+            del visit.extra["replaced"]
+        return last
 
-    def _poor(self, answer: Output, scope: Scope) -> bool:
-        return self.when is not None and self.when.holds(scope.plus("output", answer.value).names)
+    def _is_good(self, last: Output | StepError, scope: Scope) -> TypeGuard[Output]:
+        if isinstance(last, StepError):
+            return False
+        return last.skipped or self.when is None or not self.when.holds(scope.plus("output", last.value).names)
+
+
+def _told(replaced: Output | StepError) -> dict[str, Any]:
+    """What was replaced, for the books: an answer that was paid, or an error."""
+    if isinstance(replaced, Output):
+        return {"output": replaced.value}
+    if isinstance(replaced, MemberFailed):
+        return {"error": {"type": replaced.failure.type, "message": replaced.failure.message}}
+    return {"error": {"type": replaced.type, "message": replaced.message}}

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 
 from pydantic import Field
 
 from agentbatch.assembly import Assembly
 from agentbatch.errors import RunStopped
+from agentbatch.flows.aggregate import as_map
 from agentbatch.flows.base import GroupConfig, Member
+from agentbatch.flows.sequence import chosen
+from agentbatch.flows.setters import check_setters
 from agentbatch.flows.together import together
 from agentbatch.items import Output, Result, Scope
 from agentbatch.settings import EarlierStep
@@ -27,28 +32,31 @@ class GraphConfig(GroupConfig):
 
 @dataclass(frozen=True, slots=True)
 class GraphFlow:
-    """`needs[i]` are the positions of the steps that step i waits for."""
+    """`needs[i]` are the positions of the steps that step i waits for; there is no circle in them."""
 
     steps: tuple[Step, ...]
     needs: tuple[frozenset[int], ...]
     output: str | None = None
     kind: str = "graph"
+    before: tuple[tuple[int, ...], ...] = field(init=False)
+    """For each step, those before it, near and far, in an order they can run in."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "before", _before(self.needs))
 
     async def run(self, scope: Scope, visit: Visit) -> Output:
-        """Run every step as soon as those it needs have ended. Those that need a failed one are skipped.
+        """Run every step as soon as those it needs have ended. Those that need a failed one are left out.
 
         Raises:
             MemberFailed: a step failed.
+            ConditionFault: two steps of which neither waits for the other set the same value.
         """
-        ended: list[asyncio.Future[Result]] = [asyncio.get_running_loop().create_future() for _ in self.steps]
+        loop = asyncio.get_running_loop()
+        ended: list[asyncio.Future[Result]] = [loop.create_future() for _ in self.steps]
 
         async def one(position: int) -> Result:
             try:
-                before = [await ended[need] for need in sorted(self.needs[position])]
-                if all(result.fine for result in before):
-                    result = await self.steps[position].invoke(scope.after(*self._seen(position, ended)), visit)
-                else:
-                    result = self.steps[position].skip(visit)
+                result = await self._one(position, ended, scope, visit)
             except RunStopped as error:  # those that wait for this step have nothing to wait for
                 ended[position].set_exception(error)
                 ended[position].exception()
@@ -56,34 +64,46 @@ class GraphFlow:
             ended[position].set_result(result)
             return result
 
-        results = [each for each in await together([one(n) for n in range(len(self.steps))]) if each is not None]
+        found = await together([one(position) for position in range(len(self.steps))])
+        results = [result for result in found if result is not None]
         for result in results:
             if not result.fine:
                 raise MemberFailed.of(result)
-        return self._output(results)
+        check_setters(results, lambda one, other: one in self.before[other] or other in self.before[one])
+        return self._output(scope, results)
 
-    def _seen(self, position: int, ended: list[asyncio.Future[Result]]) -> list[Result]:
-        """Results of all steps before this one, near and far, in declared order."""
-        before: set[int] = set()
-        waiting = list(self.needs[position])
-        while waiting:
-            need = waiting.pop()
-            if need not in before:
-                before.add(need)
-                waiting += self.needs[need]
-        return [ended[need].result() for need in sorted(before)]
+    async def _one(self, position: int, ended: list[asyncio.Future[Result]], scope: Scope, visit: Visit) -> Result:
+        """Wait for what a step needs, then run it, or leave it out."""
+        step, ready = self.steps[position], True
+        for need in self.needs[position]:
+            result = await ended[need]
+            ready = ready and result.fine and not result.left_out
+        if not ready:
+            return step.skip(visit)
+        seen = [ended[each].result() for each in self.before[position]]
+        return await step.invoke(scope.after(*seen) if seen else scope, visit)
 
-    def _output(self, results: list[Result]) -> Output:
+    def _output(self, scope: Scope, results: list[Result]) -> Output:
+        if all(result.status == "skipped" for result in results):
+            return Output(None, skipped=True)
         if self.output is not None:
-            chosen = next((result for result in results if result.name == self.output), None)
-            return Output(None) if chosen is None else Output(chosen.output, chosen.messages)
+            return chosen(self.output, scope.after(*results))
         needed = frozenset[int]().union(*self.needs)
         last = [result for position, result in enumerate(results) if position not in needed]
         if len(last) == 1:
             return Output(last[0].output, last[0].messages)
-        return Output({result.name: result.output for result in last})
+        return Output(as_map(last))
+
+
+def _before(needs: Sequence[frozenset[int]]) -> tuple[tuple[int, ...], ...]:
+    """For each position all that must come before it, in an order that `needs` allows."""
+    order = list(TopologicalSorter({position: sorted(need) for position, need in enumerate(needs)}).static_order())
+    found: dict[int, set[int]] = {}
+    for position in order:
+        found[position] = set(needs[position]).union(*(found[need] for need in needs[position]))
+    return tuple(tuple(each for each in order if each in found[position]) for position in range(len(needs)))
 
 
 def build(config: GraphConfig, name: str, assembly: Assembly) -> GraphFlow:
     """The flow that `config` describes."""
-    return GraphFlow(assembly.steps(config.graph), assembly.needs(config.graph, name), config.output)
+    return GraphFlow(assembly.members(config.graph), assembly.needs(config.graph, name), config.output)

@@ -18,8 +18,8 @@ from agentbatch.templates import Condition
 
 
 class LoopConfig(GroupConfig):
-    """Iterations of a sequence. Conditions see the current outputs by name, `loop.index` (from 1), and all ended
-    iterations as `loop.history`, a list of results by name."""
+    """Iterations of a sequence. Its steps and conditions see the latest outputs by name, `loop.index` (from 1), and all
+    ended iterations as `loop.history`: `loop.history[-1].critic.output`."""
 
     loop: list[Member] = Field(min_length=1)
     """The steps of one iteration, in order."""
@@ -28,9 +28,9 @@ class LoopConfig(GroupConfig):
     while_: ConditionText | None = Field(default=None, alias="while")
     """Looked at before each iteration: go on only if it holds."""
     max_iterations: PositiveInt
-    """The bound."""
+    """The bound. Without `until` and `while` the loop runs so often."""
     on_max: Literal["ok", "error"] = "ok"
-    """What it means to reach the bound with `until` still not holding."""
+    """What it means to reach the bound while the condition still asks for more."""
     collect: Literal["last", "all"] = "last"
     """The loop's output: the last iteration's, or the list of all."""
     output: EarlierStep | None = None
@@ -54,28 +54,38 @@ class LoopFlow:
 
         Raises:
             MemberFailed: a step of an iteration failed.
-            ConditionFault: a condition raised, or `until` did not hold at the bound and that is to be an error.
+            ConditionFault: a condition raised, or at the bound it asks for more and that is to be an error.
         """
         ended: list[Result] = []
-        done = False
-        while len(ended) < self.max_iterations and not done:
-            scope = scope.plus("loop", {"index": len(ended) + 1, "history": _history(ended)})
-            if self.while_ is not None and not self.while_.holds(scope.names):
-                done = True
+        history: list[dict[str, Any]] = []
+        while self._goes_on(scope, len(ended) + 1, history):
+            if len(ended) == self.max_iterations:
+                self._at_max(visit)
                 break
-            result = await self._iterate(len(ended) + 1, scope, visit)
+            visit.extra["iterations"] = len(ended) + 1
+            result = await self._iterate(len(ended) + 1, _seen(scope, len(ended) + 1, history), visit)
             ended.append(result)
+            history.append(_by_name(result))
             scope = scope.after(result)
-            done = self.until is not None and self.until.holds(
-                scope.plus("loop", {"index": len(ended), "history": _history(ended)}).names
-            )
-        visit.extra["iterations"] = len(ended)
-        if not done and self.fail_at_max and (self.until or self.while_):
-            raise ConditionFault(f"loop {visit.name}: its condition still asks for more after {len(ended)} iterations")
         return self._output(ended)
 
+    def _goes_on(self, scope: Scope, number: int, history: list[dict[str, Any]]) -> bool:
+        """Whether there is to be an iteration of this number, whatever the bound."""
+        if history and self.until is not None and self.until.holds(_seen(scope, number - 1, history).names):
+            return False
+        return self.while_ is None or self.while_.holds(_seen(scope, number, history).names)
+
+    def _at_max(self, visit: Visit) -> None:
+        if not (self.until or self.while_):
+            return
+        visit.extra["at_max"] = True
+        if self.fail_at_max:
+            raise ConditionFault(
+                f"loop {visit.name}: its condition still asks for more after {self.max_iterations} iterations"
+            )
+
     async def _iterate(self, number: int, scope: Scope, visit: Visit) -> Result:
-        step = Step(f"{visit.name}[{number}]", self.body.as_iteration(), "group", number=number)
+        step = Step(visit.name, self.body, "group", number=number, is_part=True)
         result = await step.invoke(scope, visit)
         if not result.fine:
             raise MemberFailed.of(result)
@@ -83,19 +93,26 @@ class LoopFlow:
 
     def _output(self, ended: list[Result]) -> Output:
         if self.collect_all:
-            return Output([result.output for result in ended])
-        return Output(ended[-1].output, ended[-1].messages) if ended else Output(None)
+            return Output([result.output for result in ended], skipped=not ended)
+        last = next((result for result in reversed(ended) if result.status != "skipped"), None)
+        return Output(None, skipped=True) if last is None else Output(last.output, last.messages)
 
 
-def _history(ended: list[Result]) -> list[dict[str, Any]]:
-    return [{step.name: step for step in result.steps.values()} for result in ended]
+def _seen(scope: Scope, index: int, history: list[dict[str, Any]]) -> Scope:
+    """What iteration `index`, and the conditions before and after it, see."""
+    return scope.plus("loop", {"index": index, "history": history})
+
+
+def _by_name(iteration: Result) -> dict[str, Any]:
+    """The results of an iteration's steps, and of all steps below them."""
+    return dict(Scope({}).after(*iteration.steps.values()).names)
 
 
 def build(config: LoopConfig, name: str, assembly: Assembly) -> LoopFlow:
     """The flow that `config` describes."""
     where = f"groups.{name}"
     return LoopFlow(
-        body=SequenceFlow(assembly.steps(config.loop), output=config.output),
+        body=SequenceFlow(assembly.steps(config.loop), output=config.output, kind="iteration"),
         max_iterations=config.max_iterations,
         until=None if config.until is None else Condition(config.until, where=f"{where}.until"),
         while_=None if config.while_ is None else Condition(config.while_, where=f"{where}.while"),

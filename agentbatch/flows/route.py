@@ -12,11 +12,15 @@ from agentbatch.assembly import Assembly
 from agentbatch.errors import ConditionFault
 from agentbatch.flows.aggregate import as_map
 from agentbatch.flows.base import GroupConfig, Member
+from agentbatch.flows.setters import check_setters
 from agentbatch.flows.together import together
-from agentbatch.items import Output, Result, Scope
+from agentbatch.items import Output, Scope
 from agentbatch.settings import ConditionText, Settings, StepName
 from agentbatch.step import MemberFailed, Step, Visit
 from agentbatch.templates import Condition
+
+_SHOWN = 200
+"""Characters of a value that are shown."""
 
 
 class RouterConfig(Settings):
@@ -38,12 +42,12 @@ class RouteConfig(GroupConfig):
 
 @dataclass(frozen=True, slots=True)
 class RouteFlow:
-    """Steps by value."""
+    """Steps by value. Its entry in the books says which way was taken; those of other values have none."""
 
-    value: Condition | None
-    router: Step | None
+    value: Condition | Step
+    """An expression, or the router."""
     cases: Mapping[str, tuple[Step, ...]]
-    default: tuple[Step, ...] | None
+    default: tuple[Step, ...] | None = None
     kind: str = "route"
 
     async def run(self, scope: Scope, visit: Visit) -> Output:
@@ -54,56 +58,67 @@ class RouteFlow:
             MemberFailed: the router, or a step on the way, failed.
         """
         value, scope = await self._value(scope, visit)
+        visit.extra["route"] = _shown(value)
         steps = self._steps(value, visit)
-        visit.extra["route"] = str(value)[:200]
-        ended = [each for each in await together([step.invoke(scope, visit) for step in steps]) if each is not None]
+        if len(steps) == 1:
+            ended = [await steps[0].invoke(scope, visit)]
+        else:
+            found = await together([step.invoke(scope, visit) for step in steps])
+            ended = [result for result in found if result is not None]
         for result in ended:
             if not result.fine:
                 raise MemberFailed.of(result)
+        check_setters(ended)
         if len(ended) == 1:
             return Output(ended[0].output, ended[0].messages, skipped=ended[0].status == "skipped")
-        return Output(as_map(ended))
+        return Output(as_map(ended), skipped=all(result.status == "skipped" for result in ended))
 
     async def _value(self, scope: Scope, visit: Visit) -> tuple[Any, Scope]:
-        if self.value is not None:
+        if isinstance(self.value, Condition):
             return self.value.value(scope.names), scope
-        assert self.router is not None
-        result: Result = await self.router.invoke(scope, visit)
+        result = await self.value.invoke(scope, visit)
         if not result.fine:
             raise MemberFailed.of(result)
         return result.output, scope.after(result)
 
-    def _steps(self, value: Any, visit: Visit) -> tuple[Step, ...]:
-        values = cast("list[Any]", value) if isinstance(value, list) and value else [value]
-        found: dict[str, Step] = {}
+    def _steps(self, value: Any, visit: Visit) -> list[Step]:
+        values: list[Any] = cast("list[Any]", value) if isinstance(value, list) and value else [value]
+        found: dict[int, Step] = {}
         for each in values:
-            steps = self.cases.get(_key(each), self.default)
+            steps = self.cases.get(case_key(each), self.default)
             if steps is None:
                 known = ", ".join(sorted(self.cases))
                 raise ConditionFault(
-                    f"route {visit.name}: no case for {str(each)[:100]!r}, and no default; cases: {known}"
+                    f"route {visit.name}: no case for {_shown(each)!r}, and no default; cases: {known}"
                 )
-            found |= {step.name: step for step in steps}
-        return tuple(found.values())
+            found |= {id(step): step for step in steps}
+        return list(found.values())
 
 
-def _key(value: Any) -> str:
+def case_key(value: Any) -> str:
     """A value as cases are compared: models like to write `Bug.` for `bug`."""
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    return text.strip().strip("\"'`").removesuffix(".").casefold()
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value).strip().strip("\"'`").removesuffix(".").casefold()
+
+
+def _shown(value: Any) -> str:
+    """A value in the books and in messages."""
+    return case_key(value) if value is None or isinstance(value, bool) else str(value)[:_SHOWN]
 
 
 def build(config: RouteConfig, name: str, assembly: Assembly) -> RouteFlow:
     """The flow that `config` describes."""
-    router = config.route.agent if isinstance(config.route, RouterConfig) else None
-    expression = config.route if isinstance(config.route, str) else None
 
     def steps(members: Member | list[Member]) -> tuple[Step, ...]:
         return assembly.steps(members if isinstance(members, list) else [members])
 
+    if isinstance(config.route, RouterConfig):
+        value = assembly.steps([config.route.agent])[0]
+    else:
+        value = Condition(config.route, where=f"groups.{name}.route")
     return RouteFlow(
-        value=None if expression is None else Condition(expression, where=f"groups.{name}.route"),
-        router=None if router is None else assembly.steps([router])[0],
-        cases={_key(value): steps(members) for value, members in config.cases.items()},
+        value=value,
+        cases={case_key(case): steps(members) for case, members in config.cases.items()},
         default=None if config.default is None else steps(config.default),
     )

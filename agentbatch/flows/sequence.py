@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
@@ -43,27 +43,34 @@ class SequenceFlow:
             MemberFailed: a step failed; at the first, or with `keep_going` after the last.
         """
         failed: Result | None = None
-        for step in self.steps:
+        last: Result | None = None
+        for position, step in enumerate(self.steps):
             result = await step.invoke(scope, visit)
             scope = scope.after(result)
+            if result.status != "skipped":
+                last = result
             if not result.fine:
                 failed = failed or result
                 if not self.keep_going:
+                    self._leave_out(position + 1, visit)
                     break
         if failed is not None:
             raise MemberFailed.of(failed)
-        return self._output(scope, visit)
+        if last is None:
+            return Output(None, skipped=True)
+        return Output(last.output, last.messages) if self.output is None else chosen(self.output, scope)
 
-    def as_iteration(self) -> SequenceFlow:
-        """The same as the body of a loop."""
-        return replace(self, kind="iteration")
+    def _leave_out(self, position: int, visit: Visit) -> None:
+        for step in self.steps[position:]:
+            step.skip(visit)
 
-    def _output(self, scope: Scope, visit: Visit) -> Output:
-        if self.output is not None:
-            chosen = scope.names[self.output]
-            return Output(chosen.output, chosen.messages) if isinstance(chosen, Result) else Output(None)
-        ran = [result for result in visit.steps.values() if result.status != "skipped"]
-        return Output(ran[-1].output, ran[-1].messages) if ran else Output(None)
+
+def chosen(name: str, scope: Scope) -> Output:
+    """What the step of that name gave last; nothing where it has not run."""
+    result = scope.names.get(name)
+    if not isinstance(result, Result) or result.status == "skipped":
+        return Output(None)
+    return Output(None if result.output is scope.absent else result.output, result.messages)
 
 
 def build(config: SequenceConfig, name: str, assembly: Assembly) -> SequenceFlow:
