@@ -11,13 +11,13 @@ from agentbatch.flows.base import GroupConfig, Member, MemberConfig
 from agentbatch.flows.condition import ConditionConfig
 from agentbatch.flows.graph import GraphConfig
 from agentbatch.flows.loop import LoopConfig
-from agentbatch.flows.parallel import JudgeConfig, ParallelConfig, QuorumConfig
+from agentbatch.flows.parallel import BestConfig, JudgeConfig, ParallelConfig, QuorumConfig, VoteConfig
 from agentbatch.flows.route import RouteConfig, RouterConfig
 from agentbatch.flows.sequence import SequenceConfig
 from agentbatch.models.base import HttpModelConfig, ModelConfig
-from agentbatch.plan_calls import ONCE, ONE_CALL, Calls, Times
+from agentbatch.plan_calls import MANY, ONCE, ONE_CALL, Calls, Times
 from agentbatch.step_config import FallbackConfig, StepConfig
-from agentbatch.step_graph import dependencies, name_of
+from agentbatch.step_graph import dependencies, name_of, root_members, shared_names
 
 if TYPE_CHECKING:
     from agentbatch.config import Config
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 MOST_STEPS = 10_000
 """Steps of one plan. Groups of groups can unfold to more than any person, or machine, will look at."""
 
-Role = Literal["member", "helper", "fallback"]
-"""`helper`: always runs beside the members, as a router before them or a judge after them. `fallback`: only where the
-step fails."""
+Role = Literal["member", "helper", "tool", "fallback"]
+"""`helper`: always runs, before or after the members, as a router or a judge does. `tool`: as often as its agent likes.
+`fallback`: only where the step fails."""
 
 Rule = Literal["all", "one", "some"]
 """How many of a step's members run: all of them, one, or at least one."""
@@ -133,6 +133,7 @@ def calls_of(node: PlanNode, model: str | None = None) -> Calls:
 
     own = node.own if model is None or node.model == model else Calls()
     inner = own + _by_rule(node.rule, below("member")) + Calls.sum(below("helper"))
+    inner += Calls.sum(worker.times(MANY) for worker in below("tool"))
     once = inner.times(node.times) + Calls.sum(other.maybe() for other in below("fallback"))
     whole = once.times(Times(node.copies, node.copies))
     return whole.maybe() if node.conditional else whole
@@ -158,86 +159,82 @@ class _Inside:
     times: Times = ONCE
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where steps stand: the path of the step they are in, and what their own paths begin with."""
+
+    path: str = ""
+    prefix: str = ""
+
+
 class _Planner:
-    """Follows the names from the workflow down. `prefix` is what the paths of the steps below begin with."""
+    """Follows the names from the workflow down, as `Workshop` and `Step` do when it runs."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self._shared = shared_names(config)
         self._paths: set[str] = set()
         self._left = MOST_STEPS
 
     def root(self) -> PlanNode:
-        workflow = self._config.workflow
-        if workflow is None and len(self._config.agents) > 1:
-            inside = self._graph(list(self._config.agents), "")
-        else:
-            members = workflow or list(self._config.agents)
-            inside = self._sequence([members] if isinstance(members, str) else members, "")
+        members = root_members(self._config)
+        in_order = self._config.workflow is not None or len(members) == 1
+        inside = self._sequence(members, _Place()) if in_order else self._graph(members, _Place())
         node = PlanNode("workflow", inside.kind, "", inside.detail, inside.children, parallel=inside.parallel)
         return replace(node, calls=calls_of(node))
 
-    def _members(self, members: Iterable[Member], prefix: str) -> tuple[PlanNode, ...]:
-        return tuple(self._member(member, prefix) for member in members)
+    def _members(self, members: Iterable[Member], place: _Place) -> tuple[PlanNode, ...]:
+        return tuple(self._member(member, place) for member in members)
 
-    def _member(self, member: Member, prefix: str) -> PlanNode:
+    def _member(self, member: Member, place: _Place) -> PlanNode:
         name = name_of(member)
-        if isinstance(member, GroupConfig):
-            return self._step(name, member, prefix)
-        return self._step(name, self._section(name), prefix, member.copies if isinstance(member, MemberConfig) else 1)
-
-    def _only(self, member: Member, prefix: str) -> PlanNode:
-        """A member where there is room for one: of copies, the first."""
-        node = replace(self._member(member, prefix), copies=1)
-        return replace(node, calls=calls_of(node))
+        section = member if isinstance(member, GroupConfig) else self._section(name)
+        return self._step(name, section, place, member.copies if isinstance(member, MemberConfig) else 1)
 
     def _section(self, name: str) -> StepConfig:
         return self._config.agents[name] if name in self._config.agents else self._config.groups[name]
 
-    def _step(self, name: str, section: StepConfig, prefix: str, copies: int = 1) -> PlanNode:
+    def _step(self, name: str, section: StepConfig, around: _Place, copies: int = 1) -> PlanNode:
         """A step with all that its config wraps around it."""
         self._left -= 1
         if self._left < 0:
-            raise ConfigError(
-                f"the workflow unfolds to more than {MOST_STEPS:,} steps: groups that hold groups multiply"
-            )
-        path = self._new_path(prefix + name + ("[n]" if copies > 1 else ""))
-        below = f"{path}." if copies > 1 else prefix
+            raise ConfigError(f"the workflow unfolds to more than {MOST_STEPS:,} steps: groups of groups multiply")
+        place = self._enter(name, around, "[n]" if copies > 1 else "")
         guarded = section.when is not None and not isinstance(section, ConditionConfig)
         if section.for_each is None:
-            node = self._plain(name, section, path, below)
+            node = self._plain(name, section, place)
             node = replace(node, copies=copies, conditional=node.conditional or guarded)
         else:
-            node = self._mapped(name, section, path, below)
-            node = replace(node, copies=copies, conditional=guarded)
+            node = replace(self._mapped(name, section, place), copies=copies, conditional=guarded)
         return replace(node, calls=calls_of(node))
 
-    def _new_path(self, path: str) -> str:
-        """As `Visit.new_path` numbers them, if everything runs, in the order of the plan."""
-        found, count = path, 1
-        while found in self._paths:
+    def _enter(self, name: str, around: _Place, number: str) -> _Place:
+        """The place inside a step, as `Step` names it if everything runs, in the order of the plan."""
+        start = f"{around.path}." if name in self._shared and around.path else around.prefix
+        wanted = path = f"{start}{name}{number}"
+        count = 1
+        while path in self._paths:
             count += 1
-            found = f"{path}[{count}]"
-        self._paths.add(found)
-        return found
+            path = f"{wanted}#{count}"
+        self._paths.add(path)
+        return _Place(path, f"{path}." if number or path != wanted else around.prefix)
 
-    def _mapped(self, name: str, section: StepConfig, path: str, prefix: str) -> PlanNode:
-        inner = self._new_path(f"{prefix}{name}[n]")
-        body = self._plain(f"{name}[n]", section, inner, f"{inner}.")
+    def _mapped(self, name: str, section: StepConfig, place: _Place) -> PlanNode:
+        body = self._plain(f"{name}[n]", section, _part(place))
         body = replace(body, calls=calls_of(body))
         detail = f"for each of {bare(section.for_each or '')}, at once"
-        many = Times(0, None)
-        return PlanNode(name, "for_each", path, detail, (body,), parallel=True, times=many, config=section)
+        return PlanNode(name, "for_each", place.path, detail, (body,), parallel=True, times=MANY, config=section)
 
-    def _plain(self, name: str, section: StepConfig, path: str, prefix: str) -> PlanNode:
-        inside = self._inside(section, path, prefix)
+    def _plain(self, name: str, section: StepConfig, place: _Place) -> PlanNode:
+        inside = self._inside(section, place)
         times = Times(inside.times.least, _times(inside.times.most, section.retries + 1))
         again = f"begun again up to {_often(section.retries)} after a bad answer" if section.retries else ""
         return PlanNode(
             name=name,
             kind=inside.kind,
-            path=path,
+            path=place.path,
             detail=", ".join(part for part in (inside.detail, again) if part),
-            children=(*inside.children, *self._fallbacks(section, prefix)),
+            children=(*inside.children, *self._fallbacks(section, place)),
             parallel=inside.parallel,
             conditional=inside.conditional,
             limits=tuple(_step_limits(section)),
@@ -247,86 +244,104 @@ class _Planner:
             config=section,
         )
 
-    def _fallbacks(self, section: StepConfig, prefix: str) -> Iterator[PlanNode]:
+    def _fallbacks(self, section: StepConfig, place: _Place) -> Iterator[PlanNode]:
         given = section.fallback
         names = given.to if isinstance(given, FallbackConfig) else given
-        why = f" if {given.when}" if isinstance(given, FallbackConfig) and given.when else ""
+        why = f" if {bare(given.when)}" if isinstance(given, FallbackConfig) and given.when else ""
         for name in names:
-            yield replace(self._member(name, prefix), label=f"fallback{why}", role="fallback")
+            yield replace(self._member(name, place), label=f"fallback{why}", role="fallback")
 
-    def _inside(self, section: StepConfig, path: str, prefix: str) -> _Inside:
+    def _inside(self, section: StepConfig, place: _Place) -> _Inside:
         match section:
             case SequenceConfig():
-                return self._sequence(section.sequence, prefix, section.on_error == "continue")
+                return self._sequence(section.sequence, place, section.on_error == "continue")
             case ParallelConfig():
-                return self._parallel(section, prefix)
+                return self._parallel(section, place)
             case LoopConfig():
-                return self._loop(section, f"{path}[n].")
+                return self._loop(section, _part(place))
             case ConditionConfig():
-                return self._condition(section, prefix)
+                return self._condition(section, place)
             case RouteConfig():
-                return self._route(section, prefix)
+                return self._route(section, place)
             case GraphConfig():
-                return self._graph(section.graph, prefix)
+                return self._graph(section.graph, place)
             case _:
-                return _agent(section)
+                return self._agent(section, place)
 
-    def _sequence(self, members: Iterable[Member], prefix: str, keep_going: bool = False) -> _Inside:
+    def _sequence(self, members: Iterable[Member], place: _Place, keep_going: bool = False) -> _Inside:
         detail = "also after a failed step" if keep_going else ""
-        return _Inside("sequence", detail, self._members(members, prefix))
+        return _Inside("sequence", detail, self._members(members, place))
 
-    def _parallel(self, section: ParallelConfig, prefix: str) -> _Inside:
-        children = self._members(section.parallel, prefix)
+    def _parallel(self, section: ParallelConfig, place: _Place) -> _Inside:
+        children = self._members(section.parallel, place)
         if isinstance(section.aggregate, JudgeConfig):
-            judge = self._only(section.aggregate.agent, prefix)
+            judge = self._member(section.aggregate.agent, place)
             children = (*children, replace(judge, label="judge", role="helper"))
         race = section.aggregate == "first"
         return _Inside("parallel", _parallel_detail(section), children, True, rule="some" if race else "all")
 
-    def _loop(self, section: LoopConfig, prefix: str) -> _Inside:
+    def _loop(self, section: LoopConfig, place: _Place) -> _Inside:
         ends = section.until is not None or section.while_ is not None
         least = 0 if section.while_ is not None else 1 if ends else section.max_iterations
-        children = self._members(section.loop, prefix)
+        children = self._members(section.loop, place)
         return _Inside("loop", _loop_detail(section), children, times=Times(least, section.max_iterations))
 
-    def _condition(self, section: ConditionConfig, prefix: str) -> _Inside:
-        children = [replace(self._only(section.then, prefix), label="then", case="true")]
+    def _condition(self, section: ConditionConfig, place: _Place) -> _Inside:
+        children = [replace(self._member(section.then, place), label="then", case="true")]
         if section.else_ is not None:
-            children.append(replace(self._only(section.else_, prefix), label="else", case="false"))
+            children.append(replace(self._member(section.else_, place), label="else", case="false"))
         detail = f"if {bare(section.when or 'true')}"
         return _Inside("condition", detail, tuple(children), conditional=section.else_ is None, rule="one")
 
-    def _route(self, section: RouteConfig, prefix: str) -> _Inside:
+    def _route(self, section: RouteConfig, place: _Place) -> _Inside:
         children: list[PlanNode] = []
         if isinstance(section.route, RouterConfig):
-            router = self._only(section.route.agent, prefix)
+            router = self._member(section.route.agent, place)
             children.append(replace(router, label="router", role="helper"))
         for value, members in section.cases.items():
-            children.append(self._case(members, f"case {value}", value, prefix))
+            children.append(self._case(members, f"case {value}", value, place))
         if section.default is not None:
-            children.append(self._case(section.default, "default", "", prefix))
+            children.append(self._case(section.default, "default", "", place))
         by = section.route.agent if isinstance(section.route, RouterConfig) else bare(section.route)
         several = may_be_list(self._config, section)
         detail = f"by {by}" + (", several ways at once where it is a list" if several else "")
         return _Inside("route", detail, tuple(children), rule="some" if several else "one")
 
-    def _case(self, members: Member | list[Member], label: str, value: str, prefix: str) -> PlanNode:
+    def _case(self, members: Member | list[Member], label: str, value: str, place: _Place) -> PlanNode:
         if not isinstance(members, list):
-            return replace(self._member(members, prefix), label=label, case=value)
+            return replace(self._member(members, place), label=label, case=value)
         if len(members) == 1:
-            return replace(self._member(members[0], prefix), label=label, case=value)
-        node = PlanNode("", "parallel", "", "", self._members(members, prefix), parallel=True, label=label, case=value)
+            return replace(self._member(members[0], place), label=label, case=value)
+        node = PlanNode("", "parallel", "", "", self._members(members, place), parallel=True, label=label, case=value)
         return replace(node, calls=calls_of(node))
 
-    def _graph(self, members: list[Member], prefix: str) -> _Inside:
-        nodes = self._members(members, prefix)
+    def _graph(self, members: list[Member], place: _Place) -> _Inside:
+        nodes = self._members(members, place)
         needs = _needs_of_members(members, dependencies(self._config, members))
         waves = _waves(needs)
         children = (replace(node, waits_for=tuple(sorted(needs[at])), wave=waves[at]) for at, node in enumerate(nodes))
         return _Inside("graph", "each starts when those it waits for have ended", tuple(children), parallel=True)
 
+    def _agent(self, section: StepConfig, place: _Place) -> _Inside:
+        inside = _asking(section)
+        workers = [self._worker(name) for name in _field(section, "tools") or ()]
+        found = [replace(self._member(name, place), label="tool", role="tool") for name in workers if name is not None]
+        return replace(inside, children=tuple(found))
 
-def _agent(section: StepConfig) -> _Inside:
+    def _worker(self, tool: str) -> str | None:
+        """The agent or group that does a tool's work, if one does."""
+        if tool in self._config.agents or tool in self._config.groups:
+            return tool
+        tools: Mapping[str, Any] = getattr(self._config, "tools", None) or {}
+        return getattr(tools.get(tool), "agent", None)
+
+
+def _part(place: _Place) -> _Place:
+    """The place inside one of a step's iterations, or elements."""
+    return _Place(f"{place.path}[n]", f"{place.path}[n].")
+
+
+def _asking(section: StepConfig) -> _Inside:
     kind = str(_field(section, "kind"))
     model = _field(section, "model")
     if model is None:
@@ -337,7 +352,7 @@ def _agent(section: StepConfig) -> _Inside:
     most = (turns if tools else 1) + checked
     details = [f"model {model}"]
     if tools:
-        details.append(f"tools {', '.join(str(tool) for tool in tools)}, up to {_counted(turns, 'turn')}")
+        details.append(f"up to {_counted(turns, 'turn')} with {', '.join(str(tool) for tool in tools)}")
     if checked:
         details.append("answer checked, one repair")
     return _Inside(kind, ", ".join(details), own=Calls(1, most))
@@ -358,8 +373,10 @@ def _parallel_detail(section: ParallelConfig) -> str:
         details.append(f"{section.success.quorum} must succeed")
     if section.fail_fast:
         details.append("ended as soon as it can't")
-    if section.aggregate == "vote":
+    if section.aggregate == "vote" or isinstance(section.aggregate, VoteConfig):
         details.append("the most frequent answer wins")
+    elif isinstance(section.aggregate, BestConfig):
+        details.append(f"the highest {bare(section.aggregate.best)} wins")
     return ", ".join(details)
 
 

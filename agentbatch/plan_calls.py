@@ -15,6 +15,7 @@ class Times(NamedTuple):
 
 
 ONCE = Times(1, 1)
+MANY = Times(0, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,21 +105,25 @@ class _Drawing:
 
     def _tried(self, node: PlanNode, frame: Frame, ways: list[Port]) -> list[Port]:
         """The step and those that take over from it."""
-        on = self._inside(node, frame, ways)
-        failed = on
+        on = failed = self._inside(node, frame, ways)
         for other in node.with_role("fallback"):
-            begun = len(self.arrows)
-            failed = self.draw(other, frame, [Port(way.box, other.label) for way in failed])
-            self.arrows[begun:] = [
-                Arrow(arrow.start, arrow.end, arrow.label, "dashed") if arrow.label == other.label else arrow
-                for arrow in self.arrows[begun:]
-            ]
+            failed = self._dashed(other, frame, failed, other.label)
             on = [*on, *failed]
         return on
 
+    def _dashed(self, node: PlanNode, frame: Frame, ways: list[Port], label: str) -> list[Port]:
+        """A step that is only sometimes come to, and why."""
+        begun = len(self.arrows)
+        on = self.draw(node, frame, [Port(way.box, label) for way in ways])
+        boxes = {way.box for way in ways}
+        self.arrows[begun:] = [
+            Arrow(arrow.start, arrow.end, arrow.label, "dashed") if arrow.start in boxes else arrow
+            for arrow in self.arrows[begun:]
+        ]
+        return on
+
     def _inside(self, node: PlanNode, frame: Frame, ways: list[Port]) -> list[Port]:
-        members = [child for child in node.children if child.role != "fallback"]
-        if not members:
+        if not node.with_role("member"):
             return self._leaf(node, frame, ways)
         inner = self._frame(node, frame)
         if node.kind in ("condition", "route"):
@@ -133,6 +137,8 @@ class _Drawing:
     def _leaf(self, node: PlanNode, frame: Frame, ways: list[Port]) -> list[Port]:
         box = self.box(frame, (_name(node), node.kind if node.model is None else f"{node.kind}, {node.model}"))
         self.link(ways, box)
+        for tool in node.with_role("tool"):
+            self._dashed(tool, frame, [Port(box)], "tool")
         return [Port(box)]
 
     def _frame(self, node: PlanNode, frame: Frame) -> Frame:
@@ -199,7 +205,7 @@ class _Drawing:
 def _name(node: PlanNode) -> str:
     """Without what is written at the arrow."""
     copies = f" x{node.copies}" if node.copies > 1 else ""
-    return f"{node.name}{copies}" if node.role == "member" or not node.label else title(node)
+    return f"{node.name}{copies}" if node.role in ("member", "tool") or not node.label else title(node)
 
 
 # Mermaid

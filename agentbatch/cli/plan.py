@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -25,6 +26,7 @@ def plan(
     """Show the workflow as a tree: who runs when, how many calls an item makes, which limits hold."""
     # late imports: `agentbatch --help` needs none of this
     from agentbatch.config import load
+    from agentbatch.config_keys import KEY_VARIABLES
     from agentbatch.plan import make_plan
     from agentbatch.plan_diagram import render_dot, render_mermaid
     from agentbatch.plan_text import render_tree
@@ -32,7 +34,8 @@ def plan(
     if mermaid and dot:
         raise typer.BadParameter("--mermaid and --dot exclude each other: choose one")
     overrides = [*(settings or []), *([] if workflow is None else [f"workflow={workflow}"])]
-    made = make_plan(load(config, overrides))
+    no_keys = dict.fromkeys(KEY_VARIABLES.values(), "not needed")
+    made = make_plan(load(config, overrides, {**no_keys, **os.environ}))
     if mermaid:
         text = render_mermaid(made)
     elif dot:

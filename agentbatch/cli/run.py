@@ -98,6 +98,10 @@ def run(
     ordered: Annotated[
         bool, typer.Option("--ordered", envvar="AGENTBATCH_ORDERED", help="Result lines in input order.")
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", envvar="AGENTBATCH_DRY_RUN", help="Show what would run and cost; send nothing."),
+    ] = False,
     progress: Annotated[
         ProgressMode, typer.Option(envvar="AGENTBATCH_PROGRESS", help="How progress is shown on stderr.")
     ] = "auto",
@@ -143,6 +147,12 @@ def run(
     for note in loaded.notes if not quiet else ():
         typer.echo(f"note: {note}", err=True)
     files = None if output == "-" else files_for(inputs, output)
+    if dry_run:
+        from agentbatch.cli.dry_run import Choice, show_forecast  # late: a run needs none of this
+
+        choice = Choice(inputs, files, overwrite, retry_failed, limit, offset, sample, seed)
+        show_forecast(loaded, choice, as_json=as_json)
+        return
     options = RunOptions(
         inputs=inputs,
         files=files,
