@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
 
 import orjson
 
@@ -35,18 +37,72 @@ class AnswerSchema:
             value = orjson.loads(fenced[1] if fenced else text)
         except orjson.JSONDecodeError as error:
             raise SchemaFault(f"the answer is no valid JSON: {error}") from None
-        errors = [f"{error.json_path}: {error.message[:300]}" for error in self._checker().iter_errors(value)]
+        errors = self._errors(value)
         if errors:
-            more = f"; and {len(errors) - _MOST_ERRORS} more" if len(errors) > _MOST_ERRORS else ""
+            more = "; and more" if len(errors) > _MOST_ERRORS else ""
             raise SchemaFault(f"the answer does not fit output_schema: {'; '.join(errors[:_MOST_ERRORS])}{more}")
         return value
+
+    def _errors(self, value: Any) -> list[str]:
+        """The first errors, and one more where there are more."""
+        try:
+            found = islice(self._checker().iter_errors(value), _MOST_ERRORS + 1)
+            return [f"{error.json_path}: {error.message[:300]}" for error in found]
+        except RecursionError:
+            return ["$: the answer is nested too deeply to be checked"]
 
     def _checker(self) -> Validator:
         if self._validator is None:
             from jsonschema import Draft202012Validator  # late: only runs with a schema need it
+            from referencing import Registry
 
-            self._validator = Draft202012Validator(dict(self.document))
+            # a registry of its own: a `$ref` must not lead to the network, where the default one looks
+            self._validator = Draft202012Validator(dict(self.document), registry=Registry[Any]())
         return self._validator
+
+
+def checked_schema(document: dict[str, Any]) -> dict[str, Any]:
+    """The schema itself, if it is one.
+
+    Raises:
+        ValueError: it is no JSON Schema of draft 2020-12, or refers to something outside itself.
+    """
+    from jsonschema import Draft202012Validator  # late, as above
+    from jsonschema.exceptions import SchemaError
+
+    try:
+        Draft202012Validator.check_schema(document)
+    except SchemaError as error:
+        raise ValueError(f"not a JSON Schema: {error.json_path}: {error.message[:300]}") from None
+    for reference in _texts_under("$ref", document):
+        if not _leads_somewhere(reference, document):
+            raise ValueError(f"the reference {reference!r} leads nowhere in the schema")
+    return document
+
+
+def _texts_under(key: str, value: Any) -> Iterator[str]:
+    """Every text that stands under a key of that name, at any depth."""
+    if isinstance(value, dict):
+        mapping = cast("dict[str, Any]", value)
+        if isinstance(mapping.get(key), str):
+            yield mapping[key]
+        value = list(mapping.values())
+    if isinstance(value, list):
+        for each in cast("list[Any]", value):
+            yield from _texts_under(key, each)
+
+
+def _leads_somewhere(reference: str, document: Any) -> bool:
+    if not reference.startswith("#/"):
+        return reference == "#" or reference[1:] in _texts_under("$anchor", document)
+    found = document
+    for part in unquote(reference[2:]).split("/"):
+        name = part.replace("~1", "/").replace("~0", "~")
+        try:
+            found = found[int(name) if isinstance(found, list) else name]
+        except (KeyError, IndexError, ValueError, TypeError):
+            return False
+    return True
 
 
 def repair_request(misfit: SchemaFault) -> str:

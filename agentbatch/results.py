@@ -15,8 +15,8 @@ from agentbatch.items import Failure, Item, ItemResult, Result
 from agentbatch.messages import Usage
 from agentbatch.plain_json import dump_line
 
-FLOW_KINDS = frozenset({"sequence", "parallel", "loop", "route", "condition", "graph"})
-"""Steps of these kinds are groups: their members' outputs stand in the line, so theirs does not."""
+FLOW_KINDS = frozenset({"sequence", "parallel", "loop", "iteration", "route", "condition", "graph", "for_each"})
+"""Steps of these kinds are made of others: whose outputs stand in the line, so theirs does not."""
 
 
 def encode_result(ended: ItemResult, include: frozenset[str] = frozenset({"agents", "usage"})) -> bytes:
@@ -74,7 +74,8 @@ def _format_second(seconds: int) -> str:
 
 def _add_steps(agents: dict[str, Any], steps: Mapping[str, Result], with_usage: bool) -> None:
     for path, step in steps.items():
-        agents[path] = _step(step, with_usage)
+        if not (step.left_out and path in agents):  # it was left out in one place, and ran in another
+            agents[path] = _step(step, with_usage)
         if step.steps:
             _add_steps(agents, step.steps, with_usage)
 
@@ -84,16 +85,20 @@ def _step(step: Result, with_usage: bool) -> dict[str, Any]:
     fields: dict[str, Any]
     if step.kind in FLOW_KINDS:
         fields = {"kind": step.kind, "status": step.status, "error": error}
+        if step.tolerated:  # its output is the config's `default`, which no member gave
+            fields["output"] = step.output
     else:
         fields = {"status": step.status, "output": step.output, "error": error}
+    if step.tolerated:
+        fields["tolerated"] = True
     fields["attempts"] = step.attempts
     fields["queued_s"] = round(step.queued_s, 6)
     fields["duration_s"] = round(step.duration_s, 6)
     if with_usage:
         fields["usage"] = _usage(step.usage)
     fields["cost_usd"] = _dollars(step.cost_usd)
-    if step.extra:
-        fields.update(step.extra)
+    for name, value in step.extra.items():
+        fields.setdefault(name, value)
     return fields
 
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from agentbatch.agents.base import AgentConfig
-from agentbatch.answer_schema import AnswerSchema, repair_request
+from agentbatch.agents.history import earlier_turns
+from agentbatch.answer_schema import AnswerSchema, checked_schema, repair_request
 from agentbatch.assembly import Assembly
 from agentbatch.endpoint import Endpoint
 from agentbatch.errors import SchemaFault
 from agentbatch.items import Output
 from agentbatch.limits import Limiter
 from agentbatch.messages import ChatRequest, ChatResponse, Message, ToolSpec
-from agentbatch.settings import ModelName, PositiveInt, TemplateText
+from agentbatch.settings import EarlierStep, ModelName, PositiveInt, TemplateText
 from agentbatch.step import Visit
 from agentbatch.templates import Template
 
@@ -30,9 +31,12 @@ class AskingConfig(AgentConfig):
     """The system message: a template, or `file://` and a path relative to the config."""
     prompt: TemplateText
     """The user message: a template, or `file://` and a path relative to the config."""
+    history: list[EarlierStep] = Field(default_factory=list[EarlierStep])
+    """Agents whose conversations come before the prompt, without their system messages: to refine an answer over
+    several turns, or to debate. In a loop an agent may name itself, and so goes on with its own conversation."""
     params: dict[str, Any] = Field(default_factory=dict[str, Any])
     """On top of the model's own `params`."""
-    output_schema: dict[str, Any] | None = None
+    output_schema: Annotated[dict[str, Any], AfterValidator(checked_schema)] | None = None
     """JSON Schema of the answer: asked of the provider, checked here, repaired once, and parsed."""
     rpm: PositiveInt | None = None
     """This agent's requests in any 60 s, retries included."""
@@ -62,13 +66,14 @@ class Asker:
     instructions: Template | None = None
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     schema: AnswerSchema | None = None
+    history: tuple[str, ...] = ()
 
     def opening(self, names: Mapping[str, Any]) -> tuple[Message, ...]:
         """The messages that a conversation begins with."""
-        prompt = Message("user", self.prompt.render(names))
+        turns = (*earlier_turns(self.history, names), Message("user", self.prompt.render(names)))
         if self.instructions is None:
-            return (prompt,)
-        return (Message("system", self.instructions.render(names)), prompt)
+            return turns
+        return (Message("system", self.instructions.render(names)), *turns)
 
     async def ask(self, messages: tuple[Message, ...], visit: Visit, offered: Offered = NO_TOOLS) -> ChatResponse:
         """The model's next turn."""
@@ -91,19 +96,24 @@ class Asker:
         Raises:
             SchemaFault: neither answer fits.
         """
+        _note_length(response, visit)
         if self.schema is None:
-            return self._output(response.text, messages, response, visit)
+            return Output(response.text, (*messages, response.as_message()))
         try:
-            return self._output(self.schema.parse(response.text), messages, response, visit)
+            return Output(self.schema.parse(response.text), (*messages, response.as_message()))
         except SchemaFault as misfit:
             messages = (*messages, response.as_message(), Message("user", repair_request(misfit)))
         response = await self.ask(messages, visit, offered)
-        return self._output(self.schema.parse(response.text), messages, response, visit)
+        _note_length(response, visit)
+        return Output(self.schema.parse(response.text), (*messages, response.as_message()))
 
-    def _output(self, value: Any, messages: tuple[Message, ...], response: ChatResponse, visit: Visit) -> Output:
-        if response.finish_reason == "length":
-            visit.extra["truncated"] = True
-        return Output(value, (*messages, response.as_message()))
+
+def _note_length(response: ChatResponse, visit: Visit) -> None:
+    """Whether `max_tokens` cut the answer; of an answer and its repair, the repair."""
+    if response.finish_reason == "length":
+        visit.extra["truncated"] = True
+    else:
+        visit.extra.pop("truncated", None)
 
 
 def build_asker(config: AskingConfig, name: str, assembly: Assembly) -> Asker:
@@ -119,4 +129,5 @@ def build_asker(config: AskingConfig, name: str, assembly: Assembly) -> Asker:
         instructions=None if instructions is None else Template(instructions, where=f"agents.{name}.instructions"),
         params={**endpoint.params, **config.params},
         schema=None if config.output_schema is None else AnswerSchema(config.output_schema),
+        history=tuple(config.history),
     )
