@@ -42,7 +42,9 @@ class Subject:
         return cls(item, path, noun, parent)
 
     def count_request(self, span: Span) -> None:
-        """Add what a request that has ended used, here and to all above."""
+        """Add what a request that has ended used, here and to all above. An answer from the cache used nothing."""
+        if span.attributes.get("cached"):
+            return
         given, made = span.attributes.get("input_tokens") or 0, span.attributes.get("output_tokens") or 0
         subject: Subject | None = self
         while subject is not None:

@@ -267,8 +267,8 @@ class Step:
         result = Result("skipped", kind=self.runnable.kind, name=self.label, left_out=True)
         path = self._path(parent)
         if path not in parent.paths:
-            span = parent.tracer.start(self.name, self.span_kind, parent.span)
-            span.attributes = {"path": path, "kind": result.kind}
+            facts = {"path": path, "kind": result.kind}
+            span = parent.tracer.start(self.name, self.span_kind, parent.span, facts)
             parent.tracer.end(span, "skipped")
             parent.steps[path] = result
         return result
@@ -288,7 +288,8 @@ class Step:
             prefix = f"{path}."
         if self.number:
             seed = f"{seed}/{self.number}"
-        span = parent.tracer.start(self.name, self.span_kind, parent.span)
+        facts = {"path": path, "kind": self.runnable.kind}
+        span = parent.tracer.start(self.name, self.span_kind, parent.span, facts)
         visit = Visit(parent.item, parent.tracer, self.label, path, span, parent, prefix, seed, parent.paths)
         parent.steps[path] = PENDING  # keeps the place, so that results stand in the order their steps began
         return visit
@@ -321,7 +322,6 @@ class Step:
         if visit.sets and status != "cancelled":
             parent.sets |= visit.sets
         attributes = visit.span.attributes
-        attributes["path"], attributes["kind"] = visit.path, result.kind
         attributes["queued_s"], attributes["cost_usd"] = result.queued_s, result.cost_usd
         visit.tracer.end(visit.span, status, error and error.type, error and error.message)
         return result
