@@ -15,6 +15,7 @@ FLOORS: dict[str, str] = {
         items templates template_bounds template_references template_sandbox limits retry retry_after health control
         prices token_estimate transports chat_codec suggestions redact figures json_lines plain_json durable filesystems
         lock signals event_loop stop_rules id_table append_lines window preset cache command_line
+        output_form
     """,
     "2 contracts and files": """
         step step_config models.base tools.base endpoint assembly journal answer_schema spans otlp progress
@@ -29,7 +30,7 @@ FLOORS: dict[str, str] = {
         environment field_docs prompt_files step_graph
         yaml_tree
     """,
-    "5 build": "build plan plan_calls plan_diagram plan_text",
+    "5 build": "build build_tools plan plan_calls plan_diagram plan_text",
     "6 engines": "engines",
     "7 runs": """
         batch summary report mock_server input_check input_fields
