@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from agentbatch.endpoint import Endpoint
+from agentbatch.answering import Answering
 from agentbatch.limits import Limiter
 from agentbatch.step import Step
 
@@ -13,24 +13,35 @@ if TYPE_CHECKING:
     from agentbatch.flows.base import Member
     from agentbatch.tools.toolbox import Toolbox
     from agentbatch.transports.function import FunctionCaller
+    from agentbatch.transports.http import HttpTransport, TransportKind
+    from agentbatch.transports.threads import Threads
 
 
 class Assembly(Protocol):
     """Turns names of the config into objects, each built once and shared by all who name it."""
 
     @property
+    def threads(self) -> Threads:
+        """Where blocking calls run."""
+        ...
+
+    @property
     def folder(self) -> Path:
         """Where the config stands: relative paths and modules are looked for there."""
         ...
 
-    def endpoint(self, model: str) -> Endpoint:
-        """The model of that name, with its limits."""
+    def answering(self, model: str) -> Answering:
+        """The model of that name, with its limits and its fallbacks."""
         ...
 
     def limiter(
         self, owner: str, *, max_concurrency: int | None = None, rpm: int | None = None, tpm: int | None = None
     ) -> Limiter:
         """New limits for an agent."""
+        ...
+
+    def transport(self, kind: TransportKind) -> HttpTransport:
+        """The HTTP client of that kind, with one pool of connections for all who use it."""
         ...
 
     def toolbox(self, names: list[str]) -> Toolbox:

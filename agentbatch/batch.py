@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agentbatch.config import Config, config_shape
+from agentbatch.config_cache import CacheUse, open_run_cache
 from agentbatch.control import Control
 from agentbatch.engines.local import LocalEngine
 from agentbatch.errors import ExitCode, OutputError
@@ -62,6 +63,7 @@ class RunOptions:
     files: ResultFiles | None
     traces: Path | None = None
     events: str | None = None
+    cache: CacheUse = "as configured"
     overwrite: bool = False
     retry_failed: bool = False
     limit: int | None = None
@@ -153,8 +155,14 @@ class _Run:
     async def go(self) -> None:
         """Run the items; afterwards everything is committed or known to be still to do."""
         budget = Budget(self._config.limits.max_cost, spent=self._book.spent_usd)
+        cache = open_run_cache(self._config, self._options.cache)
         engine = LocalEngine(
-            self._config, tracer=self._tracer, control=self._control, budget=budget, journal=self._book.journal
+            self._config,
+            tracer=self._tracer,
+            control=self._control,
+            budget=budget,
+            journal=self._book.journal,
+            cache=cache,
         )
         timer = self._start_timer()
         display = self._show(engine)
@@ -173,6 +181,8 @@ class _Run:
                 timer.cancel()
             logging.getLogger().removeHandler(log)
             display.stop()
+            if cache is not None:
+                cache.close()
             if self._traces is not None:
                 self._traces.close()
 

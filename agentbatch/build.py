@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from agentbatch import agents, flows, models
+from agentbatch.answering import Answering
 from agentbatch.build_tools import ToolShop
+from agentbatch.cache import ResponseCache
 from agentbatch.control import Control
 from agentbatch.endpoint import Endpoint, EndpointSettings
-from agentbatch.errors import RunStopped
+from agentbatch.errors import ConfigError, RunStopped
 from agentbatch.flows import kind_of
 from agentbatch.flows.base import GroupConfig, Member, MemberConfig
 from agentbatch.flows.condition import ConditionConfig
@@ -24,6 +27,7 @@ from agentbatch.flows.sequence import SequenceConfig, SequenceFlow
 from agentbatch.items import Item, Output, Scope
 from agentbatch.journal import Journal
 from agentbatch.limits import Budget, Limiter, Permits
+from agentbatch.messages import Usage
 from agentbatch.models.base import HttpModelConfig, Model, ModelConfig
 from agentbatch.prices import Pricing, PublishedTariff, Tariff, rates
 from agentbatch.retry import RetryPolicy
@@ -32,7 +36,7 @@ from agentbatch.step_config import DefaultConfig, FallbackConfig, StepConfig
 from agentbatch.step_graph import dependencies, name_of, names_set, root_members, shared_names, written_names
 from agentbatch.templates import NOT_RUN, Condition, Value
 from agentbatch.transports.base import HttpTransport
-from agentbatch.transports.http import open_transport
+from agentbatch.transports.http import TransportKind, open_transport
 
 if TYPE_CHECKING:
     from agentbatch.config import Config
@@ -50,17 +54,26 @@ class Workshop:
         endpoints: the models in use, by name.
     """
 
-    def __init__(self, config: Config, control: Control, budget: Budget, journal: Journal | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        control: Control,
+        budget: Budget,
+        journal: Journal | None = None,
+        cache: ResponseCache | None = None,
+    ) -> None:
         self.config = config
         self.journal = journal
+        self.cache = cache
         self.control = control
         self.budget = budget
         self.endpoints: dict[str, Endpoint] = {}
+        self._answering: dict[str, Answering] = {}
         self.limiters: list[Limiter] = []
         self._transports: dict[str, HttpTransport] = {}
         self._steps: dict[str, Step] = {}
         self._tools = ToolShop(config, self)
-        self.folder = config.folder
+        self.folder, self.threads = config.folder, self._tools.threads
         self.toolbox, self.function = self._tools.toolbox, self._tools.function
         control.on_stop(self._turn_away)
         self._shared = shared_names(config)
@@ -69,6 +82,20 @@ class Workshop:
         self._not_set: Mapping[str, Any] = dict.fromkeys(names_set(config), NOT_RUN)
         self._values = [(name, Value(text, where=f"vars.{name}")) for name, text in config.vars.items()]
         self.root = self._root(root_members(config))
+
+    def check_prices(self) -> None:
+        """See that every cost can be kept under a cap.
+
+        Raises:
+            ConfigError: there is a cap, and a model without a price.
+        """
+        for name, endpoint in self.endpoints.items():
+            tariff = endpoint.settings.tariff
+            if self.budget.cap is not None and (tariff is None or tariff.cost(Usage()) is None):
+                raise ConfigError(
+                    f"max_cost can't be kept: the price of model {name!r} is not known. Give it in US dollars per 1M"
+                    f" tokens, as models.{name}.price: {{input: 0.15, output: 0.60}}"
+                )
 
     async def close(self) -> None:
         """Close what was opened."""
@@ -89,18 +116,31 @@ class Workshop:
             values[name] = value.of(names)
         return Scope(names, absent=NOT_RUN)
 
+    def transport(self, kind: TransportKind) -> HttpTransport:
+        """The HTTP client of that kind, with one pool of connections for all who use it."""
+        if kind not in self._transports:
+            self._transports[kind] = open_transport(kind)
+        return self._transports[kind]
+
     def _turn_away(self) -> None:
         """The run stops: nobody in a queue will be served."""
         for limiter in self.limiters:
             limiter.turn_away(RunStopped(self.control.reason or ""))
 
-    def endpoint(self, model: str) -> Endpoint:
-        """The model of that name, with its limits."""
+    def answering(self, model: str) -> Answering:
+        """The model of that name with its fallbacks."""
+        if model not in self._answering:
+            chain = (model, *self.config.models[model].fallbacks)
+            endpoints = tuple(self._endpoint(name) for name in chain)
+            self._answering[model] = Answering(endpoints, self.journal, self.cache)
+        return self._answering[model]
+
+    def _endpoint(self, model: str) -> Endpoint:
+        """The model of that name with its limits."""
         if model not in self.endpoints:
-            settings = self.config.models[model]
-            self.endpoints[model] = Endpoint(
-                self._model(settings), self._endpoint_settings(model, settings), self.control, self.budget, self.journal
-            )
+            settings = self._endpoint_settings(model, self.config.models[model])
+            made = self._model(self.config.models[model])
+            self.endpoints[model] = Endpoint(made, settings, self.control, self.budget)
         return self.endpoints[model]
 
     def limiter(
@@ -192,9 +232,7 @@ class Workshop:
         model_class = models.model_class(provider)
         if not isinstance(config, HttpModelConfig):
             return model_class(config)
-        if config.transport not in self._transports:
-            self._transports[config.transport] = open_transport(config.transport)
-        return model_class(config, self._transports[config.transport])
+        return model_class(config, self.transport(config.transport))
 
     def _endpoint_settings(self, name: str, config: ModelConfig) -> EndpointSettings:
         defaults = self.config.defaults
@@ -211,7 +249,17 @@ class Workshop:
             tariff=tariff_of(config),
             params=config.params,
             auto=auto,
+            identity=_identity(config),
+            replaceable=bool(config.fallbacks),
         )
+
+
+def _identity(config: ModelConfig) -> str:
+    """What tells a model's answers from another's."""
+    shaping = config.model_dump(
+        mode="json", include={"provider", "model", "base_url", "params", "reply", "replies", "seed"}
+    )
+    return json.dumps(shaping, sort_keys=True, default=str)
 
 
 def _terms(config: StepConfig, where: str) -> Terms:

@@ -53,6 +53,17 @@ class Limits(Settings):
     """How long the whole run may take."""
 
 
+class CacheConfig(Settings):
+    """Answers to exactly the same requests, shared by runs. Off unless this section is there."""
+
+    enabled: bool = True
+    """Whether it is used."""
+    ttl: Duration | None = None
+    """How old an answer may be. Default: any age."""
+    path: str | None = None
+    """The SQLite file, relative to the config. Default: `agentbatch/responses.sqlite` in the user's cache folder."""
+
+
 class OutputConfig(Settings):
     """What a result line holds beside its output."""
 
@@ -90,6 +101,8 @@ class Config(Settings):
     """Where an item enters: an agent, a group, or a list of them, one after the other. Default: every agent."""
     limits: Limits = Limits()
     """What ends the run early."""
+    cache: CacheConfig = CacheConfig(enabled=False)
+    """The response cache."""
     output: OutputConfig = OutputConfig()
     """The result lines."""
     trace: TraceConfig = TraceConfig()

@@ -14,23 +14,24 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from agentbatch.chat_codec import decode_answer, encode_answer, request_bytes
 from agentbatch.control import Control
 from agentbatch.errors import ConnectionFault, RunStopped, StepError, StepTimeout
 from agentbatch.health import Health, Verdict
-from agentbatch.journal import Entry, Journal
 from agentbatch.limits import Admission, Budget, Limiter, Permits, Spending
 from agentbatch.messages import ChatRequest, ChatResponse, Usage
 from agentbatch.models.base import Model
 from agentbatch.prices import Pricing
 from agentbatch.retry import RetryBudget, RetryPolicy
 from agentbatch.step import Visit
-from agentbatch.token_estimate import TokenEstimate
+from agentbatch.token_estimate import TokenEstimate, output_cap
 from agentbatch.trace import Span
 from agentbatch.window import Sent, Window
 
 _ONE_REQUEST = Usage(requests=1)
 _UNLIMITED = 1_000_000
+_LONG_REST_S = 1.0
+_LONG_ANSWER = 4096
+"""Tokens to set money aside for, where no parameter of the request bounds its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,10 @@ class EndpointSettings:
     params: Mapping[str, Any]
     auto: bool = False
     """Find out by itself how many requests at once the server takes."""
+    identity: str = ""
+    """What tells its answers from another model's: provider, server, name and params."""
+    replaceable: bool = False
+    """Others can answer in its place: what would end the run only takes this one out of service."""
 
 
 class Endpoint:
@@ -61,9 +66,7 @@ class Endpoint:
         settings: EndpointSettings,
         control: Control,
         budget: Budget,
-        journal: Journal | None = None,
     ) -> None:
-        self.journal = journal
         self.model = model
         self.settings = settings
         self.limiter = settings.limiter
@@ -75,42 +78,40 @@ class Endpoint:
         self.health = Health(settings.name, Window(self._permits.limit, auto=settings.auto))
         self._permits.resize(self.health.size)
         self.estimate = TokenEstimate()
+        self.dead: str | None = None
+        """Why it is out of service for good, where others can take its place."""
         self.resting_until = 0.0
         """Loop time until which nobody is let in; 0 when the endpoint is well."""
         self._retry_budget = RetryBudget()
         self._random = random.Random()
 
-    async def ask(self, request: ChatRequest, visit: Visit, agent: Limiter | None = None) -> ChatResponse:
-        """An answer: the one an earlier run paid for and did not get to use, else a new one.
+    @property
+    def out_of_service(self) -> bool:
+        """Whether there is no use in asking it now: it is down, rests for a while, or refused its key."""
+        rests = self.resting_until - asyncio.get_running_loop().time()
+        return self.dead is not None or self.health.outage or rests > _LONG_REST_S
 
-        `agent` are the asking agent's own limits.
-        """
-        journal = self.journal
-        if journal is None:
-            return await self._ask(request, visit, agent)
-        place = journal.place(visit)
-        paid = journal.recall(place, lambda: request_bytes(self.model.name, request))
-        if paid is not None:
-            return self._enter_recalled(request, decode_answer(paid), visit)
-        await journal.settle(place.item)
-        answer = await self._ask(request, visit, agent)
-        journal.record(Entry(place, lambda: (request_bytes(self.model.name, request), encode_answer(answer))))
-        return answer
+    def speaks_as(self, answer: ChatResponse) -> bool:
+        """Whether an answer that was kept looks like this model's."""
+        return answer.model.startswith(self.model.name)
 
-    def _enter_recalled(self, request: ChatRequest, answer: ChatResponse, visit: Visit) -> ChatResponse:
-        """What an earlier run paid belongs to the item all the same."""
-        facts = {"model": self.model.name, "provider": self.model.provider, "attempt": 1, "recalled": True}
-        span = visit.tracer.start(self.model.name, "chat", visit.span, facts)
-        tariff = self.settings.tariff
-        cost = None if tariff is None else tariff.cost(answer.usage)
-        self.budget.spent += cost or 0.0
-        visit.count(answer.usage, cost)
-        _describe(span, request, answer, cost)
+    def enter_kept(self, answer: ChatResponse, visit: Visit, how: str, *, paid: bool) -> None:
+        """An answer that was not asked for now: it is traced, and if it was `paid` for this item, counted."""
+        span = visit.tracer.start(self.model.name, "chat", visit.span)
+        span.attributes |= {"model": self.model.name, "provider": self.model.provider, "attempt": 1, how: True}
+        cost = 0.0
+        if paid:
+            tariff = self.settings.tariff
+            cost = None if tariff is None else tariff.cost(answer.usage)
+            self.budget.spent += cost or 0.0
+            visit.count(answer.usage, cost)
+        _describe(span, answer, cost)
         visit.tracer.end(span)
-        return answer
 
-    async def _ask(self, request: ChatRequest, visit: Visit, agent: Limiter | None) -> ChatResponse:
-        """Ask until there is an answer, or no further attempt is due."""
+    async def ask(self, request: ChatRequest, visit: Visit, agent: Limiter | None = None) -> ChatResponse:
+        """Ask until there is an answer, or no further attempt is due. `agent` are the asking agent's own limits."""
+        if self.params:
+            request = request.with_params({**self.params, **request.params})
         limiters = (self.limiter,) if agent is None or agent.unlimited else (agent, self.limiter)
         attempt = failures = 0
         try:
@@ -147,13 +148,13 @@ class Endpoint:
             sent = self.health.window.send(self._permits.in_use)
             clock = asyncio.get_running_loop().time
             sent_at = clock()
-            with self.budget.reserved(self._worst_cost(tokens.usage)) as spending:
+            async with self.budget.reserved(self._worst_cost(request, tokens.usage)) as spending:
                 answer = await self._attempt(request, visit, attempt, perf_counter() - queued_at, spending)
             if isinstance(answer, StepError):
                 if not _may_be_billed(answer):
                     admission.used(0)
                 return answer, self._judge(answer, sent, attempt)
-            self._note_success(sent, clock() - sent_at)
+            self._note_success(sent, sent_at, clock())
             admission.used(self.estimate.learn(tokens, answer.usage))
             return answer
 
@@ -178,7 +179,8 @@ class Endpoint:
         cost = None if tariff is None else tariff.cost(response.usage)
         spending.usd = cost or 0.0
         visit.count(response.usage, cost)
-        _describe(span, request, response, cost)
+        _describe(span, response, cost)
+        span.attributes["messages"] = request.messages
         tracer.end(span)
         return response
 
@@ -195,14 +197,18 @@ class Endpoint:
             visit.tracer.end(span, "timeout" if error.type == "timeout" else "error", error.type, error.message)
         return error
 
-    def _note_success(self, sent: Sent, seconds: float) -> None:
+    def _note_success(self, sent: Sent, sent_at: float, now: float) -> None:
         self._retry_budget.on_answer()
-        self.health.on_success(sent, seconds)
+        self.health.on_success(sent, now - sent_at, now)
         self._fit_window()
 
-    def _worst_cost(self, usage: Usage) -> float:
+    def _worst_cost(self, request: ChatRequest, expected: Usage) -> float:
+        """What a request can cost at most; 0 where there is no cap to keep."""
         tariff = self.settings.tariff
-        return 0.0 if tariff is None or self.budget.cap is None else tariff.cost(usage) or 0.0
+        if tariff is None or self.budget.cap is None:
+            return 0.0
+        output = output_cap(request) or max(_LONG_ANSWER, expected.output_tokens)
+        return tariff.cost(Usage(expected.input_tokens, output)) or 0.0
 
     def _judge(self, error: StepError, sent: Sent, attempt: int) -> Verdict:
         """Let the endpoint's health learn from a failure, and do what it says."""
@@ -212,7 +218,9 @@ class Endpoint:
         if verdict.pause_s:
             self.resting_until = max(self.resting_until, now + verdict.pause_s)
             self._permits.hold(now + verdict.pause_s)
-        if verdict.stop is not None:
+        if verdict.stop is not None and self.settings.replaceable:
+            self.dead = verdict.stop
+        elif verdict.stop is not None:
             self.control.stop(verdict.stop)
             raise RunStopped(verdict.stop)
         return verdict
@@ -240,7 +248,7 @@ def _may_be_billed(error: StepError) -> bool:
     return error.http_status is None and error.retryable and not unreachable
 
 
-def _describe(span: Span, request: ChatRequest, response: ChatResponse, cost: float | None) -> None:
+def _describe(span: Span, response: ChatResponse, cost: float | None) -> None:
     usage, attributes = response.usage, span.attributes
     attributes["input_tokens"] = usage.input_tokens
     attributes["output_tokens"] = usage.output_tokens
@@ -252,5 +260,4 @@ def _describe(span: Span, request: ChatRequest, response: ChatResponse, cost: fl
         attributes["reasoning_tokens"] = usage.reasoning_tokens
     if response.request_id:
         attributes["request_id"] = response.request_id
-    attributes["messages"] = request.messages
     attributes["answer"] = response

@@ -84,6 +84,11 @@ class Journal:
         self._closing = False
         self._thread: threading.Thread | None = None
 
+    @property
+    def items_known(self) -> set[int]:
+        """The indexes of items of which an earlier run left calls."""
+        return set(self._known)
+
     def place(self, visit: Visit) -> Place:
         """The place of a visit's next call."""
         return Place(visit.item.index, visit.path, visit.next_call())
@@ -136,15 +141,18 @@ class Journal:
     def _keep(self) -> None:
         """The thread: write in groups until closed."""
         database: sqlite3.Connection | None = None
+        stored = set(self._known)
         try:
             while not self._closing or self._pending:
                 self._urgent.wait(_LAZY_S)
                 self._urgent.clear()
                 entries, ended = _drain(self._pending), set(_drain(self._ended))
                 kept = [entry for entry in entries if entry.place.item not in ended]
-                if kept or ended:
+                gone = ended & stored
+                if kept or gone:
                     database = database or _open(self.path)
-                    _write(database, kept, ended)
+                    _write(database, kept, gone)
+                    stored = (stored - gone) | {entry.place.item for entry in kept}
                 self._tell(self._announce, len(entries))
         except Exception as error:  # whatever SQLite raises: a full disk, a lock, damage
             self._tell(self._fail, OutputError(f"{self.path}: the call journal cannot be written: {error}"))

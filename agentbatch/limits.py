@@ -322,25 +322,48 @@ class Admission:
 
 
 class Budget:
-    """A hard cap in US dollars: what a request could cost at worst is reserved before it is sent."""
+    """A hard cap in US dollars: what a request could cost at worst is set aside before it is sent."""
 
     def __init__(self, cap: float | None, spent: float = 0.0) -> None:
         self.cap = cap
         self.spent = spent
         self.set_aside = 0.0
+        self._waiting: deque[asyncio.Future[None]] = deque()
 
     def reserved(self, usd: float) -> Spending:
-        """`with budget.reserved(worst) as spending:` keeps `usd` aside; at the end `spending.usd` is what it was.
+        """`async with budget.reserved(worst) as spending:` sets `usd` aside; at its end `spending.usd` was spent.
+
+        Entering waits while only requests in flight stand in the way: most cost less than they could.
 
         Raises:
-            RunStopped: the cap could be passed.
+            RunStopped: on entering, when the cap could be passed whatever those cost.
         """
-        if self.cap is not None and self.spent + self.set_aside + usd > self.cap:
-            raise RunStopped(
-                f"max_cost ${self.cap:g} is reached: ${self.spent:.4f} spent,"
-                f" ${self.set_aside:.4f} set aside for requests in flight"
-            )
         return Spending(self, usd)
+
+    async def enter(self, usd: float) -> None:
+        """Set `usd` aside, as soon as it fits."""
+        if self.cap is None:
+            return
+        while self.spent + usd > self.cap or self.spent + self.set_aside + usd > self.cap:
+            if self.spent + usd > self.cap:
+                raise RunStopped(
+                    f"max_cost ${self.cap:g} is reached: ${self.spent:.4f} spent, and the next request could cost"
+                    f" ${usd:.4f}"
+                )
+            freed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(freed)
+            await freed
+        self.set_aside += usd
+
+    def leave(self, usd: float, spent: float) -> None:
+        """Replace what was set aside by what was really spent."""
+        self.spent += spent
+        if self.cap is not None:
+            self.set_aside -= usd
+            waiting, self._waiting = self._waiting, deque()
+            for freed in waiting:
+                if not freed.done():
+                    freed.set_result(None)
 
 
 class Spending:
@@ -353,10 +376,9 @@ class Spending:
         self._set_aside = set_aside
         self.usd = 0.0
 
-    def __enter__(self) -> Spending:
-        self._budget.set_aside += self._set_aside
+    async def __aenter__(self) -> Spending:
+        await self._budget.enter(self._set_aside)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._budget.set_aside -= self._set_aside
-        self._budget.spent += self.usd
+    async def __aexit__(self, *_: object) -> None:
+        self._budget.leave(self._set_aside, self.usd)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -82,6 +82,10 @@ class ChatRequest:
     """Tells apart requests that are alike on purpose (copies of one agent); never sent, read by the mock provider."""
     traceparent: str | None = None
     """W3C Trace Context header value of the attempt, set by whoever opens the attempt's span."""
+
+    def with_params(self, params: Mapping[str, Any]) -> ChatRequest:
+        """The same request with other params."""
+        return replace(self, params=params)
 
     def traced(self, traceparent: str) -> ChatRequest:
         """The same request as one attempt of it sends it."""

@@ -70,6 +70,11 @@ class PublishedTariff:
         tariff = self._tariff
         return None if tariff is None else tariff.cost(usage)
 
+    @property
+    def known(self) -> bool:
+        """Whether there is a price at all."""
+        return self._tariff is not None
+
     @cached_property
     def _tariff(self) -> Tariff | None:
         return published_tariff(self._provider, self._model)

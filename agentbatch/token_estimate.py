@@ -49,11 +49,19 @@ class TokenEstimate:
         return usage.input_tokens + usage.output_tokens
 
     def _output(self, request: ChatRequest) -> int:
-        for name in _OUTPUT_PARAMS:
-            cap = request.params.get(name)
-            if isinstance(cap, int) and cap > 0:
-                return cap
+        cap = output_cap(request)
+        if cap is not None:
+            return cap
         return int(self._longest_output * 1.2) + 1 if self._longest_output else _FIRST_GUESS_OUTPUT
+
+
+def output_cap(request: ChatRequest) -> int | None:
+    """The most tokens an answer may have, where the request's params say so."""
+    for name in _OUTPUT_PARAMS:
+        cap = request.params.get(name)
+        if isinstance(cap, int) and cap > 0:
+            return cap
+    return None
 
 
 def _size(text: str) -> int:

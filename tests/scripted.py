@@ -80,16 +80,20 @@ def endpoint_of(
     control: Control | None = None,
     budget: Budget | None = None,
     auto: bool = False,
+    name: str = "m",
+    replaceable: bool = False,
 ) -> Endpoint:
     """An endpoint around a scripted model."""
     settings = EndpointSettings(
-        name="m",
+        name=name,
         limiter=limiter or Limiter("model m", max_concurrency=64),
         timeout=timeout,
         retry=RetryPolicy(retries=retries),
         tariff=tariff,
         params={},
         auto=auto,
+        identity=name,
+        replaceable=replaceable,
     )
     return Endpoint(model, settings, control or Control(), budget or Budget(None))
 

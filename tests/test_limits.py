@@ -46,7 +46,9 @@ def test_rate_never_passes_its_limit_and_uses_97_percent_of_it(limit: int) -> No
 
 @given(
     limit=st.integers(1_000, 100_000),
-    requests=st.lists(st.tuples(st.floats(0.001, 1.0), st.floats(0.0, 1.0), st.floats(0.0, 30.0)), min_size=2, max_size=60),
+    requests=st.lists(
+        st.tuples(st.floats(0.001, 1.0), st.floats(0.0, 1.0), st.floats(0.0, 30.0)), min_size=2, max_size=60
+    ),
 )
 @settings(max_examples=60, deadline=None)
 def test_tokens_settled_later_never_pass_the_limit(limit: int, requests: list[tuple[float, float, float]]) -> None:
@@ -248,12 +250,22 @@ def test_a_stopped_run_turns_everybody_away() -> None:
 
 
 def test_budget_is_set_aside_before_and_settled_after() -> None:
-    budget = Budget(1.0, spent=0.5)
-    with budget.reserved(0.4) as spending:
-        with pytest.raises(RunStopped, match=r"max_cost \$1 is reached: \$0.5000 spent, \$0.4000 set aside"):
-            budget.reserved(0.2)
-        spending.usd = 0.1
-    with budget.reserved(0.2):
-        pass
-    assert budget.spent == pytest.approx(0.6)
-    assert budget.set_aside == pytest.approx(0)
+    async def main() -> None:
+        budget = Budget(1.0, spent=0.5)
+
+        async def spend(worst: float, really: float, seconds: float) -> float:
+            async with budget.reserved(worst) as spending:
+                entered = asyncio.get_running_loop().time()
+                await asyncio.sleep(seconds)
+                spending.usd = really
+            return entered - began
+
+        began = asyncio.get_running_loop().time()
+        entered = await asyncio.gather(spend(0.4, 0.1, 5.0), spend(0.3, 0.1, 1.0), spend(0.1, 0.1, 1.0))
+        assert entered == [0.0, 5.0, 0.0], "the second waits: together with the first it could pass the cap"
+        assert budget.spent == pytest.approx(0.8)
+        assert budget.set_aside == pytest.approx(0)
+        with pytest.raises(RunStopped, match=r"max_cost \$1 is reached: \$0.8000 spent.*could cost \$0.3000"):
+            await spend(0.3, 0.0, 0.0)
+
+    run_in_fake_time(main())

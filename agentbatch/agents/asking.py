@@ -11,8 +11,8 @@ from pydantic import AfterValidator, Field
 from agentbatch.agents.base import AgentConfig
 from agentbatch.agents.history import earlier_turns
 from agentbatch.answer_schema import AnswerSchema, checked_schema, repair_request
+from agentbatch.answering import Answering
 from agentbatch.assembly import Assembly
-from agentbatch.endpoint import Endpoint
 from agentbatch.errors import SchemaFault
 from agentbatch.items import Output
 from agentbatch.limits import Limiter
@@ -60,7 +60,7 @@ NO_TOOLS = Offered()
 class Asker:
     """Asks one model on behalf of one agent."""
 
-    endpoint: Endpoint
+    model: Answering
     limiter: Limiter
     prompt: Template
     instructions: Template | None = None
@@ -86,7 +86,7 @@ class Asker:
             output_schema=self.schema and self.schema.document,
             seed=visit.seed,
         )
-        return await self.endpoint.ask(request, visit, self.limiter)
+        return await self.model.ask(request, visit, self.limiter)
 
     async def conclude(
         self, messages: tuple[Message, ...], response: ChatResponse, visit: Visit, offered: Offered = NO_TOOLS
@@ -118,16 +118,15 @@ def _note_length(response: ChatResponse, visit: Visit) -> None:
 
 def build_asker(config: AskingConfig, name: str, assembly: Assembly) -> Asker:
     """The asker that `config` describes."""
-    endpoint = assembly.endpoint(config.model)
     instructions = config.instructions
     return Asker(
-        endpoint=endpoint,
+        model=assembly.answering(config.model),
         limiter=assembly.limiter(
             f"agent {name}", max_concurrency=config.max_concurrency, rpm=config.rpm, tpm=config.tpm
         ),
         prompt=Template(config.prompt, where=f"agents.{name}.prompt"),
         instructions=None if instructions is None else Template(instructions, where=f"agents.{name}.instructions"),
-        params={**endpoint.params, **config.params},
+        params=config.params,
         schema=None if config.output_schema is None else AnswerSchema(config.output_schema),
         history=tuple(config.history),
     )

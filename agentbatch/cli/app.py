@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from agentbatch import __version__
+from agentbatch.cli.cache import app as cache
 from agentbatch.cli.init import init
 from agentbatch.cli.mock import mock
 from agentbatch.cli.plan import plan
@@ -54,3 +55,4 @@ def options(
 
 for command in (run, plan, validate, init, schema, mock):
     app.command()(command)
+app.add_typer(cache, name="cache")

@@ -102,6 +102,15 @@ def run(
         bool,
         typer.Option("--dry-run", envvar="AGENTBATCH_DRY_RUN", help="Show what would run and cost; send nothing."),
     ] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", envvar="AGENTBATCH_NO_CACHE", help="Neither read nor fill the response cache.")
+    ] = False,
+    refresh_cache: Annotated[
+        bool,
+        typer.Option(
+            "--refresh-cache", envvar="AGENTBATCH_REFRESH_CACHE", help="Ask anew, and replace cached answers."
+        ),
+    ] = False,
     progress: Annotated[
         ProgressMode, typer.Option(envvar="AGENTBATCH_PROGRESS", help="How progress is shown on stderr.")
     ] = "auto",
@@ -158,6 +167,7 @@ def run(
         files=files,
         traces=None if no_traces else traces or (files and files.traces),
         events=events,
+        cache="off" if no_cache else "refresh" if refresh_cache else "as configured",
         overwrite=overwrite,
         retry_failed=retry_failed,
         limit=limit,

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from agentbatch.build import Workshop
+from agentbatch.cache import ResponseCache
 from agentbatch.control import Control
 from agentbatch.engines.base import Deliver, Take
 from agentbatch.errors import RunStopped
@@ -32,18 +33,26 @@ class LocalEngine:
     """Runs items in this process, at most `window` at once. Use as `async with`."""
 
     def __init__(
-        self, config: Config, *, tracer: Tracer, control: Control, budget: Budget, journal: Journal | None = None
+        self,
+        config: Config,
+        *,
+        tracer: Tracer,
+        control: Control,
+        budget: Budget,
+        journal: Journal | None = None,
+        cache: ResponseCache | None = None,
     ) -> None:
         self._config = config
         self._tracer = tracer
         self._control = control
-        self._workshop = Workshop(config, control, budget, journal)
+        self._workshop = Workshop(config, control, budget, journal, cache)
         self._window = config.limits.max_concurrency or self._default_window()
         self._workers: dict[asyncio.Task[None], Visit | None] = {}
         self._drain_timer: asyncio.TimerHandle | None = None
         self._fault: BaseException | None = None
 
     async def __aenter__(self) -> Self:
+        self._workshop.check_prices()
         self._control.on_stop(self._drain)
         if self._config.limits.max_concurrency is None:
             self._control.on_rest = self._hire
