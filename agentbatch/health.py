@@ -25,6 +25,7 @@ PATIENCE_S = 60.0
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 5.0
 _AFTER_OUTAGE = 4
+_STRAGGLERS_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +56,20 @@ class Health:
         self._pauses = 0
         self._troubled_since: float | None = None
         self._patience_s = PATIENCE_S
+        self._failed_at = 0.0
+        self._outage_since = 0.0
+        self._paused_until = 0.0
 
     @property
     def size(self) -> int:
         """How many may be in flight: one at a time while it must show that it works."""
         return 1 if self.outage or self._denied or self._unreachable >= 3 else self.window.size
 
-    def on_success(self, sent: Sent, seconds: float) -> None:
-        """A whole, valid answer came, after so many seconds."""
+    def on_success(self, sent: Sent, seconds: float, now: float) -> None:
+        """A whole, valid answer came, after so many seconds. `now` is loop time in seconds."""
+        if self._is_straggler(now - seconds, now):
+            self.window.on_answer(sent, seconds)
+            return
         if self.outage:
             self.window.restart(_AFTER_OUTAGE)
         self.window.on_answer(sent, seconds)
@@ -71,6 +78,10 @@ class Health:
         self._fresh_failures = self._failures = self._unreachable = self._denied = self._pauses = 0
         self._troubled_since = None
         self._patience_s = PATIENCE_S
+
+    def _is_straggler(self, sent_at: float, now: float) -> bool:
+        """An answer that was on its way when the outage began does not say that it is over."""
+        return self.outage and sent_at < self._outage_since and now - self._failed_at < _STRAGGLERS_S
 
     def on_failure(self, error: StepError, sent: Sent, *, first_attempt: bool, now: float) -> Verdict:
         """A request failed. `now` is loop time in seconds; `first_attempt` tells fresh requests from retries."""
@@ -102,13 +113,13 @@ class Health:
         all_refused = self.window.on_refusal(sent)
         if asked < LONG_WAIT_S and not all_refused:
             return Verdict(excused=excused)
-        self._pauses += 1
-        return Verdict(pause_s=max(asked, self._pause_s()), excused=excused)
+        return Verdict(pause_s=max(asked, self._pause_s(now)), excused=excused)
 
     def _on_fault(self, error: StepError, sent: Sent, first_attempt: bool, now: float) -> Verdict:
         if isinstance(error, Overloaded):
             self.window.on_refusal(sent)
         self._failures += 1
+        self._failed_at = now
         self._fresh_failures += first_attempt
         self._unreachable += isinstance(error, ConnectionFault) and error.unreachable
         stop = self._hopeless(error, now)
@@ -116,10 +127,10 @@ class Health:
             return Verdict(stop=stop)
         if not self.outage and self.succeeded and self._fresh_failures >= min(10, max(3, self.window.limit // 4)):
             self.outage = True
+            self._outage_since = now
         if not self.outage and self._unreachable < 3:
             return Verdict()
-        self._pauses += 1
-        return Verdict(pause_s=self._pause_s(), excused=self.outage and not self._out_of_patience(now))
+        return Verdict(pause_s=self._pause_s(now), excused=self.outage and not self._out_of_patience(now))
 
     def _hopeless(self, error: StepError, now: float) -> str | None:
         """Why to end the run: the endpoint has never worked, and shows no sign that it will."""
@@ -132,8 +143,13 @@ class Health:
             return f"model {self.name} has given no good answer in {self._failures} requests: {error.message}"
         return None
 
-    def _pause_s(self) -> float:
-        return min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(self._pauses - 1, 10))
+    def _pause_s(self, now: float) -> float:
+        """Twice the last pause, where that one is over: what fails meanwhile was sent before it began."""
+        if now >= self._paused_until:
+            self._pauses += 1
+        pause = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(self._pauses - 1, 10))
+        self._paused_until = now + pause
+        return pause
 
     def _out_of_patience(self, now: float) -> bool:
         return self._troubled_since is not None and now - self._troubled_since > self._patience_s

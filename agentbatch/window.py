@@ -86,13 +86,14 @@ class Window:
     def on_refusal(self, sent: Sent) -> bool:
         """It was refused; returns whether everything is: then there is no point in sending less, only later."""
         sent.refused = True
+        down_to_one = self._owed >= self._open - 1
         self._owed = min(self._owed + 1, self._open - 1)
         level = self._too_many(sent.level)
         if level is not None:
             self._cut(level - 1)
         elif self._floor:
             self._step_back()
-        return level is not None and level <= 1
+        return down_to_one or (level is not None and level <= 1)
 
     def restart(self, size: int) -> None:
         """After an outage: begin again with so many."""

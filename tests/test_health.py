@@ -20,9 +20,9 @@ def health_of(limit: int) -> Health:
     return Health("m", Window(limit))
 
 
-def succeed(health: Health, times: int = 1, *, level: int = 1) -> None:
+def succeed(health: Health, times: int = 1, *, level: int = 1, now: float = 0.0) -> None:
     for _ in range(times):
-        health.on_success(health.window.send(level), 0.1)
+        health.on_success(health.window.send(level), 0.1, now)
 
 
 def fail(health: Health, error: StepError, times: int = 1, *, first: bool = True, now: float = 0.0) -> Verdict:
@@ -76,10 +76,44 @@ def test_an_outage_after_success_excuses_what_it_hits_and_probes() -> None:
     assert verdict.excused
     assert verdict.pause_s == 0.5
     assert health.size == 1
-    assert fail(health, ConnectionFault("reset"), 8, first=False).pause_s == 5.0
-    succeed(health)
+    pauses = [fail(health, ConnectionFault("reset"), first=False, now=now).pause_s for now in (1.0, 2.5, 5.0, 9.5)]
+    assert pauses == [1.0, 2.0, 4.0, 5.0]
+    succeed(health, now=15.0)
     assert not health.outage
     assert health.size > 1
+
+
+def test_what_fails_at_one_moment_makes_one_pause() -> None:
+    health = health_of(16)
+    succeed(health)
+    assert fail(health, ServerFault("500"), 16).pause_s == 0.5
+
+
+def test_an_answer_that_was_on_its_way_does_not_end_an_outage() -> None:
+    health = health_of(16)
+    succeed(health, now=1.0)
+    fail(health, ServerFault("500"), 16, now=2.0)
+    succeed(health, now=2.05)
+    assert health.outage
+    assert fail(health, ServerFault("500"), first=False, now=2.5).excused
+    succeed(health, now=3.0)  # a probe
+    assert not health.outage
+
+
+def test_answers_that_keep_coming_end_an_outage_though_they_were_on_their_way() -> None:
+    health = health_of(16)
+    succeed(health, now=1.0)
+    fail(health, ServerFault("500"), 16, now=2.0)
+    health.on_success(health.window.send(1), 30.0, 3.1)
+    assert not health.outage
+
+
+def test_when_all_that_was_in_flight_is_refused_nobody_is_sent_after_it() -> None:
+    """However many good answers came before."""
+    health = health_of(8)
+    succeed(health, 300, level=8)
+    assert fail(health, RateLimited("429", retry_after=2.0), 7).pause_s == 0
+    assert fail(health, RateLimited("429", retry_after=2.0)).pause_s == 2.0
 
 
 def test_retries_of_poisoned_items_are_no_outage() -> None:
