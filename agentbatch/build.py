@@ -27,7 +27,6 @@ from agentbatch.flows.sequence import SequenceConfig, SequenceFlow
 from agentbatch.items import Item, Output, Scope
 from agentbatch.journal import Journal
 from agentbatch.limits import Budget, Limiter, Permits
-from agentbatch.messages import Usage
 from agentbatch.models.base import HttpModelConfig, Model, ModelConfig
 from agentbatch.prices import Pricing, PublishedTariff, Tariff, rates
 from agentbatch.retry import RetryPolicy
@@ -91,7 +90,7 @@ class Workshop:
         """
         for name, endpoint in self.endpoints.items():
             tariff = endpoint.settings.tariff
-            if self.budget.cap is not None and (tariff is None or tariff.cost(Usage()) is None):
+            if self.budget.cap is not None and (tariff is None or not tariff.known):
                 raise ConfigError(
                     f"max_cost can't be kept: the price of model {name!r} is not known. Give it in US dollars per 1M"
                     f" tokens, as models.{name}.price: {{input: 0.15, output: 0.60}}"

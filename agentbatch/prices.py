@@ -38,10 +38,13 @@ class Tariff:
     it reaches."""
 
     steps: tuple[Rates, ...]
+    known = True
 
-    def cost(self, usage: Usage) -> float:
-        """US dollars for one request's tokens."""
+    def cost(self, usage: Usage) -> float | None:
+        """US dollars for one request's tokens; None where the provider counted none, unless they are free."""
         rates = self.steps[0]
+        if not usage.input_tokens and not usage.output_tokens:
+            return None if rates.input or rates.output else 0.0
         for step in self.steps[1:]:
             if usage.input_tokens > step.above:
                 rates = step
@@ -82,6 +85,11 @@ class PublishedTariff:
 
 class Pricing(Protocol):
     """What a request costs."""
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a price at all."""
+        ...
 
     def cost(self, usage: Usage) -> float | None:
         """US dollars for one request's tokens; None where the price is not known."""
