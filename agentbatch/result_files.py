@@ -25,6 +25,11 @@ class ResultFiles:
         return self._beside("traces.jsonl")
 
     @property
+    def traces_index(self) -> Path:
+        """What `agentbatch trace` finds traces by."""
+        return self._beside("traces.index")
+
+    @property
     def header(self) -> Path:
         return self._beside("run.json")
 
@@ -45,7 +50,7 @@ class ResultFiles:
             OutputError: a file can't be deleted.
         """
         journal = [self.journal.with_name(self.journal.name + suffix) for suffix in ("", "-wal", "-shm")]
-        for path in (self.results, self.spool, self.traces, self.header, *journal):
+        for path in (self.results, self.spool, self.traces, self.traces_index, self.header, *journal):
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:

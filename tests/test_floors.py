@@ -14,14 +14,15 @@ FLOORS: dict[str, str] = {
     "1 mechanisms": """
         items templates template_bounds template_references template_sandbox limits retry retry_after health control
         prices token_estimate transports chat_codec suggestions redact figures json_lines plain_json durable filesystems
-        lock signals event_loop stop_rules id_table append_lines window preset cache command_line
-        output_form
+        lock signals event_loop stop_rules id_table append_lines window cache command_line
+        output_form template_tree http_call folders
     """,
     "2 contracts and files": """
         step step_config models.base tools.base endpoint assembly journal answer_schema spans otlp progress
         inputs input_bytes input_records csv_records spool item_source
         results result_files result_order result_scan result_writer result_book run_header
         events event_lines event_writer answering
+        screen trace_entries trace_index result_lines
     """,
     "3 kinds": "models tools agents flows",
     "4 config": """
@@ -34,6 +35,7 @@ FLOORS: dict[str, str] = {
     "6 engines": "engines",
     "7 runs": """
         batch summary report mock_server input_check input_fields
+        trace_lookup trace_tree trace_text
         to_do forecast forecast_bounds forecast_prompts forecast_text forecast_time
     """,
     "8 command line": "cli __main__",

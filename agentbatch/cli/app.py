@@ -14,6 +14,7 @@ from agentbatch.cli.mock import mock
 from agentbatch.cli.plan import plan
 from agentbatch.cli.run import run
 from agentbatch.cli.schema import schema
+from agentbatch.cli.trace import trace
 from agentbatch.cli.validate import validate
 from agentbatch.errors import ExitCode
 
@@ -53,6 +54,6 @@ def options(
     """Options that stand before the command."""
 
 
-for command in (run, plan, validate, init, schema, mock):
+for command in (run, plan, validate, init, schema, trace, mock):
     app.command()(command)
 app.add_typer(cache, name="cache")

@@ -1,0 +1,120 @@
+"""`agentbatch trace`: one item's spans as a tree, or the list of all items, from the files of a run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from agentbatch.screen import Screen
+    from agentbatch.trace_entries import TraceEntry
+    from agentbatch.trace_index import ErrorKind
+    from agentbatch.trace_lookup import Found, TraceLookup
+
+_DEFAULT_LIMIT = 50
+
+
+def trace(
+    results: Annotated[Path, typer.Argument(help="A results file, or a trace file.", show_default=False)],
+    item: Annotated[
+        str | None,
+        typer.Argument(metavar="[ID]", help="An item's id, or a trace id or its beginning.", show_default=False),
+    ] = None,
+    traces: Annotated[
+        Path | None,
+        typer.Option("--traces", help="The trace file, if it is not beside the results.", show_default=False),
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only items that failed.")] = False,
+    errors: Annotated[bool, typer.Option("--errors", help="Failed items by error type, with an example.")] = False,
+    slowest: Annotated[
+        int | None, typer.Option(min=1, help="So many items, the slowest first.", show_default=False)
+    ] = None,
+    request: Annotated[
+        str | None, typer.Option(help="The items with a request of this id at the provider.", show_default=False)
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=0, help="The newest so many, 0 for all; 50 unless with --json.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON: an item's spans, or a line per item.")] = False,
+    no_color: Annotated[bool, typer.Option("--no-color", help="No colours.")] = False,
+) -> None:
+    """Show what happened to an item as a tree of its spans; without an ID, list the items."""
+    # late imports: `agentbatch --help` needs none of this
+    from agentbatch.screen import screen_of
+    from agentbatch.trace_lookup import TraceLookup
+
+    choices = {"ID": item, "--failed": failed, "--errors": errors, "--slowest": slowest, "--request": request}
+    chosen = [name for name, value in choices.items() if value]
+    if len(chosen) > 1:
+        raise typer.BadParameter(f"{' and '.join(chosen)} exclude each other: choose one")
+    screen = screen_of(no_color=no_color)
+    with TraceLookup(results, traces) as lookup:
+        if not lookup.has_traces:
+            typer.echo(f"note: {results} has no trace file beside it: this is what the results say", err=True)
+        if item is not None:
+            lines = _found_lines(lookup.find(item), screen, as_json)
+        elif errors:
+            lines = _error_lines(lookup.errors(), screen, as_json)
+        else:
+            most = (None if as_json else _DEFAULT_LIMIT) if limit is None else limit or None
+            lines = _list_lines(_entries(lookup, failed, slowest, request, most), screen, as_json)
+        for line in lines:
+            sys.stdout.write(line)
+
+
+def _entries(
+    lookup: TraceLookup, failed: bool, slowest: int | None, request: str | None, most: int | None
+) -> Iterable[TraceEntry]:
+    index = lookup.index
+    if request is not None:
+        return lookup.with_request(request)
+    if slowest is not None:
+        return index.slowest(slowest)
+    total = index.failures() if failed else len(index)
+    if most is not None and total > most:
+        typer.echo(f"and {total - most:,} before these: --limit 0 lists all", err=True)
+    return index.failed(most) if failed else index.newest(most)
+
+
+def _found_lines(found: Found, screen: Screen, as_json: bool) -> Iterator[str]:
+    # late imports: a list needs none of this
+    from agentbatch.plain_json import dump_line
+    from agentbatch.trace_lookup import found_document
+    from agentbatch.trace_text import render_head, render_tree
+    from agentbatch.trace_tree import tree_of_result, tree_of_spans
+
+    if as_json:
+        yield dump_line(found_document(found)).decode()
+        return
+    yield render_head(found, screen)
+    root = tree_of_spans(list(found.spans)) if found.result is None else tree_of_result(found.result)
+    if root is not None:
+        yield render_tree(root, screen)
+
+
+def _list_lines(entries: Iterable[TraceEntry], screen: Screen, as_json: bool) -> Iterator[str]:
+    from agentbatch.plain_json import dump_line  # late, as above
+    from agentbatch.trace_lookup import entry_document
+    from agentbatch.trace_text import render_list
+
+    if as_json:
+        return (dump_line(entry_document(entry)).decode() for entry in entries)
+    return render_list(entries, screen)
+
+
+def _error_lines(kinds: list[ErrorKind], screen: Screen, as_json: bool) -> Iterator[str]:
+    from agentbatch.plain_json import dump_line  # late, as above
+    from agentbatch.trace_lookup import entry_document
+    from agentbatch.trace_text import render_errors
+
+    if not as_json:
+        return render_errors(kinds, screen)
+    return (
+        dump_line({"type": kind.type, "count": kind.count, "example": entry_document(kind.example)}).decode()
+        for kind in kinds
+    )
