@@ -14,6 +14,7 @@ from agentbatch.tools.function import FunctionTool
 from agentbatch.tools.offer import Offer, ToolTerms
 from agentbatch.tools.toolbox import OneTool, Toolbox
 from agentbatch.transports.function import FunctionCaller, ThreadCaller, load_function
+from agentbatch.transports.function_process import ProcessCaller
 from agentbatch.transports.threads import Threads
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class ToolShop:
         self._config = config
         self._assembly = assembly
         self._sources: dict[str, ToolSource] = {}
-        self._threads = Threads()
+        self.threads = Threads()
         self._closing: list[Callable[[], Awaitable[None]]] = []
 
     @property
@@ -42,13 +43,17 @@ class ToolShop:
 
     def function(self, name: str, executor: Literal["thread", "process"]) -> FunctionCaller:
         """What calls the function `module:name`."""
-        return ThreadCaller(load_function(name, self.folder), self._threads)
+        if executor == "process":
+            caller = ProcessCaller(name, self.folder)
+            self._closing.append(caller.close)
+            return caller
+        return ThreadCaller(load_function(name, self.folder), self.threads)
 
     async def close(self) -> None:
         """End what was begun."""
         for close in self._closing:
             await close()
-        self._threads.close()
+        self.threads.close()
 
     def _source(self, name: str) -> ToolSource:
         if name not in self._sources:

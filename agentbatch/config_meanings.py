@@ -49,7 +49,11 @@ def _walk(annotation: Any, metadata: tuple[Any, ...], value: Any, path: Path) ->
     if isinstance(value, str):
         yield from (MeantText(path, mark.of, value) for mark in metadata if isinstance(mark, Meaning))
     origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
+    if annotation is Any and metadata and isinstance(value, list | dict):  # the meaning of every text in it
+        parts = enumerate(cast("list[Any]", value)) if isinstance(value, list) else cast("dict[str, Any]", value).items()
+        for key, part in parts:
+            yield from _walk(Any, metadata, part, (*path, key))
+    elif origin is Annotated:
         yield from _walk(arguments[0], arguments[1:], value, path)
     elif origin is Union or origin is types.UnionType:
         for arm in arguments:

@@ -148,10 +148,12 @@ class _Reading:
 
     def _tool(self, data: dict[str, Any], path: Path) -> ToolConfig | None:
         kinds = [kind for kind in tools.KINDS if kind in data]
-        if len(kinds) != 1:
+        classes = [tools.config_class(kind) for kind in kinds]
+        fitting = [each for each in classes if all(kind in keys_of(each) for kind in kinds)]
+        if not fitting:
             self._no_kind(data, path, kinds, "a tool", tools.KINDS)
             return None
-        return self._section(tools.config_class(kinds[0]), data, path)
+        return self._section(fitting[0], data, path)
 
     def _agent(self, data: dict[str, Any], path: Path) -> AgentConfig | None:
         kind = data.get("kind", "react" if "tools" in data else "chat")

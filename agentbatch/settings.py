@@ -71,6 +71,8 @@ class Meaning:
 
 TemplateText = Annotated[str, Meaning("template")]
 """A Jinja2 template, or `file://` and a path relative to the config."""
+TemplateValue = Annotated[Any, Meaning("template")]
+"""A value in which every text is a template; one that is a bare `{{ expression }}` keeps its value's type."""
 ConditionText = Annotated[str, Meaning("condition")]
 """A bare Jinja2 expression, such as `critic.output.score >= 0.8`."""
 ModelName = Annotated[str, Meaning("model")]

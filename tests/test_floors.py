@@ -18,7 +18,7 @@ FLOORS: dict[str, str] = {
         output_form template_tree http_call folders
     """,
     "2 contracts and files": """
-        step step_config models.base tools.base endpoint assembly journal answer_schema spans otlp progress
+        step step_config models.base tools.base tools.parameters endpoint assembly journal answer_schema spans otlp progress
         inputs input_bytes input_records csv_records spool item_source
         results result_files result_order result_scan result_writer result_book run_header
         events event_lines event_writer answering

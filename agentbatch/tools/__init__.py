@@ -14,6 +14,14 @@ if TYPE_CHECKING:
 
 KINDS: dict[str, tuple[str, str]] = {
     "function": ("agentbatch.tools.function", "FunctionToolConfig"),
+    "command": ("agentbatch.tools.command", "CommandToolConfig"),
+    "http": ("agentbatch.tools.http", "HttpToolConfig"),
+    "http_get": ("agentbatch.tools.http_get", "HttpGetToolConfig"),
+    "read_file": ("agentbatch.tools.read_file", "ReadFileToolConfig"),
+    "list_files": ("agentbatch.tools.list_files", "ListFilesToolConfig"),
+    "search_files": ("agentbatch.tools.search_files", "SearchFilesToolConfig"),
+    "python": ("agentbatch.tools.python", "PythonToolConfig"),
+    "shell": ("agentbatch.tools.shell", "ShellToolConfig"),
     "agent": ("agentbatch.tools.agent", "AgentToolConfig"),
 }
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from agentbatch.items import Scope
 from agentbatch.messages import ToolSpec
-from agentbatch.settings import Duration, PositiveInt, Settings, TemplateText
+from agentbatch.settings import Duration, PositiveInt, Settings
 from agentbatch.step import Visit
+from agentbatch.tools.parameters import parameter_schema
 
 if TYPE_CHECKING:
     from agentbatch.tools.offer import Offer
@@ -19,8 +20,10 @@ TIMEOUT_S = 60.0
 MAX_OUTPUT = 20_000
 """Characters of a tool's result that the model is given, where the config says nothing."""
 
-Preset = TemplateText | bool | int | float | list[Any] | dict[str, Any] | None
-"""A value given by the config: a text is a template, and `{{ input.id }}` alone keeps its type."""
+
+def _checked(parameters: dict[str, Any] | None) -> dict[str, Any] | None:
+    parameter_schema(parameters)
+    return parameters
 
 
 class ToolConfig(Settings):
@@ -28,7 +31,7 @@ class ToolConfig(Settings):
 
     description: str = ""
     """What the model is told about it."""
-    parameters: dict[str, Any] | None = None
+    parameters: Annotated[dict[str, Any] | None, AfterValidator(_checked)] = None
     """Its arguments: a JSON Schema of type object, or in short `{city: string, days: integer?}`."""
     timeout: Duration | None = None
     """One call. Waiting for a permit does not count. Default: 60 s; of an agent's work, what limits the agent has."""

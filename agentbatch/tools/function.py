@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,9 +14,10 @@ from agentbatch.errors import ConfigError
 from agentbatch.items import Scope
 from agentbatch.messages import ToolSpec
 from agentbatch.plain_json import to_plain
-from agentbatch.preset import Presets
+from agentbatch.settings import TemplateValue
 from agentbatch.step import Visit
-from agentbatch.tools.base import Preset, ToolConfig, with_arguments
+from agentbatch.template_tree import TemplateTree
+from agentbatch.tools.base import ToolConfig, with_arguments
 from agentbatch.tools.parameters import parameter_schema
 from agentbatch.tools.signature import function_spec
 from agentbatch.transports.function import FunctionCaller, load_function
@@ -28,7 +29,7 @@ class FunctionToolConfig(ToolConfig):
     function: str
     """`module:name`. The module is installed, or stands beside the config. Description and parameters come from its
     docstring and its type hints, where the config does not give them."""
-    arguments: dict[str, Preset] = Field(default_factory=dict[str, Preset])
+    arguments: dict[str, TemplateValue] = Field(default_factory=dict[str, Any])
     """Arguments that the config gives, and that the model neither sees nor sets: `{user: "{{ input.user_id }}"}`."""
     executor: Literal["thread", "process"] = "thread"
     """`process`: each call in a process of its own pool, which can crash, and is ended at the timeout."""
@@ -47,7 +48,7 @@ class FunctionTool:
 
     spec: ToolSpec
     caller: FunctionCaller
-    presets: Presets = field(default_factory=Presets)
+    presets: TemplateTree
 
     async def call(self, arguments: Mapping[str, Any], scope: Scope, visit: Visit) -> Any:
         """The function's result, as plain JSON values."""
@@ -78,5 +79,5 @@ def build(config: FunctionToolConfig, name: str, assembly: Assembly) -> Function
     return FunctionTool(
         spec_of(config, name, assembly.folder),
         assembly.function(config.function, config.executor),
-        Presets(config.arguments, where=f"tools.{name}.arguments"),
+        TemplateTree(config.arguments, where=f"tools.{name}.arguments"),
     )

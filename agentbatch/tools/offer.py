@@ -88,8 +88,10 @@ class Offer:
         return await self._attempt(arguments, scope, own)
 
     async def _attempt(self, arguments: Mapping[str, Any], scope: Scope, own: Visit) -> Any:
-        if self.terms.delegates:
-            return await self._timed(arguments, scope, own)
+        """Call once. The time in the queue for a permit does not count: the clock runs while something works."""
+        return await within(self.terms.timeout, own, self._admitted(arguments, scope, own))
+
+    async def _admitted(self, arguments: Mapping[str, Any], scope: Scope, own: Visit) -> Any:
         permits = self.terms.limiter.permits
         if permits is None:
             return await self._working(arguments, scope, own)
@@ -97,14 +99,13 @@ class Offer:
             return await self._working(arguments, scope, own)
 
     async def _working(self, arguments: Mapping[str, Any], scope: Scope, own: Visit) -> Any:
+        if self.terms.delegates:
+            return await self.tool.call(arguments, scope, own)
         own.begin_work()
         try:
-            return await self._timed(arguments, scope, own)
+            return await self.tool.call(arguments, scope, own)
         finally:
             own.end_work()
-
-    async def _timed(self, arguments: Mapping[str, Any], scope: Scope, own: Visit) -> Any:
-        return await within(self.terms.timeout, own, self.tool.call(arguments, scope, own))
 
 
 def unknown_tool(call: ToolCall, names: list[str], visit: Visit) -> str:

@@ -1,0 +1,73 @@
+"""The process at the other end of `function_process.py`: loads one function, and calls it when it is told to.
+
+It ends when its socket does: nothing is left when the run is killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, cast
+
+import orjson
+
+from agentbatch.errors import ConfigError, FunctionFault
+from agentbatch.plain_json import to_plain
+from agentbatch.transports.function import call_plainly, contained, describe, is_async, load_function
+
+_LENGTH = struct.Struct(">Q")
+
+
+def main(descriptor: int) -> None:
+    """Answer requests until there are no more."""
+    requests: SimpleQueue[dict[str, Any]] = SimpleQueue()
+    connection = socket.socket(fileno=descriptor)
+    threading.Thread(target=_listen, args=(connection, requests), daemon=True).start()
+    function: Callable[..., Any] | None = None
+    while True:
+        request = requests.get()
+        try:
+            if function is None:
+                sys.path[:] = request["path"]
+                function = load_function(request["function"], Path(request["folder"]))
+            answer = {"result": to_plain(_called(function, request["arguments"]))}
+        except (ConfigError, FunctionFault) as error:
+            answer = {"error": str(error)}
+        except BaseException as error:  # the border to the user's code, which may raise anything
+            answer = {"error": describe(error)}
+        data = orjson.dumps(answer)
+        connection.sendall(_LENGTH.pack(len(data)) + data)
+
+
+def _called(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    if is_async(function):
+        return asyncio.run(contained(lambda: function(**arguments)))
+    return call_plainly(function, arguments)
+
+
+def _listen(connection: socket.socket, requests: SimpleQueue[dict[str, Any]]) -> None:
+    """Take requests in. When the other end is gone, so is this process, whatever the function is doing."""
+    while True:
+        head = _read(connection, _LENGTH.size)
+        requests.put(cast("dict[str, Any]", orjson.loads(_read(connection, _LENGTH.unpack(head)[0]))))
+
+
+def _read(connection: socket.socket, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        chunk = connection.recv(min(1 << 20, size - len(data)))
+        if not chunk:
+            os._exit(0)
+        data += chunk
+    return bytes(data)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
