@@ -97,7 +97,7 @@ class Prompts:
         answer = self.answer(agent)
         sources = _sources(agent)
         texts = [self._template(source) for source in sources]
-        rendered = [_rendered(template, names) or source for template, source in zip(texts, sources, strict=True)]
+        rendered = [_rendered(template, source, names) for template, source in zip(texts, sources, strict=True)]
         request = ChatRequest(tuple(Message("user", text) for text in rendered), self._params(agent))
         tokens = TokenEstimate().of(request).usage.input_tokens + _attached_tokens(agent)
         given = _model_knob(self._config, agent, "input_tokens")
@@ -148,11 +148,12 @@ def _sources(agent: StepConfig) -> list[str]:
     return [text for text in texts if text]
 
 
-def _rendered(template: Template, names: Mapping[str, Any]) -> str:
+def _rendered(template: Template, source: str, names: Mapping[str, Any]) -> str:
+    """The text; where it needs an answer in a way that its absence can't stand for, the template's own length does."""
     try:
         return template.render(names)
-    except StepError:  # it needs an answer in a way that its absence can't stand for, or will fail for this item
-        return ""
+    except StepError:
+        return source
 
 
 def _attached_tokens(agent: StepConfig) -> int:
