@@ -123,7 +123,7 @@ class Endpoint:
                 error, verdict = answer
                 failures += not verdict.excused
                 delay = self.settings.retry.delay(error, failures, self._random)
-                if delay is None:
+                if delay is None or verdict.give_up:
                     raise error
                 put_off = 0.0 if verdict.excused else self._retry_budget.take()
                 await self._rest(max(delay, verdict.pause_s) + put_off, visit)

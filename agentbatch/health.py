@@ -20,11 +20,12 @@ LONG_WAIT_S = 10.0
 """A server that asks for so much means everyone, not one request."""
 
 PATIENCE_S = 60.0
-"""How long an endpoint may give no good answer before its failures are the requests' own again."""
+"""How long an endpoint may give no good answer before requests are given up because of it."""
 
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 5.0
 _AFTER_OUTAGE = 4
+_MOST_GIVEN_UP = 20
 _STRAGGLERS_S = 1.0
 
 
@@ -33,11 +34,12 @@ class Verdict:
     """What to do after a failure.
 
     `pause_s`: let nobody in for so long. `excused`: the failure does not count against the request's retries.
-    `stop`: why the run has to end.
+    `give_up`: there is no use in another attempt. `stop`: why the run has to end.
     """
 
     pause_s: float = 0.0
     excused: bool = False
+    give_up: bool = False
     stop: str | None = None
 
 
@@ -53,6 +55,7 @@ class Health:
         self._failures = 0
         self._unreachable = 0
         self._denied = 0
+        self._given_up = 0
         self._pauses = 0
         self._troubled_since: float | None = None
         self._patience_s = PATIENCE_S
@@ -76,6 +79,7 @@ class Health:
         self.succeeded = True
         self.outage = False
         self._fresh_failures = self._failures = self._unreachable = self._denied = self._pauses = 0
+        self._given_up = 0
         self._troubled_since = None
         self._patience_s = PATIENCE_S
 

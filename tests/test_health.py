@@ -61,11 +61,21 @@ def test_a_long_wait_is_meant_for_everyone() -> None:
     assert fail(health, RateLimited("429", retry_after=90.0)).pause_s == 90.0
 
 
-def test_refusals_count_again_when_patience_is_over() -> None:
+def test_refusals_without_end_are_given_up_and_then_end_the_run() -> None:
     health = health_of(4)
     assert fail(health, RateLimited("429"), now=0.0).excused
     assert fail(health, RateLimited("429"), now=PATIENCE_S - 1).excused
-    assert not fail(health, RateLimited("429"), now=PATIENCE_S + 1).excused
+    for _ in range(19):
+        assert fail(health, RateLimited("429"), now=PATIENCE_S + 1).give_up
+    assert "refused every request for 60 s: 429" in (fail(health, RateLimited("429"), now=PATIENCE_S + 2).stop or "")
+
+
+def test_one_good_answer_renews_the_patience() -> None:
+    health = health_of(4)
+    fail(health, RateLimited("429"), now=0.0)
+    succeed(health)
+    fail(health, RateLimited("429"), now=50.0)
+    assert fail(health, RateLimited("429"), now=100.0).excused
 
 
 def test_an_outage_after_success_excuses_what_it_hits_and_probes() -> None:
