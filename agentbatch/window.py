@@ -1,10 +1,10 @@
 """How many requests an endpoint takes at once, learnt from which it refuses.
 
-A refusal says little by itself: providers refuse a few requests at random. But when most of the requests that were
-sent with so many, or more, in flight come back refused, then so many are too many: the window is set below. Each
-refusal also takes one place away until the next good answer gives it back, so a storm of refusals is not answered by a
-storm of requests. The window grows quickly until its first cut, then by one for every window's worth of good answers,
-ever more rarely while that keeps failing, ever faster while it does not.
+A refusal says little by itself: providers refuse a few requests at random. But when most of the requests that were sent
+with so many, or more, in flight come back refused, then so many are too many: the window is set below. Each refusal
+also takes one place away until the good answer to a later request gives it back, so a storm of refusals is not answered
+by a storm of requests. The window grows quickly until its first cut, then by one for every window's worth of good
+answers, ever more rarely while that keeps failing, ever faster while it does not.
 
 Additive increase after a cut is Chiu and Jain's (https://doi.org/10.1016/0169-7552(89)90019-6), the fast start TCP's.
 """
@@ -37,6 +37,8 @@ class Sent:
 
     level: int
     refused: bool | None = None
+    number: int = 0
+    """Counted from 1 in the order of sending."""
 
 
 class Window:
@@ -46,7 +48,9 @@ class Window:
         self.limit = limit
         self._auto = auto
         self._open = min(limit, _AUTO_START if auto else START)
-        self._owed = 0
+        self._sent = 0
+        self._owed: deque[int] = deque()
+        """For each place taken away, how many requests had been sent by then."""
         self._evidence = 1 if limit < _EVIDENCE else _EVIDENCE
         self._recent: deque[Sent] = deque(maxlen=_REMEMBERED)
         self._floor = 0
@@ -59,7 +63,7 @@ class Window:
 
     @property
     def size(self) -> int:
-        return max(1, self._open - self._owed)
+        return max(1, self._open - len(self._owed))
 
     @property
     def steady(self) -> bool:
@@ -68,15 +72,16 @@ class Window:
 
     def send(self, in_flight: int) -> Sent:
         """A request goes out, the `in_flight`-th."""
-        sent = Sent(in_flight)
+        self._sent += 1
+        sent = Sent(in_flight, number=self._sent)
         self._recent.append(sent)
         return sent
 
     def on_answer(self, sent: Sent, seconds: float) -> None:
         """It was answered well, in so many seconds."""
         sent.refused = False
-        if self._owed:
-            self._owed -= 1
+        if self._owed and sent.number > self._owed[0]:
+            self._owed.popleft()
         slowness = self._slowness(seconds) if self._auto else 1.0
         if slowness > _SLOW:
             self._narrow_slowly()
@@ -86,8 +91,9 @@ class Window:
     def on_refusal(self, sent: Sent) -> bool:
         """It was refused; returns whether everything is: then there is no point in sending less, only later."""
         sent.refused = True
-        down_to_one = self._owed >= self._open - 1
-        self._owed = min(self._owed + 1, self._open - 1)
+        down_to_one = len(self._owed) >= self._open - 1
+        self._owed.append(self._sent)
+        self._owe_at_most(self._open - 1)
         level = self._too_many(sent.level)
         if level is not None:
             self._cut(level - 1)
@@ -98,7 +104,7 @@ class Window:
     def restart(self, size: int) -> None:
         """After an outage: begin again with so many."""
         self._open = max(1, min(self.limit, size))
-        self._owed = 0
+        self._owed.clear()
         self._recent.clear()
 
     def _too_many(self, level: int) -> int | None:
@@ -114,7 +120,7 @@ class Window:
     def _cut(self, size: int) -> None:
         if size < self._open:
             self._open = max(1, size)
-            self._owed = 0
+            self._owed.clear()
             self._recent = deque((each for each in self._recent if each.refused is None), maxlen=_REMEMBERED)
         self._floor = max(1, self._open // 2)
         self._end_growth()
@@ -122,8 +128,12 @@ class Window:
     def _step_back(self) -> None:
         """One refusal, where it is known that there is a limit: the last step was one too far."""
         self._open = max(self._floor, self._open - 1)
-        self._owed = min(self._owed, self._open - 1)
+        self._owe_at_most(self._open - 1)
         self._end_growth()
+
+    def _owe_at_most(self, places: int) -> None:
+        while len(self._owed) > places:
+            self._owed.popleft()
 
     def _end_growth(self) -> None:
         self._probe_every = min(_RAREST_PROBE, self._probe_every * 2) if self._clean <= 1 else 1
