@@ -113,11 +113,21 @@ class Health:
     def _on_refusal(self, error: StepError, sent: Sent, now: float) -> Verdict:
         asked = error.retry_after or 0.0
         self._patience_s = max(self._patience_s, 4 * asked)
-        excused = not self._out_of_patience(now)
         all_refused = self.window.on_refusal(sent)
+        if self._out_of_patience(now):
+            return self._give_up(error, asked)
         if asked < LONG_WAIT_S and not all_refused:
-            return Verdict(excused=excused)
-        return Verdict(pause_s=max(asked, self._pause_s(now)), excused=excused)
+            return Verdict(excused=True)
+        return Verdict(pause_s=max(asked, self._pause_s(now)), excused=True)
+
+    def _give_up(self, error: StepError, asked: float) -> Verdict:
+        """It has refused everything for so long that a request's turn is over; after some of them, the run's is."""
+        self._given_up += 1
+        if self._given_up >= _MOST_GIVEN_UP:
+            return Verdict(
+                stop=f"model {self.name} has refused every request for {self._patience_s:.0f} s: {error.message}"
+            )
+        return Verdict(pause_s=max(asked, _FIRST_PAUSE_S), give_up=True)
 
     def _on_fault(self, error: StepError, sent: Sent, first_attempt: bool, now: float) -> Verdict:
         if isinstance(error, Overloaded):
