@@ -145,7 +145,7 @@ class Prompts:
 def _sources(agent: StepConfig) -> list[str]:
     """The templates that make up an agent's first request."""
     texts: list[str | None] = [getattr(agent, name, None) for name in ("instructions", "prompt")]
-    return [text for text in texts if text]
+    return [text for text in texts if text is not None]
 
 
 def _rendered(template: Template, source: str, names: Mapping[str, Any]) -> str:

@@ -29,7 +29,7 @@ CONFIG: dict[str, Any] = {
     "version": 1,
     "models": {
         "m": {"provider": "mock", "price": {"input": 1, "output": 2}, "output": {"score": 0.5}},
-        "flaky": {"provider": "mock", "errors": {"server": 0.2}, "retries": 30},
+        "flaky": {"provider": "mock", "errors": {"server": 0.5}, "seed": 1, "retries": 30},
         "broken": {"provider": "mock", "errors": {"bad_request": 1.0}},
     },
     "agents": {
@@ -135,7 +135,7 @@ def test_events_name_their_item_and_path_as_results_and_traces_do(tmp_path: Path
 def test_failures_say_why(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     agents = {**CONFIG["agents"], "seo": {**CONFIG["agents"]["seo"], "model": "flaky"}}
-    run(tmp_path, written(tmp_path, agents=agents), str(path))
+    run(tmp_path, written(tmp_path, items=4, agents=agents), str(path))
     events = read(path)
     (failed,) = [event for event in of(events, "item.ended") if event["status"] == "error"]
     assert failed["item"] == {"id": "i3", "index": 3}
