@@ -11,6 +11,7 @@ from inspect import Parameter, signature
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+import typer
 from pydantic import BeforeValidator, SecretStr
 from pydantic.fields import FieldInfo
 from typer.models import ArgumentInfo, OptionInfo
@@ -49,7 +50,7 @@ def config_reference() -> str:
 
 def command_reference() -> str:
     """Every command with its options."""
-    return "\n\n".join(part for command in app.registered_commands for part in _command(command.callback))
+    return "\n\n".join(_commands(app, "agentbatch"))
 
 
 PARTS = {"config reference": config_reference, "command reference": command_reference}
@@ -222,12 +223,21 @@ def _annotated_words(inner: Any, marks: tuple[Any, ...]) -> str:
     return _words(inner)
 
 
-def _command(function: Any) -> Iterator[str]:
+def _commands(verbs: typer.Typer, program: str) -> Iterator[str]:
+    for command in verbs.registered_commands:
+        function: Any = command.callback
+        yield from _command(function, f"{program} {command.name or function.__name__}")
+    for group in verbs.registered_groups:
+        if group.typer_instance is not None:
+            yield from _commands(group.typer_instance, f"{program} {group.name}")
+
+
+def _command(function: Any, words: str) -> Iterator[str]:
     hints = get_type_hints(function, include_extras=True)
     found = [(name, *get_args(hints[name])[:2], each.default) for name, each in signature(function).parameters.items()]
     options = [each for each in found if isinstance(each[2], OptionInfo)]
     arguments = [_argument(*each) for each in found if isinstance(each[2], ArgumentInfo)]
-    yield f"### `{' '.join(['agentbatch', function.__name__, *arguments])}`"
+    yield f"### `{' '.join([words, *arguments])}`"
     yield inspect.cleandoc(function.__doc__)
     if options:
         yield "\n".join(

@@ -15,10 +15,11 @@ FLOORS: dict[str, str] = {
         items templates template_bounds template_references template_sandbox limits retry retry_after health control
         prices token_estimate transports chat_codec suggestions redact figures json_lines plain_json durable filesystems
         lock signals event_loop stop_rules id_table append_lines window cache command_line
-        output_form template_tree http_call folders
+        output_form template_tree http_call folders artifacts
     """,
     "2 contracts and files": """
-        step step_config models.base tools.base tools.parameters endpoint assembly journal answer_schema spans otlp progress
+        step step_config models.base tools.base tools.parameters endpoint assembly journal paid_work answer_schema spans
+        otlp progress
         inputs input_bytes input_records csv_records spool item_source
         results result_files result_order result_scan result_writer result_book run_header
         events event_lines event_writer answering
@@ -26,8 +27,9 @@ FLOORS: dict[str, str] = {
     """,
     "3 kinds": "models tools agents flows",
     "4 config": """
-        config config_keys config_meanings config_problems config_schema config_sections config_shape config_shapes
-        config_source config_spellings config_steps config_templates config_tools
+        config config_cache config_keys config_meanings config_problems config_schema config_sections config_shape
+        config_shapes
+        config_source config_spellings config_steps config_templates config_tools config_functions
         environment field_docs prompt_files step_graph
         yaml_tree
     """,
