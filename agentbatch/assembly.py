@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from agentbatch.answering import Answering
-from agentbatch.limits import Limiter
+from agentbatch.control import Control
+from agentbatch.journal import Journal
+from agentbatch.limits import Budget, Limiter
 from agentbatch.step import Step
 
 if TYPE_CHECKING:
@@ -19,6 +21,26 @@ if TYPE_CHECKING:
 
 class Assembly(Protocol):
     """Turns names of the config into objects, each built once and shared by all who name it."""
+
+    @property
+    def control(self) -> Control:
+        """The run's stop switch."""
+        ...
+
+    @property
+    def budget(self) -> Budget:
+        """What the run may cost."""
+        ...
+
+    @property
+    def journal(self) -> Journal | None:
+        """Where finished work is kept until its item has a result."""
+        ...
+
+    @property
+    def artifacts(self) -> Path | None:
+        """The folder for files that agents leave behind; None where results go to stdout."""
+        ...
 
     @property
     def threads(self) -> Threads:

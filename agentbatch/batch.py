@@ -163,6 +163,7 @@ class _Run:
             budget=budget,
             journal=self._book.journal,
             cache=cache,
+            artifacts=None if self._options.files is None else self._options.files.artifacts,
         )
         timer = self._start_timer()
         display = self._show(engine)

@@ -6,10 +6,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentbatch import agents, flows, models
 from agentbatch.answering import Answering
+from agentbatch.agents.asking import AskingConfig
+from agentbatch.agents.function import FunctionConfig
 from agentbatch.build_tools import ToolShop
 from agentbatch.cache import ResponseCache
 from agentbatch.control import Control
@@ -60,8 +63,10 @@ class Workshop:
         budget: Budget,
         journal: Journal | None = None,
         cache: ResponseCache | None = None,
+        artifacts: Path | None = None,
     ) -> None:
         self.config = config
+        self.artifacts = artifacts
         self.journal = journal
         self.cache = cache
         self.control = control
@@ -221,10 +226,16 @@ class Workshop:
         return WithFallback(runnable, self.steps([*fallback.to]), when)
 
     def _permits(self, name: str, config: StepConfig) -> Permits | None:
-        """A group's permits are held while an item is in it; a chat agent's belong to its requests."""
-        if not isinstance(config, GroupConfig) or config.max_concurrency is None:
+        """A step's permits are held while an item is in it; those of an agent with a model belong to its requests."""
+        if isinstance(config, AskingConfig):
             return None
-        return self.limiter(f"group {name}", max_concurrency=config.max_concurrency).permits
+        concurrency = config.max_concurrency
+        if isinstance(config, FunctionConfig):
+            concurrency = concurrency or self.function(config.function, config.executor).at_once
+        if concurrency is None:
+            return None
+        kind = "group" if isinstance(config, GroupConfig) else "agent"
+        return self.limiter(f"{kind} {name}", max_concurrency=concurrency).permits
 
     def _model(self, config: ModelConfig) -> Model:
         provider = provider_of(config)

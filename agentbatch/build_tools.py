@@ -29,6 +29,7 @@ class ToolShop:
         self._assembly = assembly
         self._sources: dict[str, ToolSource] = {}
         self.threads = Threads()
+        self._callers: dict[tuple[str, str], FunctionCaller] = {}
         self._closing: list[Callable[[], Awaitable[None]]] = []
 
     @property
@@ -42,12 +43,17 @@ class ToolShop:
         return Toolbox([self._source(name) for name in single])
 
     def function(self, name: str, executor: Literal["thread", "process"]) -> FunctionCaller:
-        """What calls the function `module:name`."""
-        if executor == "process":
-            caller = ProcessCaller(name, self.folder)
-            self._closing.append(caller.close)
-            return caller
-        return ThreadCaller(load_function(name, self.folder), self.threads)
+        """What calls the function `module:name`; one for all who name it."""
+        if (name, executor) not in self._callers:
+            self._callers[name, executor] = self._caller(name, executor)
+        return self._callers[name, executor]
+
+    def _caller(self, name: str, executor: str) -> FunctionCaller:
+        if executor == "thread":
+            return ThreadCaller(load_function(name, self.folder), self.threads)
+        caller = ProcessCaller(name, self.folder)
+        self._closing.append(caller.close)
+        return caller
 
     async def close(self) -> None:
         """End what was begun."""
@@ -73,4 +79,4 @@ class ToolShop:
             max_output=config.max_output,
             delegates=delegates,
         )
-        return Offer(tool, terms)
+        return Offer(tool, terms, self._assembly.journal)

@@ -69,6 +69,25 @@ class KeyCheck:
         return tuple(value for value in found if value)
 
 
+def with_variables(
+    section: dict[str, Any], path: Path, origin: Origin, environ: Mapping[str, str]
+) -> tuple[dict[str, Any], list[Problem]]:
+    """A section whose `env` lists names, with their values; those named like a secret's are kept from sight.
+
+    Problems are the variables that are not set.
+    """
+    values: dict[str, str] = {}
+    problems: list[Problem] = []
+    for place, name in enumerate(cast("list[Any]", section["env"])):
+        if not isinstance(name, str) or name not in environ:
+            message = f"the environment variable {name} is not set"
+            problems.append(origin.problem((*path, "env", place), message, hint="set it, or put it in .env"))
+            continue
+        values[name] = environ[name]
+        origin.variables[(*origin.written(path), "env", name)] = Expanded(environ[name], {name: environ[name]})
+    return {**section, "env": values}, problems
+
+
 def _is_own_server(data: Mapping[str, Any], kind: type[ModelConfig]) -> bool:
     field = keys_of(kind).get("base_url")
     url = data.get("base_url")

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, cast, get_args, get_ori
 from pydantic import BaseModel
 
 from agentbatch import agents, flows, models, tools
-from agentbatch.config_keys import KeyCheck
+from agentbatch.config_functions import with_named_arguments
+from agentbatch.config_keys import KeyCheck, with_variables
 from agentbatch.config_meanings import MeantText, keys_of, meant_texts
 from agentbatch.config_problems import Problem
 from agentbatch.config_shapes import Section, checked
@@ -73,6 +74,8 @@ class _Reading:
 
     def __init__(self, origin: Origin, environ: Mapping[str, str]) -> None:
         self._origin = origin
+        self._environ = environ
+        self._steps: set[Any] = set()
         self._keys = KeyCheck(origin, environ)
         self._problems: list[Problem] = []
         self._notes: list[str] = []
@@ -86,6 +89,7 @@ class _Reading:
         data = self._respelled(data, (), whole)
         data |= {key: self._respelled(value, (key,), kind) for key, value, kind in _plain_sections(whole, data)}
         named = {name: self._named(data, name) for name in ("models", "tools", "toolsets", "agents", "groups")}
+        self._steps = named["agents"].keys() | named["groups"].keys()
         built: dict[str, Any] = {
             "models": self._each(named["models"], "models", self._model),
             "tools": self._each(named["tools"], "tools", self._tool),
@@ -160,6 +164,8 @@ class _Reading:
         if not isinstance(kind, str) or kind not in agents.KINDS:
             self._unknown_kind(data, path, "kind", kind, agents.KINDS)
             return None
+        if kind == "function":
+            data = with_named_arguments(data, self._steps - {path[1]}, self._origin.folder)
         return self._section(_class_of(agents.KINDS[kind]), data, path)
 
     def _unknown_kind(self, data: dict[str, Any], path: Path, key: str, value: Any, table: Mapping[str, Any]) -> None:
@@ -217,6 +223,9 @@ class _Reading:
 
     def _section(self, kind: type[Section], data: dict[str, Any], path: Path) -> Section | None:
         data = self._respelled(data, path, kind)
+        if isinstance(data.get("env"), list) and "env" in keys_of(kind):
+            data, problems = with_variables(data, path, self._origin, self._environ)
+            self._problems += problems
         if any(key in data for key in _MAYBE):
             self._maybe.add(path)
         for text in meant_texts(kind, data, path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import tempfile
 from dataclasses import dataclass
@@ -43,6 +44,11 @@ class ResultFiles:
         """The paid calls of items that have no result yet."""
         return self._beside("journal.sqlite")
 
+    @property
+    def artifacts(self) -> Path:
+        """The folder of what command agents leave behind, item by item."""
+        return self._beside("artifacts")
+
     def discard(self) -> None:
         """Delete what an earlier run left, for a new beginning. The results go first: a header alone continues nothing.
 
@@ -55,6 +61,7 @@ class ResultFiles:
                 path.unlink(missing_ok=True)
             except OSError as error:
                 raise OutputError(f"{path}: cannot be deleted: {error.strerror}") from error
+        shutil.rmtree(self.artifacts, ignore_errors=True)
 
     def _beside(self, suffix: str) -> Path:
         return self.results.with_name(f"{self.results.stem}.{suffix}")

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 KINDS: dict[str, tuple[str, str]] = {
     "chat": ("agentbatch.agents.chat", "ChatConfig"),
+    "command": ("agentbatch.agents.command", "CommandConfig"),
+    "function": ("agentbatch.agents.function", "FunctionConfig"),
     "react": ("agentbatch.agents.react", "ReactConfig"),
 }
 

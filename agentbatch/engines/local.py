@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -41,11 +42,12 @@ class LocalEngine:
         budget: Budget,
         journal: Journal | None = None,
         cache: ResponseCache | None = None,
+        artifacts: Path | None = None,
     ) -> None:
         self._config = config
         self._tracer = tracer
         self._control = control
-        self._workshop = Workshop(config, control, budget, journal, cache)
+        self._workshop = Workshop(config, control, budget, journal, cache, artifacts)
         self._window = config.limits.max_concurrency or self._default_window()
         self._workers: dict[asyncio.Task[None], Visit | None] = {}
         self._drain_timer: asyncio.TimerHandle | None = None

@@ -130,6 +130,17 @@ class _Row:
         self.latency = LatencyHistogram()
         self.waited = LatencyHistogram()
 
+    def spend(self, span: Span) -> None:
+        """Add what a span says it used. What failed may well have been free."""
+        attributes = span.attributes
+        self.input_tokens += attributes.get("input_tokens") or 0
+        self.output_tokens += attributes.get("output_tokens") or 0
+        cost = attributes.get("cost_usd")
+        if cost is not None:
+            self.cost_usd += cost
+        elif span.status == "ok":
+            self.cost_known = False
+
     def stats(self) -> AgentStats:
         p50, p95 = self.latency.percentiles(0.5, 0.95)
         (queued_p95,) = self.waited.percentiles(0.95)
@@ -228,6 +239,9 @@ class Tally:
             row.queued -= 1
         else:  # its beginning was not seen: it ran on another machine
             row = self._rows.get(span.name) or self._rows.setdefault(span.name, _Row(span.name))
+        if "input_tokens" in span.attributes:  # it asked no model here, and says itself what it used: a command
+            row.calls += 1
+            row.spend(span)
         if span.status == "skipped":
             row.skipped += 1
             return
@@ -246,17 +260,11 @@ class Tally:
         row = self._running.get(parent) or self._queued.get(parent) or self._row_of_ended(span)
         attributes = span.attributes
         row.calls += 1
-        row.input_tokens += attributes.get("input_tokens") or 0
-        row.output_tokens += attributes.get("output_tokens") or 0
+        row.spend(span)
         if attributes.get("attempt", 1) > 1:
             row.retries += 1
         if attributes.get("cached"):
             row.cached += 1
-        cost = attributes.get("cost_usd")
-        if cost is not None:
-            row.cost_usd += cost
-        elif span.status == "ok":
-            row.cost_known = False
         if span.error_type is not None:
             self._count_refusal(span.error_type, row.name, span.error_message or "")
         if attributes.get("possibly_billed"):

@@ -13,8 +13,10 @@ import orjson
 
 from agentbatch.errors import CommandFault, FunctionFault, StepError, StepTimeout, ToolFault
 from agentbatch.items import Scope
+from agentbatch.journal import Journal
 from agentbatch.limits import Limiter
 from agentbatch.messages import ToolCall, ToolSpec
+from agentbatch.paid_work import PaidWork
 from agentbatch.plain_json import to_plain
 from agentbatch.redact import visible
 from agentbatch.retry import RetryPolicy
@@ -51,9 +53,10 @@ class ToolTerms:
 class Offer:
     """One tool on its terms, shared by all agents that have it."""
 
-    def __init__(self, tool: Tool, terms: ToolTerms) -> None:
+    def __init__(self, tool: Tool, terms: ToolTerms, journal: Journal | None = None) -> None:
         self.tool = tool
         self.terms = terms
+        self.journal = None if terms.delegates else journal
         self.spec: ToolSpec = tool.spec
         self._check = ArgumentCheck(tool.spec.parameters)
         self._random = random.Random()
@@ -63,16 +66,28 @@ class Offer:
 
         Only cancellation and `RunStopped` pass through.
         """
+        work = PaidWork(self.journal, visit, [call.name, call.arguments])
         own = _enter(call, visit)
         try:
-            arguments = self._check.read(call.arguments)
-            text = _as_text(await self._result(arguments, scope, own))
+            text = await self._text(work, call, scope, own)
         except StepError as error:
             return _end(own, _told(error, self.terms.max_output), error)
         except BaseException:
             visit.tracer.end(own.span, "cancelled")
             raise
         return _end(own, capped(text, self.terms.max_output))
+
+    async def _text(self, work: PaidWork, call: ToolCall, scope: Scope, own: Visit) -> str:
+        known = work.recalled()
+        if known is not None:
+            own.span.attributes["recalled"] = True
+            return known[0]
+        arguments = self._check.read(call.arguments)
+
+        async def result() -> str:
+            return _as_text(await self._result(arguments, scope, own))
+
+        return await work.done(result)
 
     async def _result(self, arguments: Mapping[str, Any], scope: Scope, own: Visit) -> Any:
         """Call until it succeeds or no retry is left."""
