@@ -43,8 +43,9 @@ def measure_calls(name: str, calls: Calls, runs: int, folder: Path, extra: Mappi
         for side, command in sides.items():
             measured[side].append(_run(calls, command, inputs, folder / "run"))
     outcome.rows = _table(measured)
-    outcome.goals = calls.goals(calls, measured)
     outcome.notes = _failures(calls, measured)
+    if not outcome.notes:  # figures of runs that broke off say nothing
+        outcome.goals = calls.goals(calls, measured)
     outcome.figures = {"runs": {side: [run_figures(run) for run in each] for side, each in measured.items()}}
     return outcome
 

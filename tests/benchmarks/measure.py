@@ -6,6 +6,7 @@ a process's peak memory is at least that of the process that started it.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -68,10 +69,18 @@ def agentbatch(*arguments: str) -> list[str]:
     return [*command, *arguments]
 
 
+def compile_ahead() -> None:
+    """Compile the package to byte code, as installing it does: else a fresh checkout is measured compiling."""
+    folder = importlib.util.find_spec("agentbatch")
+    if folder is not None and folder.origin is not None:
+        subprocess.run([sys.executable, "-m", "compileall", "-q", str(Path(folder.origin).parent)], check=False)
+
+
 def run_process(command: Sequence[str], folder: Path, server: Server | None = None) -> Run:
     """Run a command to its end in `folder`, with files for its output, so that no pipe slows it down."""
     folder.mkdir(parents=True, exist_ok=True)
     environ = {name: value for name, value in os.environ.items() if not name.startswith("AGENTBATCH_")}
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
     busy = _busy_seconds()
     with open(folder / "output.txt", "wb") as output:
         started_unix, began = time.time(), time.perf_counter()

@@ -28,6 +28,9 @@ def measure_million(count: int, folder: Path) -> Outcome:
     runs[name] = whole = _fresh(count, folder / "all")
     runs["resume, all done"] = again = _again(count, folder / "all")
     results = folder / "all" / f"inputs-{count}.results.jsonl"
+    if whole.exit_code:
+        outcome.notes = [f"exit code {whole.exit_code}: ...{whole.output[-400:]}"]
+        return outcome
     cut_last_lines(results, left)
     with watching_growth(results) as growth:
         runs[f"resume, {left:,} left"] = _again(count, folder / "all")

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from calls import CALLS, measure_calls, sized
-from measure import stay_on_client_core
+from measure import compile_ahead, stay_on_client_core
 from million import measure_million
 from outcome import Outcome
 from peer import PEER, peer_command
@@ -75,6 +75,7 @@ def main(arguments: list[str]) -> None:
     if unknown:
         parser.error(f"no scenario {', '.join(sorted(unknown))}: there are {', '.join(SCENARIOS)}")
     stay_on_client_core()
+    compile_ahead()
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n", flush=True)
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="agentbatch-benchmark-") as folder:
