@@ -23,7 +23,7 @@ class EventWriter:
 
     Args:
         path: a file, a named pipe, or `-` for stdout.
-        encode: makes an event's line; called in the thread.
+        encode: makes the lines of some events; called in the thread.
 
     Attributes:
         name: of the place, for messages.
@@ -34,7 +34,13 @@ class EventWriter:
     """
 
     def __init__(
-        self, path: str, *, fresh: bool, encode: Callable[[SpanEvent], bytes], max_waiting: int, period: float
+        self,
+        path: str,
+        *,
+        fresh: bool,
+        encode: Callable[[list[SpanEvent | bytes]], bytes],
+        max_waiting: int,
+        period: float,
     ) -> None:
         self.name = "stdout" if path == "-" else path
         self.error: str | None = None
@@ -131,11 +137,10 @@ class EventWriter:
             self._gone, self.error = True, error.strerror
 
     def _write(self, events: list[SpanEvent | bytes]) -> None:
-        lines = [event if isinstance(event, bytes) else self._encode(event) for event in events]
         try:
             if self._gone:
                 raise BrokenPipeError
-            append(self._fd, b"".join(lines))
+            append(self._fd, self._encode(events))
         except BrokenPipeError:
             self._gone, self._lost = True, self._lost + len(events)
             self.error = self.error or "its reader has gone"

@@ -150,8 +150,9 @@ class EventFile:
     def _put(self, word: Word, time_ns: int, span: Span, subject: Subject) -> None:
         self._out.put(SpanEvent(word, time_ns, span, subject))
 
-    def _encode(self, event: SpanEvent) -> bytes:
-        return self._redact(event.line(self._id))
+    def _encode(self, events: list[SpanEvent | bytes]) -> bytes:
+        lines = [event if isinstance(event, bytes) else event.line(self._id) for event in events]
+        return self._redact(b"".join(lines))
 
     def _put_run(self, word: Word, facts: Mapping[str, Any]) -> None:
         head = {
@@ -165,7 +166,7 @@ class EventFile:
             "path": "",
             "item": None,
         }
-        self._out.put(self._redact(dump_line({**head, **facts})))
+        self._out.put(dump_line({**head, **facts}))
 
 
 def _run_end(status: str, error: Mapping[str, str] | None, duration_s: float) -> dict[str, Any]:

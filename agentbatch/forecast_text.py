@@ -72,8 +72,9 @@ def _cost(forecast: Forecast) -> str:
 
 
 def _time(forecast: Forecast) -> str:
-    text = f"about {_span(*forecast.seconds, figures.span_of_time)}"
-    return f"{text}; bound by {forecast.constraints[0].name}" if forecast.seconds.high else text
+    if not forecast.seconds.high:
+        return "as fast as this machine goes: no model takes any time"
+    return f"about {_span(*forecast.seconds, figures.span_of_time)}; bound by {forecast.constraints[0].name}"
 
 
 def _model_table(forecast: Forecast, plan: Plan) -> list[str]:
