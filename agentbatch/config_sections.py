@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, cast, get_args, get_ori
 from pydantic import BaseModel
 
 from agentbatch import agents, flows, models, tools
+from agentbatch.config_flows import flow_findings
 from agentbatch.config_functions import with_named_arguments
 from agentbatch.config_keys import KeyCheck, with_variables
 from agentbatch.config_meanings import MeantText, keys_of, meant_texts
@@ -29,11 +30,9 @@ from agentbatch.config_templates import (
     reference_problems,
 )
 from agentbatch.config_tools import delegations, tool_name_problems
-from agentbatch.flows.base import GroupConfig, Member
-from agentbatch.flows.graph import GraphConfig
+from agentbatch.flows.base import GroupConfig
 from agentbatch.prompt_files import is_file_reference, read_prompt_file
 from agentbatch.settings import NAME_PATTERN, Grounded
-from agentbatch.step_graph import circle
 from agentbatch.suggestions import did_you_mean, listing
 from agentbatch.template_references import References
 from agentbatch.yaml_tree import Path
@@ -81,7 +80,6 @@ class _Reading:
         self._notes: list[str] = []
         self._texts: list[MeantText] = []
         self._maybe: set[Path] = set()
-        self._graphs: dict[Path, list[Member]] = {}
         self._in_place: dict[str, None] = {}
         """What groups are called that are written inside others: templates may read them, nobody can lead to them."""
 
@@ -108,7 +106,7 @@ class _Reading:
         templates = self._check_texts(named)
         self._problems += self._keys.check(data, self._models_in_use())
         if config is not None and not self._problems:
-            self._check_graphs(config)
+            self._check_flows(config)
         problems = tuple(self._problems)
         return Sections(None if problems else config, problems, tuple(self._notes), self._keys.secrets(data), templates)
 
@@ -192,15 +190,16 @@ class _Reading:
             for key, value in data.items()
         }
         if path[0] != "groups" or len(path) > 2:
-            self._in_place[str(data.get("name") or fitting[0])] = None
-        made = self._section(chosen, nested, path)
-        if isinstance(made, GraphConfig):
-            self._graphs[path] = made.graph
-        return made
+            self._in_place[str(data.get("name") or flows.KIND_NAMES.get(fitting[0], fitting[0]))] = None
+        return self._section(chosen, nested, path)
 
     def _no_kind(self, data: dict[str, Any], path: Path, kinds: list[str], noun: str, table: Mapping[str, Any]) -> None:
         if kinds:
             self._add(path, f"{noun} has one of {' and '.join(map(repr, kinds))}, not both", key=True)
+            return
+        if "else" in data:
+            hint = "write `then`, what runs if `when` holds; or turn the condition round"
+            self._add((*path, "else"), "`else` without `then`", key=True, hint=hint)
             return
         hints = (did_you_mean(key, table) for key in data)
         hint = next((hint.lstrip(", ") for hint in hints if hint), "")
@@ -309,16 +308,14 @@ class _Reading:
             return False
         return not any(path[:end] in self._maybe for end in range(1, len(path) + 1))
 
-    def _check_graphs(self, config: Config) -> None:
-        """Steps of a graph that wait for each other."""
-        graphs = dict(self._graphs)
-        if config.workflow is None:
-            graphs[("agents",)] = list(config.agents)
-        for path, members in graphs.items():
-            names = circle(config, members)
-            if names is not None:
-                message = f"these wait for each other: {' -> '.join(names)}"
-                self._add(path, message, key=True, hint="a loop group lets steps see each other's last answers")
+    def _check_flows(self, config: Config) -> None:
+        """What only shows where every section by itself is right."""
+        for found in flow_findings(config):
+            problem = self._origin.problem(found.path, found.message, key=True, hint=found.hint)
+            if found.note:
+                self._notes.append(problem.headline)
+            else:
+                self._problems.append(problem)
 
     def _compiled(self) -> Iterator[tuple[MeantText, References]]:
         for text in self._texts:

@@ -166,7 +166,8 @@ def _problem(fault: _Fault, kind: type[BaseModel], known: tuple[str, ...], path:
         hint = did_you_mean(key, keys).lstrip(", ") or f"expected one of: {listing(keys, 30)}"
         return origin.problem(place, f"unknown key {key!r}", where=place[:-1], key=True, word=key, hint=hint)
     if fault.type == "missing":
-        return origin.problem(place[:-1], f"missing key {str(fault.path[-1])!r}", key=True)
+        key = str(fault.path[-1])
+        return origin.problem(place[:-1], f"missing key {key!r}", key=True, hint=_MENDS.get(key, ""))
     variable = origin.from_environment(place)
     if variable is not None and _is_key(place):
         message = f"{listing(variable.variables)} {_said(fault)}"
@@ -188,6 +189,12 @@ def _keys_at(kind: type[BaseModel], tags: Path) -> tuple[str, ...]:
             sections = [inner for field in fields for inner in sections_in(field.annotation)]
     return tuple(dict.fromkeys(key for section in sections for key in keys_of(section)))
 
+
+_MENDS = {
+    "max_iterations": "the bound of the loop, whatever its conditions say: max_iterations: 5",
+    "when": "the condition that decides between `then` and `else`: when: \"input.lang == 'de'\"",
+}
+"""How to mend it that a key is missing, where its name does not say it."""
 
 _EXPECTED = {
     "string_type": "text",

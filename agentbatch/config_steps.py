@@ -91,7 +91,8 @@ def _circles_from(start: str, graph: StepGraph, done: set[str], origin: Origin) 
             done.add(name)
         elif name in on_way and text is not None:
             circle = " -> ".join([*way[way.index(name) :], name])
-            yield origin.problem(text.path, f"a group can't contain itself: {circle}", word=text.text)
+            what = "a step can't be its own fallback" if "fallback" in text.path else "a group can't contain itself"
+            yield origin.problem(text.path, f"{what}: {circle}", word=text.text)
         elif name not in done:
             way.append(name)
             on_way.add(name)

@@ -26,7 +26,7 @@ SOMETIMES_THERE = {
     "loop": "only what runs in a loop, and the loop's own conditions, know `loop`",
     "each": "only what runs for_each element knows `each`",
     "members": "only a parallel group's judge knows its `members`",
-    "output": "only a step's own `set` and `fallback.when` know its `output`: elsewhere write NAME.output",
+    "output": "only `set`, `fallback.when`, and a group's `best` and `vote` know `output`: elsewhere write NAME.output",
 }
 
 
@@ -73,6 +73,8 @@ class NamesThere:
             found.add("members")
         if (path[-1] == "when" and path[-2] == "fallback") or "set" in path[2:-1]:
             found.add("output")
+        if "aggregate" in path and path[-1] in ("best", "by"):
+            found |= {"output", "name", "status"}
         return frozenset(found)
 
 
@@ -105,6 +107,11 @@ def _said(
 ) -> tuple[str, str] | None:
     """Message and hint about one reference, if something is wrong with it."""
     name, *rest = reference
+    if path[0] == "vars" and name in names.steps:
+        return (
+            f"{name!r} has not run yet when `vars` are computed",
+            "let the step leave it for later ones: set: {NAME: ...}",
+        )
     if name not in there:
         return _said_of_step(path, reference, found, names) if name in names.steps else _unknown(name, names)
     if name == "item" and rest and rest[0] not in ITEM_FIELDS:

@@ -42,7 +42,6 @@ class StepTexts:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self._names = config.agents.keys() | config.groups.keys()
         self._facts: dict[str, StepFacts] = {}
 
     def section(self, member: Member) -> StepConfig:
@@ -55,10 +54,10 @@ class StepTexts:
     def of(self, member: Member) -> StepFacts:
         """A member's own facts."""
         if isinstance(member, GroupConfig):
-            return _facts(member, self._is_step)
+            return _facts(member, self._steps_named)
         name = name_of(member)
         if name not in self._facts:
-            self._facts[name] = _facts(self.section(name), self._is_step)
+            self._facts[name] = _facts(self.section(name), self._steps_named)
         return self._facts[name]
 
     def parts(self, member: Member) -> list[Member]:
@@ -70,11 +69,23 @@ class StepTexts:
             if isinstance(part, GroupConfig) and part is not section:
                 written.append(part)
             else:
-                named |= {text: text for text, of in _texts(part) if self._is_step(text, of)}
+                named |= {step: step for text, of in _texts(part) for step in self._steps_named(text, of)}
         return [*named.values(), *written]
 
-    def _is_step(self, text: str, of: str) -> bool:
-        return of == "step" or (of == "tool" and text in self._names)
+    def _steps_named(self, text: str, of: str) -> Iterable[str]:
+        """The agents and groups that a text of the config makes part of the step it stands in."""
+        if of == "tool":
+            return self._workers(text)
+        return (text,) if of == "step" else ()
+
+    def _workers(self, tool: str) -> Iterator[str]:
+        """The steps that do the work of a tool, where steps do it."""
+        config = self.config
+        for name in config.toolsets.get(tool, (tool,)):
+            if name in config.tools:
+                yield from (text for text, of in _texts(config.tools[name]) if of == "step")
+            elif name in config.agents or name in config.groups:
+                yield name
 
     def inside(self, member: Member) -> dict[str, Member]:
         """The member and every step it is made of, near and far, by name."""
@@ -155,10 +166,10 @@ def shared_names(config: Config) -> frozenset[str]:
 
 
 def written_names(config: Config) -> frozenset[str]:
-    """The names of groups that are written in place, inside others or the workflow, where they were given one."""
-    sections = [*config.groups.values(), *(each for each in root_members(config) if isinstance(each, GroupConfig))]
-    found = (group for section in sections for group in _sections_within(section) if isinstance(group, GroupConfig))
-    return frozenset(group.name for group in found if group.name is not None)
+    """The names of groups that are written in place, inside others or the workflow."""
+    inside = (each for group in config.groups.values() for each in _sections_within(group) if each is not group)
+    found = [*inside, *(each for member in root_members(config) for each in _sections_within(member))]
+    return frozenset(name_of(group) for group in found if isinstance(group, GroupConfig))
 
 
 def names_set(config: Config) -> frozenset[str]:
@@ -199,7 +210,7 @@ def _givers_of(names: Iterable[str], givers: dict[str, list[int]]) -> Iterator[i
         yield from givers.get(name, ())
 
 
-def _facts(section: StepConfig, is_step: Callable[[str, str], bool]) -> StepFacts:
+def _facts(section: StepConfig, steps_named: Callable[[str, str], Iterable[str]]) -> StepFacts:
     steps: list[str] = []
     gives: set[str] = set()
     reads: set[str] = set()
@@ -209,9 +220,8 @@ def _facts(section: StepConfig, is_step: Callable[[str, str], bool]) -> StepFact
         if isinstance(part, StepConfig):
             gives |= {_VALUE + name for name in part.set}
         for text, of in _texts(part):
-            if is_step(text, of):
-                steps.append(text)
-            elif of == "earlier":
+            steps += steps_named(text, of)
+            if of == "earlier":
                 reads.add(text)
             elif of in ("template", "condition"):
                 made = Template(text) if of == "template" else Condition(text)

@@ -28,7 +28,7 @@ FLOORS: dict[str, str] = {
     "3 kinds": "models tools agents flows",
     "4 config": """
         config config_cache config_keys config_meanings config_problems config_schema config_sections config_shape
-        config_shapes
+        config_shapes config_flows
         config_source config_spellings config_steps config_templates config_tools config_functions
         environment field_docs prompt_files step_graph
         yaml_tree
