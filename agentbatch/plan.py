@@ -119,9 +119,12 @@ def make_plan(config: Config) -> Plan:
     """The plan of a config's workflow. Nothing is sent, and no key is looked at.
 
     Raises:
-        ConfigError: the workflow unfolds to more than 10,000 steps.
+        ConfigError: the workflow unfolds to more than 10,000 steps, or its groups are nested too deeply to be run.
     """
-    root = _Planner(config).root()
+    try:
+        root = _Planner(config).root()
+    except RecursionError:
+        raise ConfigError("the workflow's groups are nested too deeply: let fewer of them hold one another") from None
     return Plan(root, tuple(_models(config, root)), tuple(_run_limits(config)))
 
 

@@ -1,5 +1,6 @@
 """Plans: what runs, when, how often, and how that is drawn."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -9,12 +10,15 @@ from typing import Any
 import pytest
 import yaml
 
+from agentbatch.batch import RunOptions, run_batch
 from agentbatch.config import Config, load
 from agentbatch.errors import ConfigError
+from agentbatch.event_loop import run_loop
 from agentbatch.plan import Plan, PlanNode, calls_of, make_plan
 from agentbatch.plan_calls import Calls, Times
 from agentbatch.plan_diagram import render_dot, render_mermaid
 from agentbatch.plan_text import render_tree
+from agentbatch.result_files import ResultFiles
 
 ROOT = Path(__file__).parents[1]
 
@@ -203,6 +207,33 @@ def test_groups_that_multiply_are_refused(tmp_path: Path) -> None:
         groups[f"g{number}"] = {"sequence": [f"g{number - 1}"] * 10}
     with pytest.raises(ConfigError, match="more than 10,000 steps"):
         plan_of(tmp_path, groups=groups, workflow="g5")
+
+
+def test_groups_that_are_nested_too_deeply_are_refused(tmp_path: Path) -> None:
+    groups: dict[str, Any] = {"g0": {"sequence": ["writer"]}}
+    for number in range(1, 400):
+        groups[f"g{number}"] = {"sequence": [f"g{number - 1}"]}
+    with pytest.raises(ConfigError, match="nested too deeply"):
+        plan_of(tmp_path, groups=groups, workflow="g399")
+
+
+def test_paths_are_the_keys_of_result_lines(tmp_path: Path) -> None:
+    change = {"seo": {"for_each": "[1, 2]"}, "writer": {"fallback": ["legal"]}}
+    groups = {
+        "refine": {"loop": ["writer", "critic"], "max_iterations": 2},
+        "panel": {"parallel": ["seo", {"agent": "critic", "copies": 2}]},
+    }
+    config = config_of(
+        tmp_path, change=change, groups=groups, workflow=["refine", "panel", {"agent": "writer", "copies": 2}]
+    )
+    (tmp_path / "in.jsonl").write_text('{"topic": "t"}\n')
+    run_loop(run_batch(config, RunOptions(str(tmp_path / "in.jsonl"), ResultFiles(tmp_path / "out.jsonl"))))
+    line = json.loads((tmp_path / "out.jsonl").read_text())
+    assert line["status"] == "ok", line["error"]
+    planned = {node.path for node in make_plan(config).root.walk() if node.path and node.role != "fallback"}
+    told = {re.sub(r"\[\d+\]", "[n]", path) for path in line["agents"]}
+    assert told - planned == {"refine[n]", "writer"}, "an iteration, and the copies as one"
+    assert planned <= told
 
 
 # drawings
