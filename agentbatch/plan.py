@@ -327,7 +327,9 @@ class _Planner:
 
     def _agent(self, section: StepConfig, place: _Place) -> _Inside:
         inside = _asking(section)
-        workers = [self._worker(name) for name in _field(section, "tools") or ()]
+        tools: list[str] = _field(section, "tools") or []
+        single = dict.fromkeys(tool for name in tools for tool in self._config.toolsets.get(name, [name]))
+        workers = [self._worker(name) for name in single]
         found = [replace(self._member(name, place), label="tool", role="tool") for name in workers if name is not None]
         return replace(inside, children=tuple(found))
 
@@ -335,8 +337,7 @@ class _Planner:
         """The agent or group that does a tool's work, if one does."""
         if tool in self._config.agents or tool in self._config.groups:
             return tool
-        tools: Mapping[str, Any] = getattr(self._config, "tools", None) or {}
-        return getattr(tools.get(tool), "agent", None)
+        return getattr(self._config.tools.get(tool), "agent", None)
 
 
 def _part(place: _Place) -> _Place:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
+from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel
@@ -54,10 +55,10 @@ class StepTexts:
     def of(self, member: Member) -> StepFacts:
         """A member's own facts."""
         if isinstance(member, GroupConfig):
-            return _facts(member, self._steps_named)
+            return _facts(self._with_tools(member), self._steps_named)
         name = name_of(member)
         if name not in self._facts:
-            self._facts[name] = _facts(self.section(name), self._steps_named)
+            self._facts[name] = _facts(self._with_tools(self.section(name)), self._steps_named)
         return self._facts[name]
 
     def parts(self, member: Member) -> list[Member]:
@@ -86,6 +87,14 @@ class StepTexts:
                 yield from (text for text, of in _texts(config.tools[name]) if of == "step")
             elif name in config.agents or name in config.groups:
                 yield name
+
+    def _with_tools(self, section: StepConfig) -> Iterator[BaseModel]:
+        """A section, those inside it, and those of its tools, whose templates it fills in."""
+        for part in _sections_within(section):
+            yield part
+            tools = [text for text, of in _texts(part) if of == "tool"]
+            for name in chain.from_iterable(self.config.toolsets.get(tool, (tool,)) for tool in tools):
+                yield from _sections_within(self.config.tools.get(name))
 
     def inside(self, member: Member) -> dict[str, Member]:
         """The member and every step it is made of, near and far, by name."""
@@ -210,12 +219,13 @@ def _givers_of(names: Iterable[str], givers: dict[str, list[int]]) -> Iterator[i
         yield from givers.get(name, ())
 
 
-def _facts(section: StepConfig, steps_named: Callable[[str, str], Iterable[str]]) -> StepFacts:
+def _facts(sections: Iterator[BaseModel], steps_named: Callable[[str, str], Iterable[str]]) -> StepFacts:
+    """What the first of the sections says, the others being inside it."""
     steps: list[str] = []
     gives: set[str] = set()
     reads: set[str] = set()
-    for part in _sections_within(section):
-        if isinstance(part, GroupConfig) and part is not section:
+    for place, part in enumerate(sections):
+        if isinstance(part, GroupConfig) and place:
             gives.add(name_of(part))
         if isinstance(part, StepConfig):
             gives |= {_VALUE + name for name in part.set}
