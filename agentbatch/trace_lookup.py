@@ -145,11 +145,11 @@ def entry_document(entry: TraceEntry) -> dict[str, Any]:
 
 
 def found_document(found: Found) -> dict[str, Any]:
-    """What `--json` prints of one item: its entry, and its spans in the order they began, or its result line."""
+    """What `--json` prints of one item: its entry, and its spans, parents before children, or its result line."""
     head = {} if found.entry is None else entry_document(found.entry)
     if found.result is not None:
         return {**head, "spans": [], "result": found.result}
-    return {**head, "spans": [_span_document(span) for span in sorted(found.spans, key=lambda one: one.start_ns)]}
+    return {**head, "spans": [_span_document(span) for span in reversed(found.spans)]}
 
 
 def _span_document(span: Span) -> dict[str, Any]:

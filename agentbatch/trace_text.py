@@ -165,7 +165,7 @@ def _with_notes(row: _Row, front: str, at: int, screen: Screen) -> Iterator[str]
     style = _STYLES.get(row.node.status, "red")
     beside = "; ".join(notes)
     if not notes:
-        yield screen.paint(front.rstrip(), style) if not screen.color else front.rstrip()
+        yield front.rstrip()
     elif at + 2 + cell_len(beside) < screen.columns:
         yield f"{front}  {screen.paint(beside, style)}"
     else:
@@ -175,7 +175,7 @@ def _with_notes(row: _Row, front: str, at: int, screen: Screen) -> Iterator[str]
 
 
 def render_list(entries: Iterable[TraceEntry], screen: Screen) -> Iterator[str]:
-    """A line for each, under a head; columns are as wide as the first thousand need."""
+    """A line for each, under a head; nothing where there are none. Columns are as wide as the first thousand need."""
     rows: list[tuple[str, ...]] = [_LIST_TITLES]
     styles = ["dim"]
     widths: list[int] = []
@@ -186,8 +186,8 @@ def render_list(entries: Iterable[TraceEntry], screen: Screen) -> Iterator[str]:
             widths = _widths(rows, widths)
             yield from _list_lines(rows, styles, widths, screen)
             rows, styles = [], []
-    widths = _widths(rows, widths)
-    yield from _list_lines(rows, styles, widths, screen)
+    if rows != [_LIST_TITLES]:
+        yield from _list_lines(rows, styles, _widths(rows, widths), screen)
 
 
 _LIST_TITLES: Final = ("started", "item", "status", "worked", "queued", "cost", "trace", "error")
@@ -214,8 +214,9 @@ def _clock(start_ns: int) -> str:
 
 
 def _widths(rows: Sequence[Sequence[str]], known: Sequence[int]) -> list[int]:
-    widest = [max(cell_len(cell) for cell in column) for column in zip(*rows, strict=True)] if rows else [0] * 8
-    return [max(pair) for pair in zip(widest, known or [0] * len(widest), strict=True)]
+    columns = list(zip(*rows, strict=True)) or [()] * len(_LIST_TITLES)
+    widest = [max((cell_len(cell) for cell in column), default=0) for column in columns]
+    return [max(pair) for pair in zip(widest, known or widest, strict=True)]
 
 
 def _list_lines(

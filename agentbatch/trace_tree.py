@@ -76,7 +76,7 @@ def _node(span: Span, below: Mapping[str, Sequence[Span]], zero: int, path: str,
         stay=(stay[0] - queued_s, stay[1]) if span.kind == "chat" else stay,
         work=_work(span, stay, queued_s, children),
         **_sums(span, children),
-        notes=tuple(_notes(span)),
+        notes=_news(_notes(span), children),
         children=children,
     )
 
@@ -136,6 +136,18 @@ def _sums(span: Span, children: Sequence[Node]) -> dict[str, Any]:
 def _total(costs: Iterable[float | None]) -> float | None:
     known = list(costs)
     return None if None in known else sum(cost for cost in known if cost is not None)
+
+
+def _news(notes: Iterable[str], children: Sequence[Node]) -> tuple[str, ...]:
+    """The notes that nothing below has as well: a failure is told once, where it happened."""
+    told = {note for child in children for note in _told(child)}
+    return tuple(note for note in notes if note not in told)
+
+
+def _told(node: Node) -> Iterator[str]:
+    yield from node.notes
+    for child in node.children:
+        yield from _told(child)
 
 
 def _notes(span: Span) -> Iterator[str]:

@@ -63,8 +63,12 @@ def trace(
         else:
             most = (None if as_json else _DEFAULT_LIMIT) if limit is None else limit or None
             lines = _list_lines(_entries(lookup, failed, slowest, request, most), screen, as_json)
+        shown = False
         for line in lines:
+            shown = True
             sys.stdout.write(line)
+        if not shown:
+            typer.echo("no failed items" if failed or errors else "no items", err=True)
 
 
 def _entries(
