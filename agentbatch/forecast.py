@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from agentbatch.agents.base import AgentConfig
 from agentbatch.build import tariff_of
 from agentbatch.flows.condition import ConditionConfig
 from agentbatch.flows.route import RouteConfig, case_key
@@ -46,6 +47,7 @@ class Forecast:
         item: what one item takes on average, likewise.
         worst: what all items take together if every answer needs its repairs, retries and fallbacks.
         unpriced: the models in use whose price nobody knows.
+        outside: agents that run programs or ask servers of their own: what those take and cost is in no figure.
         constraints: the limits it may wait for, the slowest first.
         assumed: what was assumed.
         uncapped: the agents whose parameters don't bound their answers.
@@ -58,6 +60,7 @@ class Forecast:
     item: Mapping[Account, Bounds]
     worst: Spend
     unpriced: tuple[str, ...]
+    outside: tuple[str, ...]
     constraints: tuple[Constraint, ...]
     assumed: Assumptions
     uncapped: tuple[str, ...] = ()
@@ -70,8 +73,8 @@ class Forecast:
 
     @property
     def cost(self) -> Range | None:
-        """US dollars; None where the price of a model in use is unknown."""
-        return None if self.unpriced else Range(self.whole.low.usd, self.whole.high.usd)
+        """US dollars; None where the price of a model in use, or of an agent's own means, is unknown."""
+        return None if self.unpriced or self.outside else Range(self.whole.low.usd, self.whole.high.usd)
 
     @property
     def seconds(self) -> Range:
@@ -99,11 +102,16 @@ def forecast(
         item=mean,
         worst=worst.get(EVERYTHING, Bounds()).high,
         unpriced=tuple(name for name in used if reckoning.unpriced(name)),
+        outside=tuple(dict.fromkeys(node.name.removesuffix("[n]") for node in plan.root.walk() if _is_outside(node))),
         constraints=tuple(constraints(config, spent, items, seconds)),
         assumed=assumed,
         uncapped=tuple(dict.fromkeys(reckoning.uncapped)),
         lists=reckoning.lists,
     )
+
+
+def _is_outside(node: PlanNode) -> bool:
+    return node.kind != "function" and isinstance(node.config, AgentConfig) and node.own.most == 0 and not node.children
 
 
 class _Reckoning:

@@ -63,6 +63,9 @@ def _tokens(bounds: Bounds) -> str:
 def _cost(forecast: Forecast) -> str:
     whole, worst = forecast.whole, forecast.worst
     known = _span(whole.low.usd, whole.high.usd, figures.money)
+    if forecast.outside:
+        rest = f"; {known} for the models" if whole.high.usd else ""
+        return f"unknown: nobody knows what {', '.join(forecast.outside)} will cost{rest}"
     if forecast.unpriced:
         named = ", ".join(visible(name, 40) for name in forecast.unpriced)
         rest = f"; {known} for the other models" if whole.high.usd else ""
@@ -125,6 +128,8 @@ def _assumptions(forecast: Forecast, plan: Plan) -> Iterator[str]:
         text += f"; a request takes {figures.span_of_time(assumed.latency_s)}"
     if forecast.lists:
         text += f"; lists that agents make have up to {assumed.elements} elements"
+    if forecast.outside:
+        yield f"Not reckoned with: the time and the tokens of {', '.join(forecast.outside)}."
     yield f"{text}. Failed requests and their retries come on top."
 
 
@@ -145,8 +150,8 @@ def forecast_json(forecast: Forecast, to_do: ToDo, plan: Plan) -> dict[str, Any]
         "version": FORECAST_VERSION,
         "items": {"total": to_do.total, "done": to_do.done, "bad": to_do.bad, "to_do": to_do.items},
         "calls_per_item": {"least": plan.root.calls.least, "most": plan.root.calls.most},
-        **_bounds_json(whole, known=not forecast.unpriced),
-        "worst_cost_usd": None if forecast.unpriced else forecast.worst.usd,
+        **_bounds_json(whole, known=forecast.cost is not None),
+        "worst_cost_usd": None if forecast.cost is None else forecast.worst.usd,
         "seconds": _range_json(forecast.seconds),
         "bound_by": forecast.constraints[0].name if forecast.seconds.high else None,
         "models": {

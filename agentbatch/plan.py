@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
+from urllib.parse import urlsplit
 
 from agentbatch.errors import ConfigError
 from agentbatch.flows.base import GroupConfig, Member, MemberConfig
@@ -349,7 +350,7 @@ def _asking(section: StepConfig) -> _Inside:
     kind = str(_field(section, "kind"))
     model = _field(section, "model")
     if model is None:
-        return _Inside(kind)
+        return _Inside(kind, _what_works(section))
     turns: int = _field(section, "max_turns") or 1
     tools: list[Any] = _field(section, "tools") or []
     checked = _field(section, "output_schema") is not None
@@ -360,6 +361,16 @@ def _asking(section: StepConfig) -> _Inside:
     if checked:
         details.append("answer checked, one repair")
     return _Inside(kind, ", ".join(details), own=Calls(1, most))
+
+
+def _what_works(section: StepConfig) -> str:
+    """The function, the program or the server of an agent that asks no model."""
+    function, command, url = (_field(section, name) for name in ("function", "command", "url"))
+    if isinstance(command, list):
+        command = next(iter(str(cast("list[Any]", command)[0]).split()), None) if command else None
+    if isinstance(url, str):
+        url = urlsplit(url).hostname  # what follows may hold a secret
+    return next((str(what) for what in (function, command, url) if what), "")
 
 
 def _field(section: StepConfig, name: str) -> Any:

@@ -297,6 +297,15 @@ def test_an_unknown_price_is_never_nothing(tmp_path: Path) -> None:
     assert forecast_json(found, to_do(1), make_plan(config))["cost_usd"] is None
 
 
+def test_what_a_program_costs_is_unknown_too(tmp_path: Path) -> None:
+    agents = {"a": asks(), "coder": {"kind": "command", "command": ["true"]}}
+    config = config_of(tmp_path, agents=agents, workflow=["a", "coder"])
+    found = reckoned(config, items_of({}))
+    assert (found.outside, found.cost) == (("coder",), None)
+    assert "cost unknown: nobody knows what coder will cost; $0.0006 for the models" in told(config, found)
+    assert forecast_json(found, to_do(1), make_plan(config))["cost_usd"] is None
+
+
 def test_limits_that_may_stop_the_run_are_told(tmp_path: Path) -> None:
     limits = {"max_cost": 0.001, "timeout": "3s"}
     config = config_of(tmp_path, agents={"a": asks()}, limits=limits, model={"max_concurrency": 1})

@@ -175,6 +175,20 @@ def test_a_react_agent_asks_as_often_as_it_has_turns(tmp_path: Path) -> None:
     assert node.calls == Calls(1, None)
 
 
+def test_agents_without_a_model_ask_none(tmp_path: Path) -> None:
+    agents = {
+        "clean": {"kind": "function", "function": "json:dumps", "arguments": {"obj": 1}},
+        "coder": {"kind": "command", "command": ["sh", "-c", "true"]},
+    }
+    plan = plan_of(tmp_path, agents=agents, models={}, workflow=["clean", "coder"])
+    assert [(node.kind, node.detail) for node in plan.root.children] == [
+        ("function", "json:dumps"),
+        ("command", "sh"),
+    ]
+    assert (plan.root.calls, plan.models) == (Calls(), ())
+    assert "models" not in render_tree(plan)
+
+
 def test_models_are_told_with_who_asks_them_and_what_limits_them(tmp_path: Path) -> None:
     config = config_of(tmp_path, workflow=["writer", "critic", "seo", {"when": "input.x", "then": "legal"}])
     config = config.model_copy(
