@@ -36,7 +36,7 @@ Rows = dict[str | int, Row]
 
 
 def models_of(name: str) -> dict[str, dict[str, Any]]:
-    return yaml.safe_load(CONFIGS[name].read_text("utf-8"))["models"]
+    return yaml.safe_load(CONFIGS[name].read_text("utf-8")).get("models", {})
 
 
 OFFLINE = [name for name in CONFIGS if all(model["provider"] == "mock" for model in models_of(name).values())]
@@ -176,6 +176,38 @@ def check_rehearsal(rows: Rows) -> None:
     assert all(row["cost_usd"] > 0 for row in rows.values() if row["status"] == "ok")
 
 
+def check_supervisor(rows: Rows) -> None:
+    for row in rows.values():
+        diagnosis, promise = outputs(row, "diagnose", "policy")
+        assert row["output"] == f"{diagnosis} {promise}"
+        assert row["usage"]["requests"] == 4
+
+
+def check_coding_agents(rows: Rows) -> None:
+    assert {item: row["output"] for item, row in rows.items()} == {
+        "fibonacci": "passed",
+        "palindrome": "passed",
+        "words": "passed",
+        "median": "failed",
+    }
+    assert {row["cost_usd"] for row in rows.values()} == {0.0125}
+    assert rows["words"]["agents"]["coder"]["artifacts"] == ["words.py"]
+
+
+def check_data_cleaning(rows: Rows) -> None:
+    assert rows["c-02"]["output"] | {"industry": ""} == {
+        "name": "Alan Turing",
+        "email": "alan@bletchley.example",
+        "domain": "bletchley.example",
+        "phone": "+442079460018",
+        "company": "Bletchley",
+        "industry": "",
+        "missing": [],
+    }
+    assert rows["c-03"]["agents"]["classify"]["status"] == "skipped"
+    assert rows["c-03"]["output"]["missing"] == ["email", "phone"]
+
+
 CHECKS: dict[str, Callable[[Rows], None]] = {
     "quickstart": check_quickstart,
     "document-analysis": check_document_analysis,
@@ -191,6 +223,9 @@ CHECKS: dict[str, Callable[[Rows], None]] = {
     "fallback": check_fallback,
     "rehearsal": check_rehearsal,
     "tools": check_tools,
+    "supervisor": check_supervisor,
+    "coding-agents": check_coding_agents,
+    "data-cleaning": check_data_cleaning,
 }
 
 
