@@ -15,7 +15,8 @@ from agentbatch.templates import Condition
 class WithFallback:
     """A step and those that take over, in order. `when` also replaces good answers for which it holds.
 
-    The first answer that is good enough wins; if there is none, the last answer there was, else the last error.
+    The first answer that is good enough wins; if there is none, the last answer there was, else the last error. The
+    last step's answer is not asked about: nobody would take over.
     """
 
     inner: Runnable
@@ -46,7 +47,7 @@ class WithFallback:
             result = await other.invoke(scope, visit)
             if result.ok or (result.tolerated and result.output is not None):
                 last, visit.extra["fallback"] = Output(result.output, result.messages), other.label
-                if self._is_good(last, scope):
+                if other is self.others[-1] or self._is_good(last, scope):
                     break
             elif result.status != "skipped" and isinstance(last, StepError):
                 last = MemberFailed.of(result)
