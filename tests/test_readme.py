@@ -125,13 +125,14 @@ def exact(command: str) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("jq") is None, reason="the README reads results with jq")
 def test_every_command_prints_what_the_readme_shows(shell: tuple[Path, dict[str, str]]):
     ran = 0
     for block in blocks("console"):
         for session in sessions(block):
             if session.command.startswith("agentbatch mock"):
                 continue  # serves until it is interrupted; its own tests try it
+            if session.command.startswith("jq") and shutil.which("jq") is None:
+                continue
             output = output_of(session, *shell)
             ran += 1
             if exact(session.command) and "..." not in session.shown:
@@ -139,4 +140,4 @@ def test_every_command_prints_what_the_readme_shows(shell: tuple[Path, dict[str,
             else:
                 wanted, got = pattern_of(session.shown), "".join(f"{line}\n" for line in output)
                 assert re.fullmatch(wanted, got), f"{session.command}\nshould match {wanted}\nbut is\n{got}"
-    assert ran > 15
+    assert ran > 12
