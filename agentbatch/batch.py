@@ -170,6 +170,8 @@ class _Run:
         log = SpokenLog(display.say, self._redactor.text)
         logging.getLogger().addHandler(log)
         display.start()
+        for note in engine.notes:
+            display.say(note)
         try:
             async with engine:
                 source = StreamItems(self._to_do()) if self._inputs.streamed else FileItems(self._to_do())
@@ -220,7 +222,7 @@ class _Run:
             results=None if files is None else str(files.results),
             traces=None if self._traces is None else str(self._traces.path),
             continue_command=self._options.continue_command if self._left(total) and files is not None else None,
-            stop_reason=str(self._book.error) if self._book.error else self._control.reason,
+            stop_reason=self._stop_reason(),
             notes=self._notes(),
         )
         if self._events is not None:
@@ -301,6 +303,11 @@ class _Run:
     def _left(self, total: int | None) -> bool:
         """Whether any item has no result line."""
         return total is None or total > self._before + sum(self._book.written.values())
+
+    def _stop_reason(self) -> str | None:
+        """Why the run ended early; a provider's own words may be in it, and a key in those."""
+        reason = str(self._book.error) if self._book.error else self._control.reason
+        return None if reason is None else self._redactor.text(reason)
 
     def _notes(self) -> list[str]:
         notes = list(self._book.notes)

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentbatch import agents, flows, models
-from agentbatch.answering import Answering
 from agentbatch.agents.asking import AskingConfig
 from agentbatch.agents.function import FunctionConfig
+from agentbatch.answering import Answering
 from agentbatch.build_tools import ToolShop
 from agentbatch.cache import ResponseCache
 from agentbatch.control import Control
+from agentbatch.descriptors import connections_left, shared_out
 from agentbatch.endpoint import Endpoint, EndpointSettings
 from agentbatch.errors import ConfigError, RunStopped
 from agentbatch.flows import kind_of
@@ -54,6 +55,7 @@ class Workshop:
     Attributes:
         root: what an item enters.
         endpoints: the models in use, by name.
+        notes: what a person should know before the run begins.
     """
 
     def __init__(
@@ -75,6 +77,8 @@ class Workshop:
         self._answering: dict[str, Answering] = {}
         self.limiters: list[Limiter] = []
         self._transports: dict[str, HttpTransport] = {}
+        self.notes: list[str] = []
+        self._connections = self._share_connections()
         self._steps: dict[str, Step] = {}
         self._tools = ToolShop(config, self)
         self.folder, self.threads = config.folder, self._tools.threads
@@ -244,11 +248,24 @@ class Workshop:
             return model_class(config)
         return model_class(config, self.transport(config.transport))
 
+    def _share_connections(self) -> dict[str, int]:
+        """How many requests at once each model over HTTP may have, so that no item fails for want of descriptors."""
+        models = {name: model for name, model in self.config.models.items() if isinstance(model, HttpModelConfig)}
+        wanted = {name: _most_at_once(model) for name, model in models.items()}
+        given = shared_out(wanted, connections_left())
+        for name, model in models.items():
+            if given[name] < wanted[name] and model.max_concurrency != "auto":
+                self.notes.append(
+                    f"model {name} gets {given[name]:,} requests at once instead of {wanted[name]:,}: "
+                    "more files may not be open; raise the limit with `ulimit -n`"
+                )
+        return given
+
     def _endpoint_settings(self, name: str, config: ModelConfig) -> EndpointSettings:
         defaults = self.config.defaults
         retries = next((n for n in (config.retries, defaults.retries) if n is not None), _DEFAULT_RETRIES)
         auto = config.max_concurrency == "auto"
-        concurrency = _AUTO_CEILING if config.max_concurrency == "auto" else config.max_concurrency
+        concurrency = self._connections.get(name) or _most_at_once(config)
         limiter = Limiter(f"model {name}", max_concurrency=concurrency, rpm=config.rpm, tpm=config.tpm)
         self.limiters.append(limiter)
         return EndpointSettings(
@@ -262,6 +279,10 @@ class Workshop:
             identity=_identity(config),
             replaceable=bool(config.fallbacks),
         )
+
+
+def _most_at_once(config: ModelConfig) -> int:
+    return _AUTO_CEILING if config.max_concurrency == "auto" else config.max_concurrency
 
 
 def _identity(config: ModelConfig) -> str:

@@ -7,6 +7,8 @@ import gc
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from agentbatch.descriptors import raise_limit
+
 _T = TypeVar("_T")
 
 _GC_THRESHOLDS = (50_000, 50, 1000)
@@ -15,6 +17,7 @@ _GC_THRESHOLDS = (50_000, 50, 1000)
 
 def run_loop(main: Coroutine[Any, Any, _T]) -> _T:
     """Run `main` to its end, as `asyncio.run` does, with this process tuned for it."""
+    raise_limit()
     gc.collect()
     gc.freeze()  # what was imported stays: no need to look at it again
     gc.set_threshold(*_GC_THRESHOLDS)

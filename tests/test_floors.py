@@ -14,7 +14,7 @@ FLOORS: dict[str, str] = {
     "1 mechanisms": """
         items templates template_bounds template_references template_sandbox limits retry retry_after health control
         prices token_estimate transports chat_codec suggestions redact figures json_lines plain_json durable filesystems
-        lock signals event_loop stop_rules id_table append_lines window cache command_line
+        lock signals descriptors event_loop stop_rules id_table append_lines window cache command_line
         output_form template_tree http_call folders artifacts
     """,
     "2 contracts and files": """

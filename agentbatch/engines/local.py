@@ -49,6 +49,7 @@ class LocalEngine:
         self._control = control
         self._workshop = Workshop(config, control, budget, journal, cache, artifacts)
         self._window = config.limits.max_concurrency or self._default_window()
+        self.notes = self._workshop.notes
         self._workers: dict[asyncio.Task[None], Visit | None] = {}
         self._drain_timer: asyncio.TimerHandle | None = None
         self._fault: BaseException | None = None
