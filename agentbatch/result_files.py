@@ -49,6 +49,11 @@ class ResultFiles:
         """The folder of what command agents leave behind, item by item."""
         return self._beside("artifacts")
 
+    @property
+    def report(self) -> Path:
+        """The page that `agentbatch report` makes."""
+        return self._beside("report.html")
+
     def discard(self) -> None:
         """Delete what an earlier run left, for a new beginning. The results go first: a header alone continues nothing.
 

@@ -12,6 +12,8 @@ from agentbatch.cli.cache import app as cache
 from agentbatch.cli.init import init
 from agentbatch.cli.mock import mock
 from agentbatch.cli.plan import plan
+from agentbatch.cli.report import report
+from agentbatch.cli.results import app as results
 from agentbatch.cli.run import run
 from agentbatch.cli.schema import schema
 from agentbatch.cli.trace import trace
@@ -54,6 +56,7 @@ def options(
     """Options that stand before the command."""
 
 
-for command in (run, plan, validate, init, schema, trace, mock):
+for command in (run, plan, validate, init, schema, trace, report, mock):
     app.command()(command)
+app.add_typer(results, name="results")
 app.add_typer(cache, name="cache")

@@ -1,0 +1,77 @@
+"""`agentbatch report`: a run's results and traces as one HTML page."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agentbatch.errors import InputError, OutputError
+
+
+def report(
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="The results file of a run.", show_default=False)],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            envvar="AGENTBATCH_REPORT_OUTPUT",
+            help="The page; by default <results stem>.report.html beside the results. - is stdout.",
+            show_default=False,
+        ),
+    ] = None,
+    traces: Annotated[
+        Path | None,
+        typer.Option("--traces", help="The run's traces, where they are not beside its results.", show_default=False),
+    ] = None,
+    compare: Annotated[
+        Path | None,
+        typer.Option("--compare", help="The results of another run, to be shown beside this one.", show_default=False),
+    ] = None,
+) -> None:
+    """Make one self-contained HTML page of a run: charts, errors, and every item with its timeline."""
+    # late imports: `agentbatch --help` needs none of this
+    from agentbatch.report import make_report
+    from agentbatch.result_files import ResultFiles
+
+    if output == "-":
+        for piece in make_report(results, traces, compare):
+            sys.stdout.buffer.write(piece)
+        return
+    path = ResultFiles(results).report if output is None else Path(output)
+    _refuse_own_files(path, results, traces, compare)
+    size = _write(path, make_report(results, traces, compare))
+    typer.echo(f"wrote {path} ({_size(size)})")
+
+
+def _refuse_own_files(path: Path, *sources: Path | None) -> None:
+    if path.exists():
+        for source in sources:
+            if source is not None and source.exists() and path.samefile(source):
+                raise InputError(f"{path}: is what the report is made from, and would be overwritten: name another -o")
+
+
+def _write(path: Path, pieces: Iterator[bytes]) -> int:
+    """Write the page; how many bytes it has.
+
+    Raises:
+        OutputError: it can't be written; an earlier page stays as it was.
+    """
+    from agentbatch.durable import replacing
+
+    size = 0
+    try:
+        with replacing(path) as file:
+            for piece in pieces:
+                size += file.write(piece)
+    except OSError as error:
+        raise OutputError(f"{path}: can't be written: {error.strerror or error}") from error
+    return size
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
