@@ -10,7 +10,24 @@ from agentbatch.errors import AgentBatchError, ExitCode
 
 def main() -> None:
     """Run the command line, and exit with its verdict."""
+    _fill_standard_descriptors()
     sys.exit(_verdict())
+
+
+def _fill_standard_descriptors() -> None:
+    """Where stdin, stdout or stderr was closed, let no file or socket of ours get its number.
+
+    Libraries take these three for what they should be: libuv aborts. What is put in their place can't be read and
+    can't be written, so results that were to go to stdout don't go nowhere unnoticed; only stderr is let off.
+    """
+    for fd, mode in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, mode)  # takes the lowest free number, which is this one
+            os.set_inheritable(fd, True)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def _verdict() -> int:
@@ -23,7 +40,7 @@ def _verdict() -> int:
         return _flushed(end.code if isinstance(end.code, int) else ExitCode.FAILED)
     except AgentBatchError as error:
         print(error, file=sys.stderr)  # noqa: T201  # the message is what the user is to read
-        return error.exit_code
+        return _flushed(error.exit_code)
     except KeyboardInterrupt:
         return ExitCode.SIGINT
     except BrokenPipeError:
@@ -42,6 +59,11 @@ def _flushed(code: int) -> int:
     except BrokenPipeError:
         _abandon_stdout()
         return ExitCode.SIGPIPE
+    except OSError as error:
+        _abandon_stdout()
+        if code != ExitCode.IO_ERROR:
+            print(f"stdout: cannot be written: {error.strerror}", file=sys.stderr)  # noqa: T201
+        return ExitCode.IO_ERROR
     return code
 
 

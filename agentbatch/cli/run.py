@@ -215,20 +215,30 @@ def _continue_command() -> str:
     return shlex.join(["agentbatch", *(word for word in sys.argv[1:] if word != "--overwrite")])
 
 
+def _print_data(data: bytes) -> None:
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"stdout: the summary cannot be written: {error.strerror}") from error
+
+
 def _report(ended: Summary, *, quiet: bool, no_color: bool, as_json: bool, summary: Path | None) -> None:
     from agentbatch.progress import tell, use_color
     from agentbatch.progress.outlet import Outlet
     from agentbatch.summary import render_summary, summary_json
 
+    if not quiet or ended.exit_code:
+        outlet = Outlet()
+        color = use_color(outlet, no_color)
+        outlet.close()
+        tell(render_summary(ended, color))
     if summary is not None:
         try:
             summary.write_bytes(summary_json(ended))
         except OSError as error:
             raise OutputError(f"{summary}: the summary cannot be written: {error.strerror}") from error
     if as_json:
-        sys.stdout.buffer.write(summary_json(ended))
-    if not quiet or ended.exit_code:
-        outlet = Outlet()
-        color = use_color(outlet, no_color)
-        outlet.close()
-        tell(render_summary(ended, color))
+        _print_data(summary_json(ended))
