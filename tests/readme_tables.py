@@ -257,7 +257,7 @@ def _option(name: str, annotation: Any, info: Any, default: Any) -> str:
     names = "/".join(given or [f"--{name.replace('_', '-')}"]).split("/")
     choices = get_args(annotation) if get_origin(annotation) is Literal else ()
     value = "" if annotation is bool else f" {'/'.join(choices) or names[-1].strip('-').replace('-', '_').upper()}"
-    shown = "" if default is None or default is False else f"`{default}`"
+    shown = "required" if default is Parameter.empty else "" if default is None or default is False else f"`{default}`"
     variable = f"`{info.envvar}`" if info.envvar else ""
     cells = (", ".join(f"`{each}`" for each in names) + value, info.help, shown, variable)
     return "| " + " | ".join(_cell(cell) for cell in cells) + " |"

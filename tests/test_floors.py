@@ -23,7 +23,7 @@ FLOORS: dict[str, str] = {
         inputs input_bytes input_records csv_records spool item_source
         results result_files result_order result_scan result_writer result_book run_header
         events event_lines event_writer answering
-        screen trace_entries trace_index result_lines
+        screen field_paths text_table spreadsheet trace_entries trace_index result_lines
     """,
     "3 kinds": "models tools agents flows",
     "4 config": """
@@ -38,6 +38,7 @@ FLOORS: dict[str, str] = {
     "7 runs": """
         batch summary report mock_server input_check input_fields
         trace_lookup trace_tree trace_text
+        result_export result_stats result_failures result_merge result_diff
         to_do forecast forecast_bounds forecast_prompts forecast_text forecast_time
     """,
     "8 command line": "cli __main__",
