@@ -52,8 +52,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path):
     tops = {name.partition("/")[0] for name in names}
     assert tops == {"agentbatch", metadata.partition("/")[0]}
     assert {"agentbatch/py.typed", "agentbatch/__main__.py"} <= set(names)
-    wanted = {str(path.relative_to(ROOT)) for path in (ROOT / "agentbatch").rglob("*.py")}
-    assert wanted <= set(names)
+    files = [path for path in (ROOT / "agentbatch").rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    assert {path.relative_to(ROOT).as_posix() for path in files} <= set(names)
     assert fields["Name"] == "agentbatch"
     assert "agentbatch run" in fields.get_payload()
 
