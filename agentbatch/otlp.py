@@ -8,6 +8,7 @@ https://opentelemetry.io/docs/specs/semconv/gen-ai/. Those are still in developm
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, cast
 
 import orjson
@@ -206,23 +207,24 @@ def decode_trace(line: bytes) -> list[Span]:
         ]
         tree: list[Span] = []
         tree.extend(_decode_span(span, tree) for span in encoded)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return []
     return tree
 
 
 _KINDS: Final[dict[str, SpanKind]] = {"invoke_agent": "agent", "chat": "chat", "execute_tool": "tool"}
+_OWN_NAMES: Final[dict[SpanKind, str]] = {"group": "workflow", "agent": "gen_ai.agent.name", "tool": "gen_ai.tool.name"}
 
 
 def _decode_span(encoded: Mapping[str, Any], tree: list[Span]) -> Span:
     attributes = _decode_attributes(encoded["attributes"])
     operation, _, name = encoded["name"].partition(" ")
     kind: SpanKind = _KINDS.get(operation, "group" if name else "item")
-    for own in ("operation.name", "agent.name", "tool.name"):
-        attributes.pop("gen_ai." + own, None)
-    if kind == "group":
-        attributes.pop("workflow", None)
+    attributes.pop("gen_ai.operation.name", None)
+    if kind in _OWN_NAMES:
+        attributes.pop(_OWN_NAMES[kind], None)
     status = cast("SpanStatus", attributes.pop("status", "ok"))
+    events = encoded.get("events")
     return Span(
         name=name or "item",
         kind=kind,
@@ -233,24 +235,36 @@ def _decode_span(encoded: Mapping[str, Any], tree: list[Span]) -> Span:
         end_ns=int(encoded["endTimeUnixNano"]),
         tree=tree,
         attributes=attributes,
-        events=[
-            (int(event["timeUnixNano"]), event["name"], _decode_attributes(event["attributes"]))
-            for event in encoded.get("events", ())
-        ],
+        events=_decode_events(events) if events else [],
         status=status,
         error_type=attributes.pop("error_type", None),
         error_message=encoded["status"].get("message"),
     )
 
 
+def _decode_events(encoded: Iterable[Mapping[str, Any]]) -> list[tuple[int, str, dict[str, Any]]]:
+    return [(int(event["timeUnixNano"]), event["name"], _decode_attributes(event["attributes"])) for event in encoded]
+
+
 def _decode_attributes(encoded: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Plain names and values. Most are texts and numbers, which are read here: a file has ten million of them."""
     decoded: dict[str, Any] = {}
     for attribute in encoded:
-        key = attribute["key"]
-        plain = _PLAIN.get(key) or key.removeprefix(_PREFIX)
-        value = _decode_value(attribute["value"])
-        decoded[plain] = value[0] if plain == "finish_reason" and value else value
+        plain = _plain_name(attribute["key"])
+        for form, value in attribute["value"].items():
+            if form == "intValue":
+                value = int(value)
+            elif form == "arrayValue":
+                value = [_decode_value(one) for one in value["values"]]
+                if plain == "finish_reason" and value:
+                    value = value[0]
+            decoded[plain] = value
     return decoded
+
+
+@lru_cache(maxsize=1024)
+def _plain_name(key: str) -> str:
+    return _PLAIN.get(key) or key.removeprefix(_PREFIX)
 
 
 def _decode_value(encoded: Mapping[str, Any]) -> Any:
