@@ -85,8 +85,8 @@ def _report(error: Exception) -> None:
 
 def _without_keys(text: str) -> str:
     """A foreign error's text without what looks like a key, and without the keys in the environment."""
-    from agentbatch.config_problems import KEY_NAME, masked
-    from agentbatch.redact import Redactor
+    from agentbatch.config.problems import KEY_NAME, masked
+    from agentbatch.text.redact import Redactor
 
     return masked(Redactor(value for name, value in os.environ.items() if KEY_NAME.search(name)).text(text))
 

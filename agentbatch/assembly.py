@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from agentbatch.answering import Answering
-from agentbatch.control import Control
-from agentbatch.journal import Journal
+from agentbatch.endpoints.answering import Answering
+from agentbatch.kept.journal import Journal
 from agentbatch.limits import Budget, Limiter
+from agentbatch.process.control import Control
 from agentbatch.step import Step
 
 if TYPE_CHECKING:

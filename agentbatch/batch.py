@@ -11,29 +11,29 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agentbatch.config import Config, config_shape
-from agentbatch.config_cache import CacheUse, open_run_cache
-from agentbatch.control import Control
+from agentbatch.config.cache_choice import CacheUse, open_run_cache
+from agentbatch.config.input_fields import InputNeeds
 from agentbatch.engines.local import LocalEngine
 from agentbatch.errors import ExitCode, OutputError
 from agentbatch.events import EventFile, refuse_same_file
-from agentbatch.input_fields import InputNeeds
 from agentbatch.inputs import BadLine, Inputs, open_inputs, select, selected_count
-from agentbatch.item_source import FileItems, StreamItems
+from agentbatch.inputs.item_source import FileItems, StreamItems
 from agentbatch.items import Item, ItemResult
 from agentbatch.limits import Budget
+from agentbatch.process.control import Control
+from agentbatch.process.signals import SignalWatch
 from agentbatch.progress import Progress, Silent, Tally
 from agentbatch.progress.log import SpokenLog
 from agentbatch.progress.view import Pressure
-from agentbatch.redact import Redactor
-from agentbatch.result_book import BookOptions, ResultBook
-from agentbatch.result_files import ResultFiles
 from agentbatch.results import bad_line_result, is_truncated
-from agentbatch.run_header import new_header
-from agentbatch.signals import SignalWatch
-from agentbatch.spans import TraceFile
+from agentbatch.results.book import BookOptions, ResultBook
+from agentbatch.results.files import ResultFiles
+from agentbatch.results.header import new_header
 from agentbatch.stop_rules import FailureAllowance, FailureCount
 from agentbatch.summary import Summary, Verdict, summarize
+from agentbatch.text.redact import Redactor
 from agentbatch.trace import SpanObserver, Tracer
+from agentbatch.traces.trace_file import TraceFile
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 from agentbatch import agents, flows, models
 from agentbatch.agents.asking import AskingConfig
 from agentbatch.agents.function import FunctionConfig
-from agentbatch.answering import Answering
 from agentbatch.build_tools import ToolShop
-from agentbatch.cache import ResponseCache
-from agentbatch.control import Control
-from agentbatch.descriptors import connections_left, shared_out
-from agentbatch.endpoint import Endpoint, EndpointSettings
+from agentbatch.config.step_graph import dependencies, name_of, names_set, root_members, shared_names, written_names
+from agentbatch.endpoints.answering import Answering
+from agentbatch.endpoints.endpoint import Endpoint, EndpointSettings
+from agentbatch.endpoints.prices import Pricing, PublishedTariff, Tariff, rates
 from agentbatch.errors import ConfigError, RunStopped
 from agentbatch.flows import kind_of
 from agentbatch.flows.base import GroupConfig, Member, MemberConfig
@@ -29,14 +28,15 @@ from agentbatch.flows.parallel import ParallelFlow
 from agentbatch.flows.retried import Retried
 from agentbatch.flows.sequence import SequenceConfig, SequenceFlow
 from agentbatch.items import Item, Output, Scope
-from agentbatch.journal import Journal
+from agentbatch.kept.cache import ResponseCache
+from agentbatch.kept.journal import Journal
 from agentbatch.limits import Budget, Limiter, Permits
 from agentbatch.models.base import HttpModelConfig, Model, ModelConfig
-from agentbatch.prices import Pricing, PublishedTariff, Tariff, rates
+from agentbatch.process.control import Control
+from agentbatch.process.descriptors import connections_left, shared_out
 from agentbatch.retry import RetryPolicy
 from agentbatch.step import NO_TERMS, Bounded, Runnable, Step, Terms
 from agentbatch.step_config import DefaultConfig, FallbackConfig, StepConfig
-from agentbatch.step_graph import dependencies, name_of, names_set, root_members, shared_names, written_names
 from agentbatch.templates import NOT_RUN, Condition, Value
 from agentbatch.transports.base import HttpTransport
 from agentbatch.transports.http import TransportKind, open_transport

@@ -117,6 +117,8 @@ class ChatResponse:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     """The answer's HTTP headers, names in lower case; empty where there was no HTTP."""
     provider_data: Any = None
+    first_token_s: float | None = None
+    """Seconds from sending to the first token, of an answer that was streamed."""
 
     def as_message(self) -> Message:
         """The assistant turn that a following request carries."""

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import orjson
 
-from agentbatch import figures
-from agentbatch.plain_json import to_plain
+from agentbatch.files.plain_json import to_plain
 from agentbatch.progress.tally import AgentStats, Counts, ErrorGroup
-from agentbatch.redact import visible
+from agentbatch.text import figures
+from agentbatch.text.redact import visible
 
 Verdict = Literal["ok", "failed", "stopped", "interrupted"]
 

@@ -20,8 +20,8 @@ from agentbatch import agents, flows, models, tools
 from agentbatch.agents.base import AgentConfig
 from agentbatch.cli.app import app
 from agentbatch.config import Config
-from agentbatch.config_spellings import SPELLINGS
-from agentbatch.field_docs import field_docs
+from agentbatch.config.field_docs import field_docs
+from agentbatch.config.spellings import SPELLINGS
 from agentbatch.flows.base import GroupConfig, MemberConfig
 from agentbatch.models.base import HttpModelConfig, ModelConfig
 from agentbatch.settings import Meaning, Settings

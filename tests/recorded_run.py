@@ -8,9 +8,9 @@ from pathlib import Path
 
 from agentbatch.items import Failure, Item, ItemResult, Result, Status
 from agentbatch.messages import Usage
-from agentbatch.otlp import encode_trace
 from agentbatch.results import encode_result
 from agentbatch.trace import Span
+from agentbatch.traces.otlp import encode_trace
 
 BEGAN_NS = 1_795_252_596_000_000_000
 """2026-11-21, Unix nanoseconds."""

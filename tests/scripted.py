@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from agentbatch.control import Control
-from agentbatch.endpoint import Endpoint, EndpointSettings
+from agentbatch.endpoints.endpoint import Endpoint, EndpointSettings
+from agentbatch.endpoints.prices import Tariff
 from agentbatch.errors import StepError
 from agentbatch.items import Item
 from agentbatch.limits import Budget, Limiter
 from agentbatch.messages import ChatRequest, ChatResponse, Usage
-from agentbatch.prices import Tariff
+from agentbatch.process.control import Control
 from agentbatch.retry import RetryPolicy
 from agentbatch.step import Visit
 from agentbatch.trace import Span, Tracer

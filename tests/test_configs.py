@@ -17,13 +17,13 @@ from scripted import SpanList
 
 from agentbatch.batch import RunOptions, run_batch
 from agentbatch.config import Config, load
-from agentbatch.control import Control
 from agentbatch.engines.local import LocalEngine
 from agentbatch.inputs import open_inputs, select
 from agentbatch.items import Item, ItemResult
 from agentbatch.limits import Budget
 from agentbatch.mock_server import MockServer, MockServerSettings
-from agentbatch.result_files import ResultFiles
+from agentbatch.process.control import Control
+from agentbatch.results.files import ResultFiles
 from agentbatch.trace import Tracer
 
 ROOT = Path(__file__).parent.parent

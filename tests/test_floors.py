@@ -12,35 +12,19 @@ PACKAGE = Path(__file__).parent.parent / "agentbatch"
 FLOORS: dict[str, str] = {
     "0 vocabulary": "errors messages trace settings",
     "1 mechanisms": """
-        items templates template_bounds template_references template_sandbox limits retry retry_after health control
-        prices token_estimate transports chat_codec suggestions redact figures json_lines plain_json durable filesystems
-        lock signals descriptors event_loop stop_rules id_table append_lines window cache command_line
-        output_form template_tree http_call folders artifacts
+        items templates limits retry stop_rules text files process calls transports
+        endpoints.health endpoints.window endpoints.prices endpoints.token_estimate endpoints.retry_after
+        inputs.json_lines inputs.id_table kept.cache kept.chat_codec
     """,
     "2 contracts and files": """
-        step step_config models.base tools.base tools.parameters endpoint assembly journal paid_work answer_schema spans
-        otlp progress
-        inputs input_bytes input_records csv_records spool item_source
-        results result_files result_order result_scan result_writer result_book run_header
-        events event_lines event_writer answering
-        screen field_paths text_table spreadsheet trace_entries trace_index result_lines
+        step step_config models.base tools.base tools.parameters assembly answer_schema
+        endpoints kept progress inputs results traces events text.screen
     """,
     "3 kinds": "models tools agents flows",
-    "4 config": """
-        config config_cache config_keys config_meanings config_problems config_schema config_sections config_shape
-        config_shapes config_flows
-        config_source config_spellings config_steps config_templates config_tools config_functions
-        environment field_docs prompt_files step_graph
-        yaml_tree
-    """,
-    "5 build": "build build_tools plan plan_calls plan_diagram plan_text",
+    "4 config": "config",
+    "5 build": "build build_tools plan",
     "6 engines": "engines",
-    "7 runs": """
-        batch summary report mock_server input_check input_fields
-        trace_lookup trace_tree trace_text
-        result_export result_stats result_failures result_merge result_diff
-        to_do forecast forecast_bounds forecast_prompts forecast_text forecast_time
-    """,
+    "7 runs": "batch summary report mock_server forecast",
     "8 command line": "cli __main__",
 }
 """Which floor each module stands on. A package's name stands for all in it that is not named itself."""

@@ -14,10 +14,10 @@ from fake_time import run_in_fake_time
 from scripted import SpanList
 
 from agentbatch.config import Config, load
-from agentbatch.control import Control
 from agentbatch.engines.local import LocalEngine
 from agentbatch.items import Item, ItemResult
 from agentbatch.limits import Budget
+from agentbatch.process.control import Control
 from agentbatch.results import encode_result
 from agentbatch.trace import Span, Tracer
 

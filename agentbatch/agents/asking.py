@@ -11,8 +11,8 @@ from pydantic import AfterValidator, Field
 from agentbatch.agents.base import AgentConfig
 from agentbatch.agents.history import earlier_turns
 from agentbatch.answer_schema import AnswerSchema, checked_schema, repair_request
-from agentbatch.answering import Answering
 from agentbatch.assembly import Assembly
+from agentbatch.endpoints.answering import Answering
 from agentbatch.errors import SchemaFault
 from agentbatch.items import Output
 from agentbatch.limits import Limiter

@@ -12,23 +12,23 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import AfterValidator, Field
 
 from agentbatch.agents.base import AgentConfig
-from agentbatch.artifacts import file_name, keep_artifacts
 from agentbatch.assembly import Assembly
-from agentbatch.command_line import CommandFields, CommandLine
-from agentbatch.control import Control
+from agentbatch.calls.command_line import CommandFields, CommandLine
+from agentbatch.calls.output_form import pick, read_output
 from agentbatch.errors import CommandFault, ConfigError
-from agentbatch.folders import Folder, Outside
+from agentbatch.files.folders import Folder, Outside
+from agentbatch.files.plain_json import to_plain
 from agentbatch.items import Item, Output, Scope
-from agentbatch.journal import Journal
+from agentbatch.kept.journal import Journal
+from agentbatch.kept.paid_work import PaidWork
 from agentbatch.limits import Budget
 from agentbatch.messages import Usage
-from agentbatch.output_form import pick, read_output
-from agentbatch.paid_work import PaidWork
-from agentbatch.plain_json import to_plain
+from agentbatch.process.control import Control
+from agentbatch.results.artifacts import file_name, keep_artifacts
 from agentbatch.settings import Duration, PositiveInt, Settings, TemplateText, TemplateValue
 from agentbatch.step import Visit
-from agentbatch.template_tree import TemplateTree
 from agentbatch.templates import Template
+from agentbatch.templates.tree import TemplateTree
 from agentbatch.tools.command import text_of
 from agentbatch.transports.command import Command, run_command
 from agentbatch.transports.threads import Raised, Threads

@@ -16,14 +16,14 @@ from pydantic import Field
 from agentbatch.agents.base import AgentConfig
 from agentbatch.assembly import Assembly
 from agentbatch.errors import ConfigError
+from agentbatch.files.plain_json import to_plain
 from agentbatch.items import Output, Scope
-from agentbatch.journal import Journal
-from agentbatch.paid_work import PaidWork
-from agentbatch.plain_json import to_plain
+from agentbatch.kept.journal import Journal
+from agentbatch.kept.paid_work import PaidWork
 from agentbatch.settings import TemplateValue
 from agentbatch.step import Visit
-from agentbatch.suggestions import did_you_mean, listing
-from agentbatch.template_tree import TemplateTree
+from agentbatch.templates.tree import TemplateTree
+from agentbatch.text.suggestions import did_you_mean, listing
 from agentbatch.tools.signature import named_parameters, takes_any_name
 from agentbatch.transports.function import FunctionCaller, load_function
 

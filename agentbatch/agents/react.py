@@ -75,10 +75,10 @@ class ReactAgent:
         while True:
             turn += 1
             at_end = turn >= self.bounds.max_turns or self._calls_left(calls) <= 0
-            offered = self._offered(offers, turn, closed=at_end and self.bounds.answers)
-            response = await self.asker.ask(messages, visit, offered)
-            _note(visit, turn, calls)
-            if not response.tool_calls or (at_end and self.bounds.answers and response.text):
+            forced = at_end and self.bounds.answers
+            response = await self.asker.ask(messages, visit, self._offered(offers, turn, closed=forced))
+            _note(visit, turn, calls, forced=forced)
+            if not response.tool_calls or (forced and response.text):
                 last = Offered(offers.specs, "none", self.parallel)
                 return await self.asker.conclude(messages, _in_words(response), visit, last)
             if at_end:
@@ -108,7 +108,7 @@ class ReactAgent:
 
         async def answer(place: int) -> str:
             if place >= most:
-                return refused(calls[place], ToolFault(f"not called: no more than {most} calls were left"), visit)
+                return refused(calls[place], ToolFault("not called: the limit of tool calls is reached"), visit)
             return await _answer(calls[place], offers, scope, visit)
 
         if self.parallel is False:
@@ -144,10 +144,12 @@ def _in_words(response: ChatResponse) -> ChatResponse:
     return ChatResponse(response.text, usage=response.usage, model=response.model, request_id=response.request_id)
 
 
-def _note(visit: Visit, turn: int, calls: int) -> None:
+def _note(visit: Visit, turn: int, calls: int, *, forced: bool) -> None:
     visit.extra["turns"] = turn
     if calls:
         visit.extra["tool_calls"] = calls
+    if forced:
+        visit.extra["forced_answer"] = True
 
 
 def build(config: ReactConfig, name: str, assembly: Assembly) -> ReactAgent:

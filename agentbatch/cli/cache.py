@@ -15,9 +15,9 @@ _CONFIG = typer.Argument(help="The config whose cache is meant; default: the use
 @app.command()
 def stats(config: Annotated[Path | None, _CONFIG] = None) -> None:
     """How much is in it."""
-    from agentbatch import figures  # late: `agentbatch --help` needs none of this
-    from agentbatch.cache import cache_stats
+    from agentbatch.kept.cache import cache_stats
     from agentbatch.results import format_time
+    from agentbatch.text import figures  # late: `agentbatch --help` needs none of this
 
     path = _path(config)
     found = cache_stats(path)
@@ -34,7 +34,7 @@ def clear(
     ] = None,
 ) -> None:
     """Delete its answers."""
-    from agentbatch.cache import clear_cache
+    from agentbatch.kept.cache import clear_cache
     from agentbatch.settings import parse_duration
 
     try:
@@ -47,6 +47,6 @@ def clear(
 
 def _path(config: Path | None) -> Path:
     from agentbatch.config import load
-    from agentbatch.config_cache import cache_path
+    from agentbatch.config.cache_choice import cache_path
 
     return cache_path(None if config is None else load(config))

@@ -6,12 +6,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from agentbatch.cli.plan import shows_unicode
+from agentbatch.files.plain_json import dump_line
 from agentbatch.forecast import forecast
-from agentbatch.forecast_text import forecast_json, render_forecast
-from agentbatch.plain_json import dump_line
+from agentbatch.forecast.text import forecast_json, render_forecast
+from agentbatch.forecast.to_do import Choice, look
 from agentbatch.plan import make_plan
-from agentbatch.plan_text import render_tree
-from agentbatch.to_do import Choice, look
+from agentbatch.plan.text import render_tree
 
 if TYPE_CHECKING:
     from agentbatch.config import Config

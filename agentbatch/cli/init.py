@@ -65,7 +65,7 @@ def init(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where; made if need be.")] = Path(),
 ) -> None:
     """Write a commented starter config and sample inputs."""
-    from agentbatch.config_schema import json_schema  # late: `agentbatch --help` needs none of this
+    from agentbatch.config.schema import json_schema  # late: `agentbatch --help` needs none of this
 
     files = {
         folder / "config.yaml": CONFIG,

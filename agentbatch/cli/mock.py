@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from agentbatch.errors import AgentBatchError, ConfigError
-from agentbatch.suggestions import did_you_mean
+from agentbatch.text.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from agentbatch.mock_server import MockServer, MockServerSettings

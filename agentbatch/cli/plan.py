@@ -26,10 +26,10 @@ def plan(
     """Show the workflow as a tree: who runs when, how many calls an item makes, which limits hold."""
     # late imports: `agentbatch --help` needs none of this
     from agentbatch.config import load
-    from agentbatch.config_keys import KEY_VARIABLES
+    from agentbatch.config.keys import KEY_VARIABLES
     from agentbatch.plan import make_plan
-    from agentbatch.plan_diagram import render_dot, render_mermaid
-    from agentbatch.plan_text import render_tree
+    from agentbatch.plan.diagram import render_dot, render_mermaid
+    from agentbatch.plan.text import render_tree
 
     if mermaid and dot:
         raise typer.BadParameter("--mermaid and --dot exclude each other: choose one")

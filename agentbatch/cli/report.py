@@ -36,7 +36,7 @@ def report(
     """Make one self-contained HTML page of a run: charts, errors, and every item with its timeline."""
     # late imports: `agentbatch --help` needs none of this
     from agentbatch.report import make_report
-    from agentbatch.result_files import ResultFiles
+    from agentbatch.results.files import ResultFiles
 
     if output == "-":
         for piece in make_report(results, traces, compare):
@@ -61,7 +61,7 @@ def _write(path: Path, pieces: Iterator[bytes]) -> int:
     Raises:
         OutputError: it can't be written; an earlier page stays as it was.
     """
-    from agentbatch.durable import replacing
+    from agentbatch.files.durable import replacing
 
     size = 0
     try:

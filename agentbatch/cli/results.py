@@ -13,7 +13,7 @@ import typer
 from agentbatch.errors import OutputError
 
 if TYPE_CHECKING:
-    from agentbatch.result_diff import DiffSums, ItemDiff
+    from agentbatch.results.diff import DiffSums, ItemDiff
 
 app = typer.Typer(
     help="Read results back: export, sum up, pick what failed, merge, compare.",
@@ -41,9 +41,9 @@ def export(
 ) -> None:
     """Write results as CSV, JSON lines or Parquet: one line per item, its last."""
     # late imports, here and below: `agentbatch --help` needs none of this
-    from agentbatch.result_export import export as write
-    from agentbatch.result_export import format_of
-    from agentbatch.result_lines import CountedLines
+    from agentbatch.results.export import export as write
+    from agentbatch.results.export import format_of
+    from agentbatch.results.lines import CountedLines
 
     chosen = form or format_of(output)
     if chosen == "parquet" and output is None:
@@ -56,9 +56,9 @@ def export(
 @app.command()
 def stats(results: Annotated[Path, _RESULTS], as_json: Annotated[bool, _JSON] = False) -> None:
     """Counts, latencies, tokens, cost and errors, for the whole and for each agent."""
-    from agentbatch.plain_json import dump_line
-    from agentbatch.result_lines import CountedLines
-    from agentbatch.result_stats import ResultStats, render_stats
+    from agentbatch.files.plain_json import dump_line
+    from agentbatch.results.lines import CountedLines
+    from agentbatch.results.stats import ResultStats, render_stats
 
     with CountedLines(results) as lines:
         found = ResultStats(lines)
@@ -82,8 +82,8 @@ def failed(
     output: Annotated[Path | None, _OUTPUT] = None,
 ) -> None:
     """The failed items: their ids, or with --inputs a file of inputs that holds only them."""
-    from agentbatch.result_failures import Chosen, failed_lines, id_line
-    from agentbatch.result_lines import CountedLines
+    from agentbatch.results.failures import Chosen, failed_lines, id_line
+    from agentbatch.results.lines import CountedLines
 
     with CountedLines(results) as lines, _written(output, results, inputs) as file:
         chosen = failed_lines(lines, types or ())
@@ -105,7 +105,7 @@ def merge(
     force: Annotated[bool, typer.Option("--force", help="Even if they are of different inputs.")] = False,
 ) -> None:
     """Make one results file of several: of an item that several have, the last file's line."""
-    from agentbatch.result_merge import merge as merge_files
+    from agentbatch.results.merge import merge as merge_files
 
     merged = merge_files(sources, output, force=force)
     for note in merged.notes:
@@ -124,8 +124,8 @@ def diff(
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 1 if an item fails that did not.")] = False,
 ) -> None:
     """Compare two results files item by item: what broke, what was mended, other outputs, slower, dearer."""
-    from agentbatch.result_diff import DiffReport, DiffSums, compare
-    from agentbatch.result_lines import CountedLines
+    from agentbatch.results.diff import DiffReport, DiffSums, compare
+    from agentbatch.results.lines import CountedLines
 
     with CountedLines(a) as before, CountedLines(b) as after:
         diffs = compare(before, after, margin)
@@ -142,8 +142,8 @@ def diff(
 
 def _diff_pieces(diffs: Iterable[ItemDiff], sums: DiffSums) -> Generator[str]:
     """One JSON document, written as it is made: the items that differ, one a line, and the sums."""
-    from agentbatch.plain_json import dump_line
-    from agentbatch.result_diff import diff_document
+    from agentbatch.files.plain_json import dump_line
+    from agentbatch.results.diff import diff_document
 
     between = '{"items": [\n'
     for item in diffs:
@@ -162,7 +162,7 @@ def _written(output: Path | None, *read: Path | None) -> Generator[BinaryIO]:
     Raises:
         OutputError: it can't be written.
     """
-    from agentbatch.durable import replacing
+    from agentbatch.files.durable import replacing
 
     if output is None or str(output) == "-":
         yield sys.stdout.buffer
@@ -178,7 +178,7 @@ def _written(output: Path | None, *read: Path | None) -> Generator[BinaryIO]:
 
 
 def _print(pieces: Iterable[str]) -> None:
-    from agentbatch.screen import screen_of
+    from agentbatch.text.screen import screen_of
 
     screen = screen_of()
     for piece in pieces:

@@ -12,12 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from agentbatch.errors import OutputError
-
 if TYPE_CHECKING:
     from agentbatch.batch import Display
     from agentbatch.progress import Progress
-    from agentbatch.summary import Summary
 
 ProgressMode = Literal["auto", "live", "plain", "json", "none"]
 
@@ -126,18 +123,34 @@ def run(
     as_json: Annotated[
         bool, typer.Option("--json", envvar="AGENTBATCH_JSON", help="Print the summary as JSON on stdout.")
     ] = False,
+    junit: Annotated[
+        Path | None,
+        typer.Option(envvar="AGENTBATCH_JUNIT", help="Write JUnit XML here: a case per item.", show_default=False),
+    ] = None,
+    github: Annotated[
+        bool | None,
+        typer.Option(
+            "--github/--no-github",
+            envvar="AGENTBATCH_GITHUB",
+            help="Annotations and a step summary for GitHub Actions; default: in its steps.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run every input through the workflow; results go to JSONL, the same command continues."""
     # late imports: `agentbatch --help` needs none of this
     from agentbatch.batch import RunOptions, run_batch
+    from agentbatch.cli.run_end import Telling, broken_runs_told, tell_end
     from agentbatch.config import load
-    from agentbatch.event_loop import run_loop
-    from agentbatch.result_files import files_for
+    from agentbatch.process.event_loop import run_loop
+    from agentbatch.results.files import files_for
 
     if as_json and output == "-":
         raise typer.BadParameter("--json and -o - would both write to stdout: write the summary with --summary FILE")
     if events == "-" and (as_json or output == "-"):
         raise typer.BadParameter(f"--events - and {'--json' if as_json else '-o -'} would both write to stdout")
+    if junit is not None and output == "-":
+        raise typer.BadParameter("--junit is made of the results file, and -o - writes none: name one with -o FILE")
     _set_log_level(verbose)
     overrides = [
         *(settings or []),
@@ -179,8 +192,19 @@ def run(
         show=_display(_mode(progress, quiet=quiet, to_stdout=files is None or events == "-"), no_color),
         continue_command=_continue_command(),
     )
-    ended = run_loop(run_batch(loaded, options))
-    _report(ended, quiet=quiet, no_color=no_color, as_json=as_json, summary=summary)
+    telling = Telling(
+        results=files and files.results,
+        workflow=loaded.workflow if isinstance(loaded.workflow, str) else config.stem,
+        quiet=quiet,
+        no_color=no_color,
+        summary=summary,
+        as_json=as_json,
+        junit=junit,
+        github=os.environ.get("GITHUB_ACTIONS") == "true" if github is None else github,
+    )
+    with broken_runs_told(telling):
+        ended = run_loop(run_batch(loaded, options))
+    tell_end(ended, telling)
     raise typer.Exit(ended.exit_code)
 
 
@@ -213,32 +237,3 @@ def _display(mode: ProgressMode, no_color: bool) -> Callable[[Display], Progress
 def _continue_command() -> str:
     """What was typed, without what would begin again."""
     return shlex.join(["agentbatch", *(word for word in sys.argv[1:] if word != "--overwrite")])
-
-
-def _print_data(data: bytes) -> None:
-    try:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise OutputError(f"stdout: the summary cannot be written: {error.strerror}") from error
-
-
-def _report(ended: Summary, *, quiet: bool, no_color: bool, as_json: bool, summary: Path | None) -> None:
-    from agentbatch.progress import tell, use_color
-    from agentbatch.progress.outlet import Outlet
-    from agentbatch.summary import render_summary, summary_json
-
-    if not quiet or ended.exit_code:
-        outlet = Outlet()
-        color = use_color(outlet, no_color)
-        outlet.close()
-        tell(render_summary(ended, color))
-    if summary is not None:
-        try:
-            summary.write_bytes(summary_json(ended))
-        except OSError as error:
-            raise OutputError(f"{summary}: the summary cannot be written: {error.strerror}") from error
-    if as_json:
-        _print_data(summary_json(ended))

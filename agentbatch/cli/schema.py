@@ -18,7 +18,7 @@ def schema(
     ] = None,
 ) -> None:
     """Print the JSON Schema of the config, for editors."""
-    from agentbatch.config_schema import json_schema  # late: `agentbatch --help` needs none of this
+    from agentbatch.config.schema import json_schema  # late: `agentbatch --help` needs none of this
 
     text = json.dumps(json_schema(), indent=2) + "\n"
     if output is None:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from agentbatch.screen import Screen
-    from agentbatch.trace_entries import TraceEntry
-    from agentbatch.trace_index import ErrorKind
-    from agentbatch.trace_lookup import Found, TraceLookup
+    from agentbatch.text.screen import Screen
+    from agentbatch.traces.entries import TraceEntry
+    from agentbatch.traces.index import ErrorKind
+    from agentbatch.traces.lookup import Found, TraceLookup
 
 _DEFAULT_LIMIT = 50
 
@@ -45,8 +45,8 @@ def trace(
 ) -> None:
     """Show what happened to an item as a tree of its spans; without an ID, list the items."""
     # late imports: `agentbatch --help` needs none of this
-    from agentbatch.screen import screen_of
-    from agentbatch.trace_lookup import TraceLookup
+    from agentbatch.text.screen import screen_of
+    from agentbatch.traces.lookup import TraceLookup
 
     choices = {"ID": item, "--failed": failed, "--errors": errors, "--slowest": slowest, "--request": request}
     chosen = [name for name, value in choices.items() if value]
@@ -87,10 +87,10 @@ def _entries(
 
 def _found_lines(found: Found, screen: Screen, as_json: bool) -> Iterator[str]:
     # late imports: a list needs none of this
-    from agentbatch.plain_json import dump_line
-    from agentbatch.trace_lookup import found_document
-    from agentbatch.trace_text import render_head, render_tree
-    from agentbatch.trace_tree import tree_of_result, tree_of_spans
+    from agentbatch.files.plain_json import dump_line
+    from agentbatch.traces.lookup import found_document
+    from agentbatch.traces.text import render_head, render_tree
+    from agentbatch.traces.tree import tree_of_result, tree_of_spans
 
     if as_json:
         yield dump_line(found_document(found)).decode()
@@ -102,9 +102,9 @@ def _found_lines(found: Found, screen: Screen, as_json: bool) -> Iterator[str]:
 
 
 def _list_lines(entries: Iterable[TraceEntry], screen: Screen, as_json: bool) -> Iterator[str]:
-    from agentbatch.plain_json import dump_line  # late, as above
-    from agentbatch.trace_lookup import entry_document
-    from agentbatch.trace_text import render_list
+    from agentbatch.files.plain_json import dump_line  # late, as above
+    from agentbatch.traces.lookup import entry_document
+    from agentbatch.traces.text import render_list
 
     if as_json:
         return (dump_line(entry_document(entry)).decode() for entry in entries)
@@ -112,9 +112,9 @@ def _list_lines(entries: Iterable[TraceEntry], screen: Screen, as_json: bool) ->
 
 
 def _error_lines(kinds: list[ErrorKind], screen: Screen, as_json: bool) -> Iterator[str]:
-    from agentbatch.plain_json import dump_line  # late, as above
-    from agentbatch.trace_lookup import entry_document
-    from agentbatch.trace_text import render_errors
+    from agentbatch.files.plain_json import dump_line  # late, as above
+    from agentbatch.traces.lookup import entry_document
+    from agentbatch.traces.text import render_errors
 
     if not as_json:
         return render_errors(kinds, screen)

@@ -50,7 +50,7 @@ def _check_inputs(config: Config, name: str) -> int:
     Raises:
         InputError: some can't be used; the message names them by file and line.
     """
-    from agentbatch.input_check import check_fields  # late: reads files, and most calls are for a config alone
+    from agentbatch.config.input_check import check_fields  # late: reads files, and most calls are for a config alone
 
     found = check_fields(config, name)
     if found.problems:

@@ -8,13 +8,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from agentbatch.build import Workshop
-from agentbatch.cache import ResponseCache
-from agentbatch.control import Control
 from agentbatch.engines.base import Deliver, Take
 from agentbatch.errors import RunStopped
 from agentbatch.items import Item, ItemResult, Output
-from agentbatch.journal import Journal
+from agentbatch.kept.cache import ResponseCache
+from agentbatch.kept.journal import Journal
 from agentbatch.limits import Budget
+from agentbatch.process.control import Control
 from agentbatch.progress.view import Pressure
 from agentbatch.step import Visit, ending, within
 from agentbatch.trace import Tracer

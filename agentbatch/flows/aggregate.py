@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 
 from agentbatch.errors import ConditionFault
+from agentbatch.files.plain_json import to_plain
 from agentbatch.items import Result, Scope
-from agentbatch.plain_json import to_plain
 from agentbatch.templates import Condition
 
 _TOLD = 100

@@ -11,8 +11,8 @@ from agentbatch.flows.setters import check_setters
 from agentbatch.flows.together import together
 from agentbatch.items import Output, Result, Scope
 from agentbatch.step import MemberFailed, Step, Visit
-from agentbatch.template_sandbox import NotRun
 from agentbatch.templates import Condition
+from agentbatch.templates.sandbox import NotRun
 
 _AT_ONCE = 100
 """Elements of one item in the works; the permits of steps and models bound what really runs."""

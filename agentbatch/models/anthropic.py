@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
@@ -15,7 +16,8 @@ import orjson
 
 from agentbatch.errors import ConfigError, ContentFilter
 from agentbatch.messages import ChatRequest, ChatResponse, Message, ToolCall, ToolSpec, Usage
-from agentbatch.models.base import HttpModelConfig
+from agentbatch.models.anthropic_stream import MessageAssembly
+from agentbatch.models.base import StreamedModelConfig
 from agentbatch.models.credentials import (
     ApiKey,
     BaseUrl,
@@ -29,6 +31,7 @@ from agentbatch.models.credentials import (
 from agentbatch.models.json_answer import count, empty_answer, mapping, parse_answer, sequence, text, tool_calls
 from agentbatch.models.refusals import refusal, refusal_inside, request_id_of
 from agentbatch.models.request_body import EncodedOnce, encode_body, refuse_stream
+from agentbatch.models.streaming import stream_answer
 from agentbatch.models.strict_schema import enforceable_schema
 from agentbatch.transports.base import HttpResponse, HttpTransport
 
@@ -39,10 +42,12 @@ DEFAULT_MAX_TOKENS = 4096
 """The API wants to be told; a config that has no `max_tokens` among its params gets this."""
 
 _AT_LIMIT = ("max_tokens", "model_context_window_exceeded")
+_CACHED = {"type": "ephemeral"}
+"""Marks the end of what is to be cached: https://platform.claude.com/docs/en/build-with-claude/prompt-caching"""
 _THINKING = ("thinking", "redacted_thinking")
 
 
-class AnthropicConfig(HttpModelConfig):
+class AnthropicConfig(StreamedModelConfig):
     """Claude, or any server that speaks Anthropic's Messages API."""
 
     provider: Literal["anthropic"]
@@ -55,6 +60,9 @@ class AnthropicConfig(HttpModelConfig):
     structured_outputs: bool = True
     """Whether the model can be held to an `output_schema` while it writes (Claude 4.5 and later). Otherwise it is told
     the schema in words; the answer is checked either way."""
+    cache_prompt: bool = False
+    """Ask for the tools and the system message to be cached: they cost a quarter more when written, and a tenth when
+    read again within five minutes. Worth it where all items share a long beginning."""
 
 
 class AnthropicModel:
@@ -82,7 +90,9 @@ class AnthropicModel:
         own = {"anthropic-version": API_VERSION, **auth_header(config.auth, key)}
         self._headers = sent_headers(own, config.extra_headers)
         self._structured_outputs = config.structured_outputs
-        self._tools = EncodedOnce(_tools)
+        self._chunk_timeout = config.chunk_timeout if config.stream else None
+        self._cache_prompt = config.cache_prompt
+        self._tools = EncodedOnce(_tools_to_cache if config.cache_prompt else _tools)
         self._formats: dict[int, tuple[object, dict[str, Any] | None]] = {}
         self.secrets = secrets_in(key, config.extra_headers)
 
@@ -99,10 +109,17 @@ class AnthropicModel:
         headers = self._headers
         if request.traceparent is not None:
             headers = {**headers, "traceparent": request.traceparent}
-        response = await self._transport.request("POST", self._url, headers, self.encode(request))
+        body = self.encode(request)
+        if self._chunk_timeout is not None:
+            return await self._stream(headers, body, self._chunk_timeout)
+        response = await self._transport.request("POST", self._url, headers, body)
         if 200 <= response.status < 300:
             return decode(response)
         raise refusal(response.status, response.headers, response.body, time.time())
+
+    async def _stream(self, headers: Mapping[str, str], body: bytes, silence_s: float) -> ChatResponse:
+        came = await stream_answer(self._transport, self._url, headers, body, MessageAssembly(), silence_s)
+        return replace(understand(came.answer, came.response), first_token_s=came.first_token_s)
 
     def encode(self, request: ChatRequest) -> bytes:
         """The request's body."""
@@ -114,10 +131,12 @@ class AnthropicModel:
             "messages": _turns(request.messages),
             **request.params,
         }
+        if self._chunk_timeout is not None:
+            body["stream"] = True
         if request.output_schema is not None:
             self._add_schema(request.output_schema, body, system)
         if system and "system" not in request.params:
-            body["system"] = "\n\n".join(system)
+            body["system"] = _to_cache("\n\n".join(system)) if self._cache_prompt else "\n\n".join(system)
         if request.tools:
             body["tools"] = self._tools(request.tools)
             choice = _tool_choice(request)
@@ -193,6 +212,16 @@ def _tools(tools: tuple[ToolSpec, ...]) -> list[dict[str, Any]]:
     ]
 
 
+def _tools_to_cache(tools: tuple[ToolSpec, ...]) -> list[dict[str, Any]]:
+    """Tools come before the system message in what is cached: the mark on the last is for where there is no system."""
+    *others, last = _tools(tools)
+    return [*others, {**last, "cache_control": _CACHED}]
+
+
+def _to_cache(system: str) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": system, "cache_control": _CACHED}]
+
+
 def _tool_choice(request: ChatRequest) -> dict[str, Any] | None:
     single = (
         {} if request.parallel_tool_calls is None else {"disable_parallel_tool_use": not request.parallel_tool_calls}
@@ -218,7 +247,11 @@ def decode(response: HttpResponse) -> ChatResponse:
         ContentFilter: the model declined.
         StepError: it is an error in disguise.
     """
-    answer = parse_answer(response.body)
+    return understand(parse_answer(response.body), response)
+
+
+def understand(answer: Mapping[str, Any], response: HttpResponse) -> ChatResponse:
+    """The answer whose JSON came in `response`, at once or in pieces. Raises what `decode` does."""
     if not isinstance(answer.get("content"), list):
         raise refusal_inside(answer, response, "content")
     blocks = [mapping(block) for block in sequence(answer["content"])]
@@ -257,7 +290,7 @@ def _wanted_back(blocks: list[Mapping[str, Any]], calls: tuple[ToolCall, ...]) -
     wanted: list[dict[str, Any]] = []
     for block in cast("list[dict[str, Any]]", blocks):
         if block.get("type") == "tool_use":
-            wanted.append({**block, "id": next(ids)})
+            wanted.append({**block, "id": next(ids), "input": mapping(block.get("input"))})
         elif block.get("type") != "text" or block.get("text"):  # an empty text block would be refused
             wanted.append(block)
     return tuple(wanted)

@@ -51,6 +51,16 @@ class HttpModelConfig(ModelConfig):
     """Headers sent with every request, on top of the provider's own."""
 
 
+class StreamedModelConfig(HttpModelConfig):
+    """What the configs of models share whose answers can be streamed."""
+
+    stream: bool = False
+    """Receive answers piece by piece: the time to the first token is measured, and a server that falls silent is found
+    out early. A stream that breaks off is a failed attempt, never half an answer."""
+    chunk_timeout: Duration = 30.0
+    """Of a stream that has begun: the longest silence between two pieces. The wait for the first is the attempt's."""
+
+
 class Model(Protocol):
     """One model behind one endpoint.
 

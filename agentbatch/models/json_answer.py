@@ -10,7 +10,7 @@ import orjson
 
 from agentbatch.errors import BadResponse
 from agentbatch.messages import ToolCall
-from agentbatch.redact import visible
+from agentbatch.text.redact import visible
 
 _MOST_TOKENS = 2**53
 

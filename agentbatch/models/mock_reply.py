@@ -41,7 +41,7 @@ def _compile(source: str, where: str) -> Any:
     from jinja2 import TemplateSyntaxError, pass_context  # late: see `render`
     from jinja2.runtime import Context
 
-    from agentbatch.template_sandbox import template_environment
+    from agentbatch.templates.sandbox import template_environment
 
     @pass_context
     def pick(context: Context, options: Sequence[Any]) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import urlencode, urlsplit
 
@@ -15,7 +16,7 @@ import orjson
 
 from agentbatch.errors import ConfigError, ContentFilter
 from agentbatch.messages import ChatRequest, ChatResponse, Message, ToolCall, ToolSpec, Usage
-from agentbatch.models.base import HttpModelConfig
+from agentbatch.models.base import StreamedModelConfig
 from agentbatch.models.credentials import (
     ApiKey,
     BaseUrl,
@@ -27,10 +28,12 @@ from agentbatch.models.credentials import (
     sent_headers,
 )
 from agentbatch.models.json_answer import count, empty_answer, mapping, parse_answer, sequence, text, tool_calls
+from agentbatch.models.openai_stream import CompletionAssembly
 from agentbatch.models.refusals import refusal, refusal_inside, request_id_of
 from agentbatch.models.request_body import EncodedOnce, encode_body, refuse_stream
+from agentbatch.models.streaming import stream_answer
 from agentbatch.models.strict_schema import strict_schema
-from agentbatch.redact import visible
+from agentbatch.text.redact import visible
 from agentbatch.transports.base import HttpResponse, HttpTransport
 
 OPENAI_URL = "https://api.openai.com/v1"
@@ -40,7 +43,7 @@ _WANTED_BACK = ("reasoning_content", "reasoning_details")
 _TOOL_CHOICES = ("auto", "none", "required")
 
 
-class OpenAIConfig(HttpModelConfig):
+class OpenAIConfig(StreamedModelConfig):
     """Any server with an OpenAI-compatible API: OpenAI, Azure, vLLM, Ollama, LiteLLM, llama.cpp, OpenRouter, ..."""
 
     provider: Literal["openai"]
@@ -78,6 +81,7 @@ class OpenAIModel:
         query = "" if config.api_version is None else urlencode({"api-version": config.api_version})
         self._url = endpoint_url(config.base_url, "/chat/completions", query)
         self._headers = sent_headers(auth_header(config.auth, key), config.extra_headers)
+        self._chunk_timeout = config.chunk_timeout if config.stream else None
         self._tools = EncodedOnce(_tools)
         self._format = EncodedOnce(_response_format)
         self.secrets = secrets_in(key, config.extra_headers)
@@ -95,15 +99,24 @@ class OpenAIModel:
         headers = self._headers
         if request.traceparent is not None:
             headers = {**headers, "traceparent": request.traceparent}
-        response = await self._transport.request("POST", self._url, headers, self.encode(request))
+        body = self.encode(request)
+        if self._chunk_timeout is not None:
+            return await self._stream(headers, body, self._chunk_timeout)
+        response = await self._transport.request("POST", self._url, headers, body)
         if 200 <= response.status < 300:
             return decode(response)
         raise refusal(response.status, response.headers, response.body, time.time())
+
+    async def _stream(self, headers: Mapping[str, str], body: bytes, silence_s: float) -> ChatResponse:
+        came = await stream_answer(self._transport, self._url, headers, body, CompletionAssembly(), silence_s)
+        return replace(understand(came.answer, came.response), first_token_s=came.first_token_s)
 
     def encode(self, request: ChatRequest) -> bytes:
         """The request's body."""
         refuse_stream(request.params)
         body: dict[str, Any] = {"model": self._name, "messages": [_message(one) for one in request.messages]}
+        if self._chunk_timeout is not None:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
         body.update(request.params)
         if request.tools:
             body["tools"] = self._tools(request.tools)
@@ -187,7 +200,11 @@ def decode(response: HttpResponse) -> ChatResponse:
         ContentFilter: it was filtered, or the model declined.
         StepError: it is an error in disguise.
     """
-    answer = parse_answer(response.body)
+    return understand(parse_answer(response.body), response)
+
+
+def understand(answer: Mapping[str, Any], response: HttpResponse) -> ChatResponse:
+    """The answer whose JSON came in `response`, at once or in pieces. Raises what `decode` does."""
     choices = sequence(answer.get("choices"))
     if not choices or not isinstance(choices[0], dict):
         raise refusal_inside(answer, response, "choices")

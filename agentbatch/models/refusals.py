@@ -15,6 +15,7 @@ from urllib.parse import urljoin, urlsplit
 
 import orjson
 
+from agentbatch.endpoints.retry_after import retry_after_seconds
 from agentbatch.errors import (
     AuthFault,
     BadRequest,
@@ -27,8 +28,7 @@ from agentbatch.errors import (
     ServerFault,
     StepError,
 )
-from agentbatch.redact import visible
-from agentbatch.retry_after import retry_after_seconds
+from agentbatch.text.redact import visible
 from agentbatch.transports.base import HttpResponse
 
 _MESSAGE_CHARS = 500
@@ -62,6 +62,23 @@ _STATUS_FAULTS: Mapping[int, type[StepError]] = {
     503: Overloaded,
     529: Overloaded,
 }
+_NAMED_STATUSES: Mapping[str, int] = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "api_error": 500,
+    "server_error": 500,
+    "internal_server_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+    "server_is_overloaded": 529,
+}
+"""What an error's type or code would have been as a status, had the answer not begun already."""
 _HINTS = {401: "check api_key", 403: "check api_key", 404: "check model and base_url"}
 
 
@@ -123,6 +140,29 @@ def refusal_inside(answer: Mapping[str, Any], response: HttpResponse, wanted: st
     return kind(
         f"HTTP {response.status} with an error inside: {words}", http_status=response.status, request_id=request_id
     )
+
+
+def refusal_amid(frame: Mapping[str, Any], data: bytes, headers: Mapping[str, str]) -> StepError:
+    """The error that an event in the midst of a stream stands for.
+
+    It has no `http_status`: that was a 200, and what was written until then may be billed.
+
+    Args:
+        frame: the event's data, parsed.
+        data: the same as it came.
+        headers: the answer's, names in lower case.
+    """
+    complaint = read_complaint(data)
+    inner = frame.get("error")
+    code = cast("dict[str, Any]", inner).get("code") if isinstance(inner, dict) else frame.get("code")
+    if type(code) is int and 400 <= code < 600:
+        kind = fault_class(code, complaint)
+    else:
+        status = next((_NAMED_STATUSES[word] for word in complaint.words if word in _NAMED_STATUSES), None)
+        known = fault_class(status or 400, complaint)
+        kind = BadResponse if known is BadRequest and status is None else known
+    words = visible(complaint.message, _MESSAGE_CHARS) or "no message"
+    return kind(f"the stream broke off with an error: {words}", request_id=request_id_of(headers))
 
 
 def fault_class(status: int, complaint: Complaint) -> type[StepError]:

@@ -39,13 +39,15 @@ def _plain(value: Any) -> Any:
 
 
 def refuse_stream(params: Mapping[str, Any]) -> None:
-    """Answers are read whole: a stream would be paid for and not understood.
+    """Whether to stream is the model's own setting: as a param it would be paid for and not understood.
 
     Raises:
         BadRequest: `params` ask for one.
     """
     if params.get("stream"):
-        raise BadRequest("params.stream: answers are read whole, so leave it out")
+        raise BadRequest(
+            "params.stream: leave it out; models that can stream have a `stream: true` of their own, beside params"
+        )
 
 
 class EncodedOnce:

@@ -12,7 +12,7 @@ from agentbatch.progress.outlet import Outlet, tell
 from agentbatch.progress.plain import PlainProgress
 from agentbatch.progress.tally import Tally
 from agentbatch.progress.view import Pressure, Watch, no_pressure
-from agentbatch.redact import visible
+from agentbatch.text.redact import visible
 
 __all__ = [
     "Pressure",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from agentbatch.plain_json import dump_line
+from agentbatch.files.plain_json import dump_line
 from agentbatch.progress.outlet import Outlet
 from agentbatch.progress.tally import AgentStats
 from agentbatch.progress.ticker import Ticker

@@ -11,10 +11,10 @@ from typing import Final
 
 from rich.cells import cell_len, set_cell_size
 
-from agentbatch import figures
 from agentbatch.progress.tally import AgentStats
 from agentbatch.progress.view import View
-from agentbatch.redact import visible
+from agentbatch.text import figures
+from agentbatch.text.redact import visible
 
 Piece = tuple[str, str]
 """Text and its style: a rich style's name, empty for none."""

@@ -18,7 +18,7 @@ from agentbatch.progress.layout import ASCII_GLYPHS, Glyphs, Layout, Line
 from agentbatch.progress.outlet import Outlet
 from agentbatch.progress.ticker import Ticker
 from agentbatch.progress.view import Watch
-from agentbatch.redact import visible
+from agentbatch.text.redact import visible
 
 _FIRST_S = 0.1
 _MANY_ROWS = 10

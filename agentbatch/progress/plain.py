@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agentbatch import figures
 from agentbatch.progress.outlet import Outlet
 from agentbatch.progress.ticker import Ticker
 from agentbatch.progress.view import View, Watch
-from agentbatch.redact import visible
+from agentbatch.text import figures
+from agentbatch.text.redact import visible
 
 _FIRST_S = 2.0
 _LOOK_S = 0.5

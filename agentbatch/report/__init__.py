@@ -8,7 +8,7 @@ from pathlib import Path
 from agentbatch.report.comparison import compare_items
 from agentbatch.report.page import write_page
 from agentbatch.report.reading import read_run
-from agentbatch.result_files import ResultFiles
+from agentbatch.results.files import ResultFiles
 
 __all__ = ["make_report"]
 

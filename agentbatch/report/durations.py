@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
@@ -71,11 +72,10 @@ def _percentile(ordered: Sequence[float], share: float) -> float:
 
 def _bins(ordered: Sequence[float]) -> tuple[int, list[int]]:
     first, last = _bin_of(ordered[0]), _bin_of(ordered[-1])
-    bins = [0] * (last - first + 1)
-    for seconds in ordered:
-        bins[_bin_of(seconds) - first] += 1
-    return first, bins
+    ends = [bisect_left(ordered, 10 ** (after / BINS_PER_DECADE)) for after in range(first + 1, last + 1)]
+    starts = [0, *ends]
+    return first, [end - start for start, end in zip(starts, [*ends, len(ordered)], strict=True)]
 
 
 def _bin_of(seconds: float) -> int:
-    return floor(log10(max(seconds, _SMALLEST_S)) * BINS_PER_DECADE + 1e-9)
+    return floor(log10(max(seconds, _SMALLEST_S)) * BINS_PER_DECADE)

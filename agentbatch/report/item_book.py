@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from agentbatch.id_table import IdTable
+from agentbatch.inputs.id_table import IdTable
 from agentbatch.report.result_lines import STATUSES, LineError, ResultLine
 
 _CODES = {status: code for code, status in enumerate(STATUSES)}

@@ -13,9 +13,7 @@ from string import Template
 from typing import Any
 
 import agentbatch
-from agentbatch import figures
 from agentbatch.errors import StepError
-from agentbatch.redact import visible
 from agentbatch.report.blocks import pack
 from agentbatch.report.comparison import Comparison
 from agentbatch.report.durations import BINS_PER_DECADE
@@ -24,6 +22,8 @@ from agentbatch.report.result_lines import STATUSES
 from agentbatch.report.timelines import KINDS
 from agentbatch.report.timelines import STATUSES as SPAN_STATUSES
 from agentbatch.summary import Summary, verdict_line
+from agentbatch.text import figures
+from agentbatch.text.redact import visible
 
 _SCRIPTS = ("text.js", "data.js", "charts.js", "overview.js", "comparison.js", "items.js", "item.js", "app.js")
 
@@ -129,11 +129,7 @@ def facts(run: RunFigures) -> Iterator[tuple[str, str, str]]:
     yield "Tokens", figures.short_count(run.input_tokens + run.output_tokens), f"{given} in, {made} out"
     retries = run.retries
     yield "Requests", figures.count(run.requests), "" if retries is None else f"{figures.count(retries)} retries"
-    yield (
-        "Time of an item",
-        figures.seconds(run.work.p50),
-        f"half; 95 % in {figures.seconds(run.work.p95)}" if items else "",
-    )
+    yield "Item, p50", figures.seconds(run.work.p50), f"p95 {figures.seconds(run.work.p95)}" if items else ""
 
 
 def _cost_note(run: RunFigures) -> str:
@@ -146,12 +142,12 @@ def _cost_note(run: RunFigures) -> str:
 
 def notes(run: RunFigures, table: ItemTable) -> Iterator[str]:
     """What a reader should know before trusting the figures, a sentence each."""
-    if run.traces is None:
+    if run.traces is None and run.lines:
         yield (
             "There are no traces beside the results, so attempts, models and timelines are missing. Runs write them "
             "unless told --no-traces; `--traces FILE` names another file."
         )
-    elif 0 < run.traced < run.lines:
+    if 0 < run.traced < run.lines:
         yield f"{figures.count(run.lines - run.traced)} of {figures.count(run.lines)} result lines have no trace."
     if table.rows < table.total:
         yield (

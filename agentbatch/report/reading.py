@@ -9,13 +9,17 @@ from pathlib import Path
 
 from agentbatch.errors import InputError
 from agentbatch.report.activity import Activity, Course
+from agentbatch.report.blocks import Packer
 from agentbatch.report.breakdown import AgentBook, Share
 from agentbatch.report.durations import Durations, Spread
 from agentbatch.report.item_book import ErrorGroup, ItemBook
 from agentbatch.report.result_lines import ResultLine, ResultLines, count_lines
 from agentbatch.report.rows import Rows
 from agentbatch.report.trace_book import Refusals, TraceBook
-from agentbatch.spans import read_traces
+from agentbatch.traces.otlp import decode_trace
+
+_READ_AHEAD = 1 << 20
+"""A trace is some kilobytes long: the usual 8 would be a read for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,23 +107,24 @@ def read_run(results: Path, traces: Path | None) -> tuple[RunFigures, ItemTable]
     Raises:
         InputError: there are no results, or what is there is none.
     """
-    reading = _Reading(results)
-    reading.read_results()
-    if traces is not None:
-        reading.read_traces(traces)
-    return reading.figures(), reading.table()
+    with Packer() as packer:
+        reading = _Reading(results, packer)
+        reading.read_results()
+        if traces is not None:
+            reading.read_traces(traces)
+        return reading.figures(), reading.table()
 
 
 class _Reading:
     """The state of one reading."""
 
-    def __init__(self, results: Path) -> None:
+    def __init__(self, results: Path, packer: Packer) -> None:
         if results.is_dir():
             raise InputError(f"{results}: is a folder; name the results file in it")
         lines = count_lines(results)
         self.lines = ResultLines(results)
         self.book = ItemBook(lines)
-        self.rows = Rows(lines)
+        self.rows = Rows(lines, packer)
         self.activity = Activity()
         self.agents = AgentBook()
         self.work, self.queue = Durations(), Durations()
@@ -128,7 +133,7 @@ class _Reading:
         self.cost_usd = 0.0
         self.has_steps = self.has_usage = False
         self.bad_traces = 0
-        self.traced = TraceBook(self.activity, self.agents, self.rows, self.book)
+        self.traced = TraceBook(self.activity, self.agents, self.rows, self.book, packer)
         self.traces: Path | None = None
 
     def read_results(self) -> None:
@@ -165,14 +170,17 @@ class _Reading:
     def read_traces(self, path: Path) -> None:
         """All traces, where the file is there; it belongs to a results file that has been read."""
         try:
-            lines = count_lines(path)
-            for tree in read_traces(path):
-                self.traced.add(tree, with_agents=not self.has_steps)
+            with path.open("rb", buffering=_READ_AHEAD) as file:
+                for line in file:
+                    tree = decode_trace(line)
+                    if tree:
+                        self.traced.add(tree, with_agents=not self.has_steps)
+                    elif line.strip():
+                        self.bad_traces += 1
         except OSError as error:
             raise InputError(f"{path}: can't be read: {error.strerror or error}") from error
         if self.traced.trees:
             self.traces = path
-        self.bad_traces = max(0, lines - self.traced.trees)
 
     def figures(self) -> RunFigures:
         """The sums."""

@@ -14,6 +14,7 @@ from agentbatch.errors import InputError
 from agentbatch.results import FLOW_KINDS
 
 STATUSES = ("ok", "error", "timeout", "cancelled", "skipped")
+_READ_AHEAD = 1 << 20
 SUCCESSES = frozenset({"ok", "skipped"})
 
 
@@ -86,7 +87,7 @@ class ResultLines:
         """
         good = False
         try:
-            with self.path.open("rb") as file:
+            with self.path.open("rb", buffering=_READ_AHEAD) as file:
                 for number, line in enumerate(file, 1):
                     result = parse_result(number, line)
                     if result is not None:
@@ -106,14 +107,14 @@ def _may_be_torn(path: Path) -> bool:
 
 
 def count_lines(path: Path) -> int:
-    """How many lines a file has.
+    """How many lines a file has at most: the last one may be torn, or empty.
 
     Raises:
         InputError: it can't be read.
     """
     try:
         with path.open("rb") as file:
-            return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
+            return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(_READ_AHEAD), b"")) + 1
     except OSError as error:
         raise InputError(f"{path}: can't be read: {error.strerror or error}") from error
 

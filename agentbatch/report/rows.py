@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from array import array
+from concurrent.futures import Future
 from typing import Any
 
 import orjson
 
-from agentbatch.report.blocks import Blocks, pack
+from agentbatch.report.blocks import Blocks, Packer
 from agentbatch.report.item_book import ItemBook
 from agentbatch.report.result_lines import STATUSES, SUCCESSES, LineError, ResultLine, StepLine
 
@@ -45,13 +46,14 @@ class Sampling:
 class Rows:
     """Collects rows, packed as they fill. A row that a later line of its item supersedes stays, and is named `dead`."""
 
-    def __init__(self, lines: int) -> None:
+    def __init__(self, lines: int, packer: Packer) -> None:
         self.sampling = Sampling(lines)
         self.chars = max(_CHARS_AN_ITEM[0], min(_CHARS_AN_ITEM[1], _PAGE_CHARS // max(1, lines)))
         """How much text of one item is kept."""
         self.slots = array("I")
-        self.blocks: list[bytes] = []
-        self.texts = Blocks(_TEXTS_A_BLOCK)
+        self.texts = Blocks(_TEXTS_A_BLOCK, packer)
+        self._packer = packer
+        self._blocks: list[Future[bytes]] = []
         self._row_of_slot: dict[int, int] = {}
         self._row_of_trace: dict[bytes, int] = {}
         self._columns = _Columns()
@@ -92,7 +94,7 @@ class Rows:
         """The packed blocks."""
         if self._columns.ids:
             self._close()
-        return self.blocks
+        return [packed.result() for packed in self._blocks]
 
     def _offset_ms(self, line: ResultLine) -> int | None:
         if line.started_ns is None:
@@ -102,7 +104,7 @@ class Rows:
         return (line.started_ns - self._origin_ns) // 1_000_000
 
     def _close(self) -> None:
-        self.blocks.append(self._columns.packed())
+        self._blocks.append(self._packer.pack(self._columns.plain()))
         self._columns = _Columns()
 
 
@@ -140,10 +142,10 @@ class _Columns:
         )
         self._excerpts.append(excerpt(line))
 
-    def packed(self) -> bytes:
+    def plain(self) -> dict[str, Any]:
         names = ("status", "start", "queued", "work", "cost", "in", "out", "requests", "error", "cut")
         columns: dict[str, Any] = dict(zip(names, zip(*self._numbers, strict=True), strict=True))
-        return pack({"id": self.ids, **columns, "excerpt": self._excerpts})
+        return {"id": self.ids, **columns, "excerpt": self._excerpts}
 
 
 def excerpt(line: ResultLine) -> str:

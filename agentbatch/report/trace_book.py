@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agentbatch.report.activity import Activity
-from agentbatch.report.blocks import Blocks
+from agentbatch.report.blocks import Blocks, Packer
 from agentbatch.report.breakdown import AgentBook, ShareBook
 from agentbatch.report.item_book import ItemBook
 from agentbatch.report.rows import Rows
@@ -38,10 +38,10 @@ class TraceBook:
         possibly_billed: failed attempts that the provider may have billed.
     """
 
-    def __init__(self, activity: Activity, agents: AgentBook, rows: Rows, book: ItemBook) -> None:
+    def __init__(self, activity: Activity, agents: AgentBook, rows: Rows, book: ItemBook, packer: Packer) -> None:
         self._activity, self._agents, self._rows, self._book = activity, agents, rows, book
         self.models: dict[tuple[str, str], ShareBook] = {}
-        self.timelines = Blocks(_TIMELINES_A_BLOCK)
+        self.timelines = Blocks(_TIMELINES_A_BLOCK, packer)
         self.places: dict[int, int] = {}
         self.trees = self.ended = self.possibly_billed = 0
         self._stopped: set[str] = set()

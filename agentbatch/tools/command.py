@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from agentbatch.assembly import Assembly
-from agentbatch.command_line import CommandFields, CommandLine
+from agentbatch.calls.command_line import CommandFields, CommandLine
+from agentbatch.calls.output_form import read_output
 from agentbatch.errors import ToolFault
 from agentbatch.items import Scope
 from agentbatch.messages import ToolSpec
-from agentbatch.output_form import read_output
 from agentbatch.step import Visit
 from agentbatch.tools.base import ToolConfig, with_arguments
 from agentbatch.tools.parameters import parameter_schema

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from agentbatch.errors import ToolFault
-from agentbatch.folders import Folder, Outside
+from agentbatch.files.folders import Folder, Outside
 from agentbatch.settings import Settings
 from agentbatch.transports.threads import Raised, Threads
 

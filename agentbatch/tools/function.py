@@ -11,12 +11,12 @@ from pydantic import Field
 
 from agentbatch.assembly import Assembly
 from agentbatch.errors import ConfigError
+from agentbatch.files.plain_json import to_plain
 from agentbatch.items import Scope
 from agentbatch.messages import ToolSpec
-from agentbatch.plain_json import to_plain
 from agentbatch.settings import TemplateValue
 from agentbatch.step import Visit
-from agentbatch.template_tree import TemplateTree
+from agentbatch.templates.tree import TemplateTree
 from agentbatch.tools.base import ToolConfig, with_arguments
 from agentbatch.tools.parameters import parameter_schema
 from agentbatch.tools.signature import function_spec

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentbatch.assembly import Assembly
-from agentbatch.http_call import HttpCall, HttpCallFields
+from agentbatch.calls.http_call import HttpCall, HttpCallFields
 from agentbatch.items import Scope
 from agentbatch.messages import ToolSpec
 from agentbatch.step import Visit

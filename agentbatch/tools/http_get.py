@@ -12,14 +12,14 @@ from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 from pydantic import AfterValidator, Field
 
 from agentbatch.assembly import Assembly
+from agentbatch.calls.http_call import status_fault
 from agentbatch.errors import ToolFault
-from agentbatch.http_call import status_fault
 from agentbatch.items import Scope
 from agentbatch.messages import ToolSpec
-from agentbatch.redact import visible
 from agentbatch.settings import Settings
 from agentbatch.step import Visit
-from agentbatch.suggestions import listing
+from agentbatch.text.redact import visible
+from agentbatch.text.suggestions import listing
 from agentbatch.tools.base import ToolConfig
 from agentbatch.tools.files import text_of
 from agentbatch.tools.parameters import parameter_schema

@@ -12,16 +12,16 @@ from typing import Any
 import orjson
 
 from agentbatch.errors import CommandFault, FunctionFault, StepError, StepTimeout, ToolFault
+from agentbatch.files.plain_json import to_plain
 from agentbatch.items import Scope
-from agentbatch.journal import Journal
+from agentbatch.kept.journal import Journal
+from agentbatch.kept.paid_work import PaidWork
 from agentbatch.limits import Limiter
 from agentbatch.messages import ToolCall, ToolSpec
-from agentbatch.paid_work import PaidWork
-from agentbatch.plain_json import to_plain
-from agentbatch.redact import visible
 from agentbatch.retry import RetryPolicy
 from agentbatch.step import Visit, within
-from agentbatch.suggestions import did_you_mean, listing
+from agentbatch.text.redact import visible
+from agentbatch.text.suggestions import did_you_mean, listing
 from agentbatch.tools.base import MAX_OUTPUT, Tool
 from agentbatch.tools.parameters import ArgumentCheck
 from agentbatch.trace import Span, SpanStatus

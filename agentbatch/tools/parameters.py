@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import orjson
 
 from agentbatch.errors import ToolFault
-from agentbatch.suggestions import did_you_mean, listing
+from agentbatch.text.suggestions import did_you_mean, listing
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agentbatch.assembly import Assembly
-from agentbatch.folders import Outside
+from agentbatch.files.folders import Outside
 from agentbatch.items import Scope
 from agentbatch.messages import ToolSpec
 from agentbatch.step import Visit

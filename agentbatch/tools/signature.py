@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import typing
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -12,6 +11,8 @@ from typing import Annotated, Any
 from pydantic import PydanticUserError, TypeAdapter, create_model
 from pydantic.errors import PydanticSchemaGenerationError
 from pydantic.fields import Field
+
+from agentbatch.transports.argument_types import hints_of
 
 _SECTION = re.compile(r"^(Args|Arguments|Parameters|Returns?|Yields?|Raises|Notes?|Examples?|Attributes)\s*:\s*$")
 _PARAMETER = re.compile(r"^\*{0,2}(\w+)\s*(?:\([^)]*\))?\s*:\s*(.*)$")
@@ -39,7 +40,7 @@ def function_spec(function: Function, hidden: Collection[str] = ()) -> FunctionS
         ValueError: a hint has no JSON Schema; or a parameter can't be given by name.
     """
     description, words = read_docstring(inspect.getdoc(function) or "")
-    hints = _hints(function)
+    hints = hints_of(function)
     fields: dict[str, Any] = {}
     for name, parameter in named_parameters(function).items():
         if name not in hidden:
@@ -71,14 +72,6 @@ def named_parameters(function: Function) -> dict[str, inspect.Parameter]:
 def takes_any_name(function: Function) -> bool:
     """Whether it has `**kwargs`."""
     return any(p.kind is p.VAR_KEYWORD for p in inspect.signature(function).parameters.values())
-
-
-def _hints(function: Function) -> dict[str, Any]:
-    target: Any = function if inspect.isroutine(function) else getattr(function, "__call__", function)  # noqa: B004
-    try:
-        return typing.get_type_hints(target, include_extras=True)
-    except (NameError, TypeError, AttributeError, SyntaxError):  # a hint that only a type checker can read
-        return {}
 
 
 def _schema(fields: dict[str, Any]) -> dict[str, Any]:

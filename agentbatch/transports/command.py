@@ -18,7 +18,7 @@ from secrets import token_hex
 from typing import IO, cast
 
 from agentbatch.errors import CommandFault
-from agentbatch.redact import visible
+from agentbatch.text.redact import visible
 from agentbatch.transports.process_tree import MARK, kill_group, kill_tree
 
 PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from agentbatch.errors import BadResponse, ConnectionFault, Unreachable
-from agentbatch.redact import visible
+from agentbatch.text.redact import visible
 
 _SHOWN = 300
 _URL = re.compile(r"https?://[^\s'\"<>]+")

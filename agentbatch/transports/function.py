@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from agentbatch.errors import ConfigError, FunctionFault
-from agentbatch.suggestions import did_you_mean
+from agentbatch.text.suggestions import did_you_mean
+from agentbatch.transports.argument_types import ArgumentTypes
 from agentbatch.transports.threads import Raised, Threads
 
 Function = Callable[..., Any]
@@ -101,7 +102,7 @@ class ThreadCaller:
     """Calls a sync function in a thread, an async one on the loop."""
 
     def __init__(self, function: Function, threads: Threads) -> None:
-        self._function = function
+        self._function = TypedFunction(function)
         self._threads = threads
         self._is_async = is_async(function)
 
@@ -112,9 +113,9 @@ class ThreadCaller:
     async def call(self, arguments: Mapping[str, Any]) -> Any:
         """The function's result."""
         if self._is_async:
-            return await contained(partial(self._function, **arguments))
+            return await contained(partial(self._function.start, arguments))
         try:
-            result = await self._threads.run(partial(call_plainly, self._function, arguments))
+            result = await self._threads.run(partial(self._function.call, arguments))
         except Raised as raised:
             raise FunctionFault(describe(raised.error)) from None
         if inspect.isawaitable(result):  # a sync function that hands on a coroutine
@@ -122,10 +123,21 @@ class ThreadCaller:
         return result
 
 
-def call_plainly(function: Function, arguments: Mapping[str, Any]) -> Any:
-    """The function's result; of a generator, the list of what it yields."""
-    result = function(**arguments)
-    return list(cast("Iterator[Any]", result)) if inspect.isgenerator(result) else result
+class TypedFunction:
+    """A function that is called with JSON values."""
+
+    def __init__(self, function: Function) -> None:
+        self._function = function
+        self._types = ArgumentTypes(function)
+
+    def call(self, arguments: Mapping[str, Any]) -> Any:
+        """The function's result; of a generator, the list of what it yields."""
+        result = self._function(**self._types.of(arguments))
+        return list(cast("Iterator[Any]", result)) if inspect.isgenerator(result) else result
+
+    async def start(self, arguments: Mapping[str, Any]) -> Any:
+        """The result of an async function."""
+        return await self._function(**self._types.of(arguments))
 
 
 def is_async(function: Function) -> bool:

@@ -19,7 +19,7 @@ from typing import Any, cast
 import orjson
 
 from agentbatch.errors import FunctionFault
-from agentbatch.plain_json import to_plain
+from agentbatch.files.plain_json import to_plain
 from agentbatch.transports.process_tree import MARK, kill_tree
 
 _LENGTH = struct.Struct(">Q")

@@ -11,7 +11,6 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, cast
@@ -19,8 +18,8 @@ from typing import Any, cast
 import orjson
 
 from agentbatch.errors import ConfigError, FunctionFault
-from agentbatch.plain_json import to_plain
-from agentbatch.transports.function import call_plainly, contained, describe, is_async, load_function
+from agentbatch.files.plain_json import to_plain
+from agentbatch.transports.function import TypedFunction, contained, describe, is_async, load_function
 
 _LENGTH = struct.Struct(">Q")
 
@@ -30,14 +29,16 @@ def main(descriptor: int) -> None:
     requests: SimpleQueue[dict[str, Any]] = SimpleQueue()
     connection = socket.socket(fileno=descriptor)
     threading.Thread(target=_listen, args=(connection, requests), daemon=True).start()
-    function: Callable[..., Any] | None = None
+    function: TypedFunction | None = None
+    on_loop = False
     while True:
         request = requests.get()
         try:
             if function is None:
                 sys.path[:] = request["path"]
-                function = load_function(request["function"], Path(request["folder"]))
-            answer = {"result": to_plain(_called(function, request["arguments"]))}
+                loaded = load_function(request["function"], Path(request["folder"]))
+                function, on_loop = TypedFunction(loaded), is_async(loaded)
+            answer = {"result": to_plain(_called(function, request["arguments"], on_loop=on_loop))}
         except (ConfigError, FunctionFault) as error:
             answer = {"error": str(error)}
         except BaseException as error:  # the border to the user's code, which may raise anything
@@ -46,10 +47,10 @@ def main(descriptor: int) -> None:
         connection.sendall(_LENGTH.pack(len(data)) + data)
 
 
-def _called(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-    if is_async(function):
-        return asyncio.run(contained(lambda: function(**arguments)))
-    return call_plainly(function, arguments)
+def _called(function: TypedFunction, arguments: dict[str, Any], *, on_loop: bool) -> Any:
+    if on_loop:
+        return asyncio.run(contained(lambda: function.start(arguments)))
+    return function.call(arguments)
 
 
 def _listen(connection: socket.socket, requests: SimpleQueue[dict[str, Any]]) -> None:

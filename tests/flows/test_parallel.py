@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from workflow import Trial, config_of, run
 
-from agentbatch.control import Control
+from agentbatch.process.control import Control
 
 BROKEN = {"model": "broken"}
 SLOW = {"model": "slow"}

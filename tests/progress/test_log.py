@@ -1,7 +1,7 @@
 import logging
 
 from agentbatch.progress.log import SpokenLog
-from agentbatch.redact import Redactor
+from agentbatch.text.redact import Redactor
 
 
 def test_a_record_is_said_whole_and_without_secrets() -> None:

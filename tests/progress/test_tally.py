@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from progress.scripted_run import ScriptedRun
 
 from agentbatch.progress.tally import AgentStats, Counts, Tally
-from agentbatch.redact import Redactor
+from agentbatch.text.redact import Redactor
 from agentbatch.trace import Span, Tracer
 
 

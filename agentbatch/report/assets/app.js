@@ -36,6 +36,15 @@ function section(id) {
   return found;
 }
 
+function showFigures(data, openId, filterError) {
+  if (data.comparison) showComparison(section("comparison"), data, openId);
+  showTime(section("time"), data);
+  showLatency(section("latency"), data);
+  showCost(section("cost"), data);
+  showErrors(section("errors"), data, openId, filterError);
+  document.getElementById("nav").hidden = false;
+}
+
 async function start() {
   startTheme();
   const data = await unpack("run-0");
@@ -45,12 +54,7 @@ async function start() {
     if (row !== null && row !== undefined) sheet.open(row);
   };
   showOutcome(data);
-  if (data.comparison) showComparison(section("comparison"), data, openId);
-  showTime(section("time"), data);
-  showLatency(section("latency"), data);
-  showCost(section("cost"), data);
-  showErrors(section("errors"), data, openId, (type) => table && table.filterError(type));
-  document.getElementById("nav").hidden = false;
+  if (data.run.items) showFigures(data, openId, (type) => table && table.filterError(type));
   const items = section("items"), loading = el("p", { class: "soft", role: "status" }, "Unpacking the items");
   items.append(loading);
   const rows = await readRows(data.table, (done, total) => { loading.textContent = `Unpacking the items: ${count(done)} of ${count(total)}`; });

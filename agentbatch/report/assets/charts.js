@@ -72,9 +72,14 @@ class TimeScale {
   }
 }
 
+// An average of few things has a decimal, of many none.
+function level(number) {
+  return number < 9.95 ? String(Number(number.toFixed(number < 1 ? 2 : 1))) : count(number);
+}
+
 // One lane of the charts over time. `series`: {name, colour, of: stretch -> numbers, area, bars}.
 class Lane {
-  constructor(course, { title, series, height = 132, format = rate, cursor }) {
+  constructor(course, { title, series, height = 132, format = level, cursor }) {
     Object.assign(this, { course, series, height, format, cursor });
     this.readout = el("span", { class: "at" });
     this.values = series.map((one) => el("b", {}, ""));
@@ -132,10 +137,11 @@ class Lane {
 
   grid(width, top, y) {
     const nodes = [];
-    for (const value of [0, top / 2, top]) {
+    const whole = this.series.some((one) => one.bars);
+    for (const value of whole ? [0, top] : [0, top / 2, top]) {
       const at = Math.round(y(value)) + 0.5;
       nodes.push(svg("line", { class: "grid", x1: 0, x2: width, y1: at, y2: at }));
-      if (value) nodes.push(svg("text", { x: 0, y: at - 4 }, this.format(value)));
+      if (value) nodes.push(svg("text", { x: 0, y: at - 4 }, shortCount(value).length < 4 && value < 10 ? String(Number(value.toFixed(2))) : shortCount(value)));
     }
     return [...nodes, ...this.times(width), ...this.breaks()];
   }
@@ -169,7 +175,8 @@ class Lane {
     return this.series.flatMap((one, place) => this.scale.parts.flatMap((part) => {
       const numbers = all[place].slice(part.first, part.first + part.length);
       const points = numbers.map((number, slice) => `${(part.x + (slice + 0.5) * this.scale.perSlice).toFixed(1)},${y(number).toFixed(1)}`);
-      if (points.length === 1) points.push(`${(part.x + this.scale.perSlice).toFixed(1)},${y(numbers[0]).toFixed(1)}`);
+      points.unshift(`${part.x.toFixed(1)},${y(numbers[0]).toFixed(1)}`);
+      points.push(`${(part.x + part.length * this.scale.perSlice).toFixed(1)},${y(numbers[numbers.length - 1]).toFixed(1)}`);
       const path = "M" + points.join("L");
       const first = points[0].split(",")[0], last = points[points.length - 1].split(",")[0];
       return [

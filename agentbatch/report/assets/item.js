@@ -138,8 +138,8 @@ function waterfall([unit, leftOut, spans], data) {
   const decoded = spans.map(([kind, name, parent, start, length, status, queued, attempt, given, made, cost, more]) => ({
     kind: data.spanKinds[kind], name, parent, start, length, status: data.spanStatuses[status || 0], queued: queued || 0, attempt, given, made, cost, more: more || {},
   }));
-  const ordered = inTreeOrder(decoded), origin = Math.min(0, ...decoded.map((span) => span.start - span.queued));
-  const total = Math.max(1, ...decoded.map((span) => span.start + span.length)) - origin;
+  const ordered = inTreeOrder(decoded), origin = decoded.reduce((least, span) => Math.min(least, span.kind === "chat" ? span.start - span.queued : span.start), 0);
+  const total = decoded.reduce((most, span) => Math.max(most, span.start + span.length), 1) - origin;
   const scale = { origin, total, unit: unit / 1e6 };
   const body = el("div", {}), drawTo = (end) => body.replaceChildren(...ordered.slice(0, end).map((span) => spanRow(span, scale)));
   drawTo(MOST_SPANS_DRAWN);
@@ -214,7 +214,7 @@ function spanFacts(span, unit) {
     fact("what", kinds[span.kind]), fact("status", span.status), fact("began", "at " + seconds(Math.max(0, span.start) * unit)),
     fact("took", seconds(span.length * unit)), fact("queued", span.queued ? seconds(span.queued * unit) : null), fact("attempt", span.kind === "chat" ? span.attempt : null),
     fact("tokens", span.usedIn + span.usedOut ? `${count(span.usedIn)} in, ${count(span.usedOut)} out` : null), fact("cost", span.usedIn + span.usedOut ? (span.kind === "chat" && span.cost === undefined ? "?" : money(span.kind === "chat" ? span.cost : span.paid)) : null),
-    fact("HTTP status", more.http), fact("ended because of", more.finish ? visible(more.finish) : null), fact("request id", more.request ? el("span", { class: "mono" }, visible(more.request)) : null),
+    fact("HTTP status", more.http), fact("ended because of", more.finish ? visible(more.finish) : null), more.request ? el("div", { class: "long" }, el("dt", {}, "request id"), el("dd", { class: "mono" }, visible(more.request))) : null,
     fact("waited to retry", more.waits ? more.waits.map(([, length]) => seconds(length * unit)).join(", ") : null),
     fact("billing", more.possibly_billed ? "may have been billed" : null));
   return [facts, more.error ? fault(more.error) : null,

@@ -28,7 +28,7 @@ function showTime(section, data) {
     return;
   }
   const cursor = new Cursor(), traced = course.stretches.some((one) => peak(one.calls) > 0);
-  const most = (numbers) => `${rate(peak(numbers))} at most`;
+  const most = (numbers) => `${level(peak(numbers))} at most`;
   const ended = (what) => () => `${rate(what / active)} on average`;
   section.append(new Lane(course, {
     title: "Done per second", cursor,
@@ -50,7 +50,8 @@ function showTime(section, data) {
 
 function showFailures(section, course, cursor, traced) {
   if (!traced) return;
-  const types = [...new Set(course.stretches.flatMap((one) => Object.keys(one.failures)))];
+  const total = (type) => sum(course.stretches.flatMap((one) => one.failures[type] || []));
+  const types = [...new Set(course.stretches.flatMap((one) => Object.keys(one.failures)))].sort((a, b) => total(b) - total(a));
   if (!types.length) {
     section.append(el("p", { class: "soft", vars: { "margin-top": "20px" } }, "No attempt failed: nothing was refused, nothing was tried twice."));
     return;
@@ -65,7 +66,7 @@ function showFailures(section, course, cursor, traced) {
 function measures(columns, groups) {
   const head = el("thead", {}, el("tr", {}, columns.map((column) => el("th", { class: column.class, scope: "col" }, column.title))));
   return el("table", { class: "measures" }, head, groups.filter((group) => group.rows.length).map((group) => el("tbody", {},
-    el("tr", { class: "part" }, el("td", { colspan: columns.length }, el("h3", {}, group.title))),
+    group.title ? el("tr", { class: "part" }, el("td", { colspan: columns.length }, el("h3", {}, group.title))) : null,
     group.rows.map((row) => el("tr", {}, columns.map((column) => el("td", { class: column.class, "data-label": column.label }, column.of(row))))),
     group.foot)));
 }
@@ -129,7 +130,7 @@ function showCost(section, data) {
     { title: "cost", label: "cost", class: "num strong", of: (row) => money(row.cost_usd) },
     { title: "tokens in", label: "tokens in", class: "num", of: (row) => shortCount(row.input_tokens) },
     { title: "out", label: "out", class: "num", of: (row) => shortCount(row.output_tokens) },
-    { title: "calls", label: "calls", class: "num", of: (row) => count(row.attempts) },
+    { title: "calls", label: "calls", class: "num desk", of: (row) => count(row.attempts) },
     { title: "retries", label: "retries", class: "num wide", of: (row) => (row.retries === null ? NOTHING : count(row.retries)) },
   ], [{ title: "Agents", rows: used }, { title: "Models", rows: models }]));
 }

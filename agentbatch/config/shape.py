@@ -1,0 +1,77 @@
+"""What of a config shapes an answer, as hashes by part: results of another shape don't belong in the same file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    from agentbatch.config.loading import Config
+
+_HOW_NOT_WHAT = frozenset(
+    {
+        "api_key",
+        "api_version",
+        "auth",
+        "description",
+        "env",
+        "errors",
+        "extra_headers",
+        "fallbacks",
+        "latency",
+        "max_concurrency",
+        "price",
+        "retries",
+        "rpm",
+        "timeout",
+        "tpm",
+        "transport",
+    }
+)
+"""Keys of models, agents and groups that say how, when and how fast an answer comes, not which it is."""
+
+
+def config_shape(config: Config) -> dict[str, str]:
+    """A hash for each part that shapes an answer: `{"agents.writer.prompt": "5f2d...", ...}`.
+
+    Two runs whose shapes are equal would ask the same questions of the same models. Parts that are left at their
+    defaults have no hash.
+    """
+    shape: dict[str, str] = {}
+    for section in ("models", "tools", "agents", "groups"):
+        for name, part in cast("dict[str, BaseModel]", getattr(config, section)).items():
+            shape |= {f"{section}.{name}.{key}": _digest(value) for key, value in _parts(part)}
+    shape |= {f"vars.{name}": _digest(text) for name, text in config.vars.items()}
+    shape |= {f"toolsets.{name}": _digest(tools) for name, tools in config.toolsets.items()}
+    shape["workflow"] = _digest(_plain(config.workflow))
+    return shape
+
+
+def _parts(section: BaseModel) -> Iterator[tuple[str, Any]]:
+    """The keys that were given and that shape an answer."""
+    for key in type(section).model_fields:
+        value = getattr(section, key)
+        told = key in ("provider", "kind", "model") or value != type(section).model_fields[key].get_default(
+            call_default_factory=True
+        )
+        if key not in _HOW_NOT_WHAT and told:
+            yield key, _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return {"": type(value).__name__, **dict(_parts(value))}
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in cast("list[Any]", value)]
+    return value
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

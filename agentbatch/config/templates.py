@@ -1,0 +1,145 @@
+"""The config's templates and conditions before any item comes: do they compile, and is every name they read one?"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, fields
+
+from agentbatch.config.meanings import MeantText
+from agentbatch.config.problems import Problem
+from agentbatch.config.source import Origin, dotted
+from agentbatch.config.steps import owner_of
+from agentbatch.config.yaml_tree import Path
+from agentbatch.items import Result
+from agentbatch.templates import Condition, Template, TemplateProblem
+from agentbatch.templates.references import References
+from agentbatch.text.suggestions import did_you_mean, listing
+
+ITEM_FIELDS = ("id", "index")
+STEP_FIELDS = ("output", "error", "status")
+"""What templates are told to read of a step; it has more."""
+_ALL_STEP_FIELDS = frozenset(field.name for field in fields(Result)) | {"ok", "fine"}
+ALWAYS_THERE = ("input", "item", "vars")
+"""Names that belong to no step, and are everywhere."""
+SOMETIMES_THERE = {
+    "args": "only tools, and agents that are another one's tools, know `args`",
+    "loop": "only what runs in a loop, and the loop's own conditions, know `loop`",
+    "each": "only what runs for_each element knows `each`",
+    "members": "only a parallel group's judge knows its `members`",
+    "output": "only `set`, `fallback.when`, and a group's `best` and `vote` know `output`: elsewhere write NAME.output",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateUse:
+    """A template or condition in its place, with what it reads. `certain`: every item comes there."""
+
+    path: Path
+    found: References
+    certain: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class NamesThere:
+    """The names that templates may read, and which steps see those that are there only sometimes.
+
+    Attributes:
+        steps: every agent and group.
+        variables: what `vars` may hold: those of the config, and those that steps set.
+        looped: the steps that run in loops, and so see `loop` and their own last answer.
+        mapped: those that run for each element of a list, and see `each`.
+        judging: those that see `members`.
+        delegated: those that are tools of others, and see the arguments of the call, `args`.
+    """
+
+    steps: Collection[str]
+    variables: Collection[str] = ()
+    looped: Collection[str] = ()
+    mapped: Collection[str] = ()
+    judging: Collection[str] = ()
+    delegated: Collection[str] = ()
+
+    def at(self, path: Path) -> frozenset[str]:
+        """Names that belong to no step and are there for the template at `path`."""
+        owner = owner_of(path)
+        found: set[str] = set(ALWAYS_THERE)
+        if owner in self.looped or "loop" in path or path[-1] in ("until", "while"):
+            found.add("loop")
+        if owner in self.mapped:
+            found.add("each")
+        if owner in self.delegated or path[0] == "tools":
+            found.add("args")
+        if owner in self.judging:
+            found.add("members")
+        if (path[-1] == "when" and path[-2] == "fallback") or "set" in path[2:-1]:
+            found.add("output")
+        if "aggregate" in path and path[-1] in ("best", "by"):
+            found |= {"output", "name", "status"}
+        return frozenset(found)
+
+
+def compiled(text: MeantText, origin: Origin) -> References | Problem:
+    """What a template or condition reads, or why it can't be compiled."""
+    variable = origin.from_environment(text.path)
+    if variable is not None and any("{" + mark in value for value in variable.variables.values() for mark in "{%#"):
+        return origin.problem(text.path, f"the value of {listing(variable.variables)} holds template braces")
+    where = dotted(text.path)
+    try:
+        made = Condition(text.text, where=where) if text.of == "condition" else Template(text.text, where=where)
+    except TemplateProblem as error:
+        return origin.problem(text.path, str(error), line=error.line)
+    return made.found
+
+
+def reference_problems(path: Path, found: References, names: NamesThere, origin: Origin) -> Iterator[Problem]:
+    """Names that a template reads and that can't be there, whatever the item."""
+    there = names.at(path)
+    for reference, line in sorted(found.lines.items()):
+        said = _said(path, reference, found, names, there)
+        if said is not None:
+            message, hint = said
+            word = ".".join(reference[:2]) if message.startswith("no field") else reference[0]
+            yield origin.problem(path, message, hint=hint, line=line, word=word)
+
+
+def _said(
+    path: Path, reference: tuple[str, ...], found: References, names: NamesThere, there: Collection[str]
+) -> tuple[str, str] | None:
+    """Message and hint about one reference, if something is wrong with it."""
+    name, *rest = reference
+    if path[0] == "vars" and name in names.steps:
+        return (
+            f"{name!r} has not run yet when `vars` are computed",
+            "let the step leave it for later ones: set: {NAME: ...}",
+        )
+    if name not in there:
+        return _said_of_step(path, reference, found, names) if name in names.steps else _unknown(name, names)
+    if name == "item" and rest and rest[0] not in ITEM_FIELDS:
+        return f"no field {rest[0]!r} in item", "an item has item.id and item.index; the record's fields are input.NAME"
+    if name == "vars" and rest and rest[0] not in names.variables:
+        known = f"there are: {listing(names.variables, 20)}" if names.variables else "nothing sets a variable"
+        return f"no field {rest[0]!r} in vars", did_you_mean(rest[0], names.variables).lstrip(", ") or known
+    return None
+
+
+def _unknown(name: str, names: NamesThere) -> tuple[str, str]:
+    if name in SOMETIMES_THERE:
+        return f"{name!r} is not known here", SOMETIMES_THERE[name]
+    known = (*names.steps, *ALWAYS_THERE)
+    return f"unknown name {name!r}", did_you_mean(name, known).lstrip(", ") or f"there are: {listing(known, 20)}"
+
+
+def _said_of_step(
+    path: Path, reference: tuple[str, ...], found: References, names: NamesThere
+) -> tuple[str, str] | None:
+    name, *rest = reference
+    if not rest:
+        mend = f"write {name}.output, {name}.error or {name}.status"
+        return (f"{name!r} is a step, not a value", mend) if reference in found.required else None
+    if rest[0] not in _ALL_STEP_FIELDS:
+        nearest = did_you_mean(rest[0], STEP_FIELDS).lstrip(", ")
+        fields_there = f"a step has {listing(STEP_FIELDS)}; its answer's fields: {name}.output.{rest[0]}"
+        return f"no field {rest[0]!r} in {name}", nearest or fields_there
+    if path[:2] == ("agents", name) and name not in names.looped and not {"set", "fallback"} & set(path[2:]):
+        return f"{name!r} reads its own {rest[0]}", "an agent sees its own last answer in a loop only"
+    return None

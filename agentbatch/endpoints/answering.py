@@ -1,0 +1,114 @@
+"""Where a request of an agent is answered: from what an earlier run paid for, from the cache, or by a model.
+
+The models are a chain: where the first one can't answer (it is overloaded, down, refuses its key, or finds the request
+too long or unfit), the next is asked. The journal stands outermost, so that a call has the same place in a run whoever
+answered it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from agentbatch.endpoints.endpoint import Endpoint
+from agentbatch.errors import (
+    AuthFault,
+    BadResponse,
+    ConnectionFault,
+    ContentFilter,
+    ContextLength,
+    Overloaded,
+    QuotaFault,
+    RateLimited,
+    ServerFault,
+    StepTimeout,
+)
+from agentbatch.kept.cache import ResponseCache
+from agentbatch.kept.chat_codec import decode_answer, encode_answer, request_bytes
+from agentbatch.kept.journal import Entry, Journal
+from agentbatch.limits import Limiter
+from agentbatch.messages import ChatRequest, ChatResponse
+from agentbatch.step import Visit
+
+_ANOTHER_MAY_DO_BETTER = (
+    AuthFault,
+    BadResponse,
+    ConnectionFault,
+    ContentFilter,
+    ContextLength,
+    Overloaded,
+    QuotaFault,
+    RateLimited,
+    ServerFault,
+    StepTimeout,
+)
+
+
+class Answering:
+    """One model of the config as agents meet it: the model, and its `fallbacks` in order.
+
+    Raises:
+        StepError: from `ask`, the last model's, when none could answer.
+        RunStopped: from `ask`, when the run must end or is ending.
+    """
+
+    def __init__(self, chain: tuple[Endpoint, ...], journal: Journal | None, cache: ResponseCache | None) -> None:
+        self._chain = chain
+        self._journal = journal
+        self._cache = cache
+        self._identity = chain[0].settings.identity
+
+    async def ask(self, request: ChatRequest, visit: Visit, agent: Limiter | None = None) -> ChatResponse:
+        """An answer to the request. `agent` are the asking agent's own limits."""
+        if self._journal is None:
+            return await self._from_cache(request, visit, agent)
+        place = self._journal.place(visit)
+        paid = self._journal.recall(place, self._asked(request))
+        if paid is not None:
+            return self._take(paid, visit, "recalled")
+        await self._journal.settle(place.item)
+        answer = await self._from_cache(request, visit, agent)
+        self._journal.record(Entry(place, lambda: (self._asked(request)(), encode_answer(answer))))
+        return answer
+
+    async def _from_cache(self, request: ChatRequest, visit: Visit, agent: Limiter | None) -> ChatResponse:
+        cache = self._cache
+        if cache is None:
+            return await self._from_models(request, visit, agent)
+        key = cache.key(self._asked(request)())
+        found = await cache.find(key)
+        if found is not None:
+            visit.extra["cached"] = True
+            return self._take(found, visit, "cached")
+        with cache.asking(key) as asking:
+            answer = await self._from_models(request, visit, agent)
+            if "model" not in visit.extra:  # what a fallback says is not what this model would say
+                asking.answered(encode_answer(answer))
+        return answer
+
+    async def _from_models(self, request: ChatRequest, visit: Visit, agent: Limiter | None) -> ChatResponse:
+        *first_ones, last = self._chain
+        for endpoint in first_ones:
+            if endpoint.out_of_service:
+                continue
+            try:
+                answer = await endpoint.ask(request, visit, agent)
+            except _ANOTHER_MAY_DO_BETTER as error:
+                visit.extra["fell_back"] = f"{endpoint.settings.name}: {error.type}"
+                continue
+            return self._said_by(endpoint, answer, visit)
+        return self._said_by(last, await last.ask(request, visit, agent), visit)
+
+    def _said_by(self, endpoint: Endpoint, answer: ChatResponse, visit: Visit) -> ChatResponse:
+        if endpoint is not self._chain[0]:
+            visit.extra["model"] = endpoint.settings.name
+        return answer
+
+    def _asked(self, request: ChatRequest) -> Callable[[], bytes]:
+        return lambda: request_bytes(self._identity, request)
+
+    def _take(self, kept: bytes, visit: Visit, how: str) -> ChatResponse:
+        """An answer that was kept: a recalled one was paid for this item, a cached one for another."""
+        answer = decode_answer(kept)
+        endpoint = next((each for each in self._chain if each.speaks_as(answer)), self._chain[0])
+        endpoint.enter_kept(answer, visit, how, paid=how == "recalled")
+        return answer

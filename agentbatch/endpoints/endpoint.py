@@ -1,0 +1,265 @@
+"""A model as agents meet it: every request retried, limited, timed, traced, priced, in that order from the outside in.
+
+The retry is outermost, so that a sleeping retry holds no permit. The permit comes before the rate, the rate before the
+span, and the attempt's deadline starts last, so that queueing never looks like slowness.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+from agentbatch.endpoints.health import Health, Verdict
+from agentbatch.endpoints.prices import Pricing
+from agentbatch.endpoints.token_estimate import TokenEstimate, output_cap
+from agentbatch.endpoints.window import Sent, Window
+from agentbatch.errors import ConnectionFault, RunStopped, StepError, StepTimeout
+from agentbatch.limits import Admission, Budget, Limiter, Permits, Spending
+from agentbatch.messages import ChatRequest, ChatResponse, Usage
+from agentbatch.models.base import Model
+from agentbatch.process.control import Control
+from agentbatch.retry import RetryBudget, RetryPolicy
+from agentbatch.step import Visit
+from agentbatch.trace import Span
+
+_ONE_REQUEST = Usage(requests=1)
+_UNLIMITED = 1_000_000
+_LONG_REST_S = 1.0
+_LONG_ANSWER = 4096
+"""Tokens to set money aside for, where no parameter of the request bounds its answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSettings:
+    """How one model may be used. `timeout` is of one attempt, in seconds; `tariff` is None where it is unknown."""
+
+    name: str
+    limiter: Limiter
+    timeout: float
+    retry: RetryPolicy
+    tariff: Pricing | None
+    params: Mapping[str, Any]
+    auto: bool = False
+    """Find out by itself how many requests at once the server takes."""
+    identity: str = ""
+    """What tells its answers from another model's: provider, server, name and params."""
+    replaceable: bool = False
+    """Others can answer in its place: what would end the run only takes this one out of service."""
+
+
+class Endpoint:
+    """One model behind one key, shared by all agents that use it.
+
+    Raises:
+        StepError: from `ask`, the last attempt's, when no further attempt is due.
+        RunStopped: from `ask`, when the run must end or is ending.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        settings: EndpointSettings,
+        control: Control,
+        budget: Budget,
+    ) -> None:
+        self.model = model
+        self.settings = settings
+        self.limiter = settings.limiter
+        self.params = settings.params
+        self.control = control
+        self.budget = budget
+        permits = settings.limiter.permits
+        self._permits = permits or Permits(_UNLIMITED)
+        self.health = Health(settings.name, Window(self._permits.limit, auto=settings.auto))
+        self._permits.resize(self.health.size)
+        self.estimate = TokenEstimate()
+        self.dead: str | None = None
+        """Why it is out of service for good, where others can take its place."""
+        self.resting_until = 0.0
+        """Loop time until which nobody is let in; 0 when the endpoint is well."""
+        self._retry_budget = RetryBudget()
+        self._random = random.Random()
+
+    @property
+    def out_of_service(self) -> bool:
+        """Whether there is no use in asking it now: it is down, rests for a while, or refused its key."""
+        rests = self.resting_until - asyncio.get_running_loop().time()
+        return self.dead is not None or self.health.outage or rests > _LONG_REST_S
+
+    def speaks_as(self, answer: ChatResponse) -> bool:
+        """Whether an answer that was kept looks like this model's."""
+        return answer.model.startswith(self.model.name)
+
+    def enter_kept(self, answer: ChatResponse, visit: Visit, how: str, *, paid: bool) -> None:
+        """An answer that was not asked for now: it is traced, and if it was `paid` for this item, counted."""
+        span = visit.tracer.start(self.model.name, "chat", visit.span)
+        span.attributes |= {"model": self.model.name, "provider": self.model.provider, "attempt": 1, how: True}
+        cost = 0.0
+        if paid:
+            tariff = self.settings.tariff
+            cost = None if tariff is None else tariff.cost(answer.usage)
+            self.budget.spent += cost or 0.0
+            visit.count(answer.usage, cost)
+        _describe(span, answer, cost)
+        visit.tracer.end(span)
+
+    async def ask(self, request: ChatRequest, visit: Visit, agent: Limiter | None = None) -> ChatResponse:
+        """Ask until there is an answer, or no further attempt is due. `agent` are the asking agent's own limits."""
+        if self.params:
+            request = request.with_params({**self.params, **request.params})
+        limiters = (self.limiter,) if agent is None or agent.unlimited else (agent, self.limiter)
+        attempt = failures = 0
+        try:
+            while True:
+                attempt += 1
+                answer = await self._enter_and_attempt(request, visit, limiters, attempt)
+                if isinstance(answer, ChatResponse):
+                    return answer
+                error, verdict = answer
+                failures += not verdict.excused
+                delay = self.settings.retry.delay(error, failures, self._random)
+                if delay is None or verdict.give_up:
+                    raise error
+                put_off = 0.0 if verdict.excused else self._retry_budget.take()
+                await self._rest(max(delay, verdict.pause_s) + put_off, visit)
+        finally:
+            if attempt and visit.at_work:
+                visit.end_work()
+
+    async def _enter_and_attempt(
+        self, request: ChatRequest, visit: Visit, limiters: tuple[Limiter, ...], attempt: int
+    ) -> ChatResponse | tuple[StepError, Verdict]:
+        """One attempt, from the end of the queue to the release of its permit.
+
+        A failure is judged before the permit goes to the next in the queue, who may have to wait because of it.
+        """
+        self.control.check()
+        tokens = self.estimate.of(request)
+        queued_at = perf_counter()
+        async with Admission(limiters, visit.item.index, tokens.total) as admission:
+            self.control.check()
+            if not visit.at_work:
+                visit.begin_work()
+            sent = self.health.window.send(self._permits.in_use)
+            clock = asyncio.get_running_loop().time
+            sent_at = clock()
+            async with self.budget.reserved(self._worst_cost(request, tokens.usage)) as spending:
+                answer = await self._attempt(request, visit, attempt, perf_counter() - queued_at, spending)
+            if isinstance(answer, StepError):
+                if not _may_be_billed(answer):
+                    admission.used(0)
+                return answer, self._judge(answer, sent, attempt)
+            self._note_success(sent, sent_at, clock())
+            admission.used(self.estimate.learn(tokens, answer.usage))
+            return answer
+
+    async def _attempt(
+        self, request: ChatRequest, visit: Visit, attempt: int, queued_s: float, spending: Spending
+    ) -> ChatResponse | StepError:
+        """Send one request, in its own span and under its own deadline."""
+        tracer = visit.tracer
+        facts = {"model": self.model.name, "provider": self.model.provider, "attempt": attempt, "queued_s": queued_s}
+        span = tracer.start(self.model.name, "chat", visit.span, facts)
+        try:
+            async with asyncio.timeout(self.settings.timeout):
+                response = await self.model.chat(request.traced(span.traceparent))
+        except StepError as error:
+            return self._failed(span, visit, error)
+        except TimeoutError:
+            return self._failed(span, visit, StepTimeout(f"no whole answer within {self.settings.timeout:g} s"))
+        except BaseException:
+            self._failed(span, visit, StepTimeout("cancelled"), "cancelled")
+            raise
+        tariff = self.settings.tariff
+        cost = None if tariff is None else tariff.cost(response.usage)
+        spending.usd = cost or 0.0
+        visit.count(response.usage, cost)
+        _describe(span, response, cost)
+        span.attributes["messages"] = request.messages
+        tracer.end(span)
+        return response
+
+    def _failed(self, span: Span, visit: Visit, error: StepError, status: str = "error") -> StepError:
+        visit.count(_ONE_REQUEST, 0.0)
+        span.attributes["http_status"] = error.http_status
+        if error.request_id:
+            span.attributes["request_id"] = error.request_id
+        if _may_be_billed(error):
+            span.attributes["possibly_billed"] = True
+        if status == "cancelled":
+            visit.tracer.end(span, "cancelled")
+        else:
+            visit.tracer.end(span, "timeout" if error.type == "timeout" else "error", error.type, error.message)
+        return error
+
+    def _note_success(self, sent: Sent, sent_at: float, now: float) -> None:
+        self._retry_budget.on_answer()
+        self.health.on_success(sent, now - sent_at, now)
+        self._fit_window()
+
+    def _worst_cost(self, request: ChatRequest, expected: Usage) -> float:
+        """What a request can cost at most; 0 where there is no cap to keep."""
+        tariff = self.settings.tariff
+        if tariff is None or self.budget.cap is None:
+            return 0.0
+        output = output_cap(request) or max(_LONG_ANSWER, expected.output_tokens)
+        return tariff.cost(Usage(expected.input_tokens, output)) or 0.0
+
+    def _judge(self, error: StepError, sent: Sent, attempt: int) -> Verdict:
+        """Let the endpoint's health learn from a failure, and do what it says."""
+        now = asyncio.get_running_loop().time()
+        verdict = self.health.on_failure(error, sent, first_attempt=attempt == 1, now=now)
+        self._fit_window()
+        if verdict.pause_s:
+            self.resting_until = max(self.resting_until, now + verdict.pause_s)
+            self._permits.hold(now + verdict.pause_s)
+        if verdict.stop is not None and self.settings.replaceable:
+            self.dead = verdict.stop
+        elif verdict.stop is not None:
+            self.control.stop(verdict.stop)
+            raise RunStopped(verdict.stop)
+        return verdict
+
+    def _fit_window(self) -> None:
+        size = self.health.size
+        if self._permits.limit != size:
+            self._permits.resize(size)
+
+    async def _rest(self, delay: float, visit: Visit) -> None:
+        """Sleep before a retry, holding nothing. In a run that is stopping there are no retries."""
+        visit.span.events.append((time.time_ns(), "retry", {"delay_s": round(delay, 3)}))
+        await self.control.sleep(delay)
+
+    def held_by(self, now: float) -> str | None:
+        """What requests to this endpoint wait for now, in words for a person; None when nothing."""
+        if self.resting_until > now:
+            return f"model {self.settings.name} rests for {self.resting_until - now:.0f} s more"
+        return self.limiter.held_by()
+
+
+def _may_be_billed(error: StepError) -> bool:
+    """Whether the provider may have done, and billed, the work: it neither declined nor was out of reach."""
+    unreachable = isinstance(error, ConnectionFault) and error.unreachable
+    return error.http_status is None and error.retryable and not unreachable
+
+
+def _describe(span: Span, response: ChatResponse, cost: float | None) -> None:
+    usage, attributes = response.usage, span.attributes
+    attributes["input_tokens"] = usage.input_tokens
+    attributes["output_tokens"] = usage.output_tokens
+    attributes["finish_reason"] = response.finish_reason
+    attributes["cost_usd"] = cost
+    if usage.cached_tokens:
+        attributes["cached_tokens"] = usage.cached_tokens
+    if usage.reasoning_tokens:
+        attributes["reasoning_tokens"] = usage.reasoning_tokens
+    if response.first_token_s is not None:
+        attributes["first_token_s"] = response.first_token_s
+    if response.request_id:
+        attributes["request_id"] = response.request_id
+    attributes["answer"] = response

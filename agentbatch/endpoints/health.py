@@ -1,0 +1,169 @@
+"""What an endpoint's answers say about the endpoint as a whole: who waits, who is excused, when the run must end.
+
+Pure bookkeeping: it is told each outcome and the time, and answers with a `Verdict`; the endpoint acts on it.
+
+- A refusal (429) among many good answers is that request's luck. Refusals together, or a long wait that the server
+  asks for, pause the whole endpoint, and the number in flight is cut.
+- Failures of many different requests in a row, after the endpoint had worked, are an outage: one probe at a time until
+  it answers again, and the failures don't use up the retries of the requests they hit.
+- A refused key or an empty account does not pass: the run ends, its items stay to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agentbatch.endpoints.window import Sent, Window
+from agentbatch.errors import AuthFault, ConnectionFault, Overloaded, QuotaFault, RateLimited, StepError
+
+LONG_WAIT_S = 10.0
+"""A server that asks for so much means everyone, not one request."""
+
+PATIENCE_S = 60.0
+"""How long an endpoint may give no good answer before requests are given up because of it."""
+
+_FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 5.0
+_AFTER_OUTAGE = 4
+_MOST_GIVEN_UP = 20
+_STRAGGLERS_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What to do after a failure.
+
+    `pause_s`: let nobody in for so long. `excused`: the failure does not count against the request's retries.
+    `give_up`: there is no use in another attempt. `stop`: why the run has to end.
+    """
+
+    pause_s: float = 0.0
+    excused: bool = False
+    give_up: bool = False
+    stop: str | None = None
+
+
+class Health:
+    """The state of one endpoint. `window` says how many may be in flight now."""
+
+    def __init__(self, name: str, window: Window) -> None:
+        self.name = name
+        self.window = window
+        self.succeeded = False
+        self.outage = False
+        self._fresh_failures = 0
+        self._failures = 0
+        self._unreachable = 0
+        self._denied = 0
+        self._given_up = 0
+        self._pauses = 0
+        self._troubled_since: float | None = None
+        self._patience_s = PATIENCE_S
+        self._failed_at = 0.0
+        self._outage_since = 0.0
+        self._paused_until = 0.0
+
+    @property
+    def size(self) -> int:
+        """How many may be in flight: one at a time while it must show that it works."""
+        return 1 if self.outage or self._denied or self._unreachable >= 3 else self.window.size
+
+    def on_success(self, sent: Sent, seconds: float, now: float) -> None:
+        """A whole, valid answer came, after so many seconds. `now` is loop time in seconds."""
+        if self._is_straggler(now - seconds, now):
+            self.window.on_answer(sent, seconds)
+            return
+        if self.outage:
+            self.window.restart(_AFTER_OUTAGE)
+        self.window.on_answer(sent, seconds)
+        self.succeeded = True
+        self.outage = False
+        self._fresh_failures = self._failures = self._unreachable = self._denied = self._pauses = 0
+        self._given_up = 0
+        self._troubled_since = None
+        self._patience_s = PATIENCE_S
+
+    def _is_straggler(self, sent_at: float, now: float) -> bool:
+        """An answer that was on its way when the outage began does not say that it is over."""
+        return self.outage and sent_at < self._outage_since and now - self._failed_at < _STRAGGLERS_S
+
+    def on_failure(self, error: StepError, sent: Sent, *, first_attempt: bool, now: float) -> Verdict:
+        """A request failed. `now` is loop time in seconds; `first_attempt` tells fresh requests from retries."""
+        sent.refused = False
+        if isinstance(error, AuthFault | QuotaFault):
+            return self._on_denial(error)
+        if not error.retryable:  # the endpoint is well: it declined this one request
+            self._fresh_failures = self._failures = self._unreachable = self._denied = 0
+            return Verdict()
+        if self._troubled_since is None:
+            self._troubled_since = now
+        if isinstance(error, RateLimited):
+            return self._on_refusal(error, sent, now)
+        return self._on_fault(error, sent, first_attempt, now)
+
+    def _on_denial(self, error: StepError) -> Verdict:
+        self._denied += 1
+        enough = min(5, self.window.limit)
+        if error.http_status == 403 or self.succeeded:  # may be about one request only
+            enough = 5
+        if self._denied >= enough:
+            return Verdict(stop=f"model {self.name}: {error.type}: {error.message} ({self._denied} times in a row)")
+        return Verdict()
+
+    def _on_refusal(self, error: StepError, sent: Sent, now: float) -> Verdict:
+        asked = error.retry_after or 0.0
+        self._patience_s = max(self._patience_s, 4 * asked)
+        all_refused = self.window.on_refusal(sent)
+        if self._out_of_patience(now):
+            return self._give_up(error, asked)
+        if asked < LONG_WAIT_S and not all_refused:
+            return Verdict(excused=True)
+        return Verdict(pause_s=max(asked, self._pause_s(now)), excused=True)
+
+    def _give_up(self, error: StepError, asked: float) -> Verdict:
+        """It has refused everything for so long that a request's turn is over; after some of them, the run's is."""
+        self._given_up += 1
+        if self._given_up >= _MOST_GIVEN_UP:
+            return Verdict(
+                stop=f"model {self.name} has refused every request for {self._patience_s:.0f} s: {error.message}"
+            )
+        return Verdict(pause_s=max(asked, _FIRST_PAUSE_S), give_up=True)
+
+    def _on_fault(self, error: StepError, sent: Sent, first_attempt: bool, now: float) -> Verdict:
+        if isinstance(error, Overloaded):
+            self.window.on_refusal(sent)
+        self._failures += 1
+        self._failed_at = now
+        self._fresh_failures += first_attempt
+        self._unreachable += isinstance(error, ConnectionFault) and error.unreachable
+        stop = self._hopeless(error, now)
+        if stop is not None:
+            return Verdict(stop=stop)
+        if not self.outage and self.succeeded and self._fresh_failures >= min(10, max(3, self.window.limit // 4)):
+            self.outage = True
+            self._outage_since = now
+        if not self.outage and self._unreachable < 3:
+            return Verdict()
+        return Verdict(pause_s=self._pause_s(now), excused=self.outage and not self._out_of_patience(now))
+
+    def _hopeless(self, error: StepError, now: float) -> str | None:
+        """Why to end the run: the endpoint has never worked, and shows no sign that it will."""
+        since = now - (self._troubled_since or now)
+        if self.succeeded:
+            return None
+        if self._unreachable >= 10 and since >= 3.0:
+            return f"model {self.name} can't be reached: {error.message}"
+        if self._failures >= 100 and since >= 5.0:
+            return f"model {self.name} has given no good answer in {self._failures} requests: {error.message}"
+        return None
+
+    def _pause_s(self, now: float) -> float:
+        """Twice the last pause, where that one is over: what fails meanwhile was sent before it began."""
+        if now >= self._paused_until:
+            self._pauses += 1
+        pause = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(self._pauses - 1, 10))
+        self._paused_until = now + pause
+        return pause
+
+    def _out_of_patience(self, now: float) -> bool:
+        return self._troubled_since is not None and now - self._troubled_since > self._patience_s

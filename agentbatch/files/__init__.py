@@ -1,0 +1,1 @@
+"""What every file that must not be lost, torn or shared needs."""

@@ -1,0 +1,1 @@
+"""Paid work that is kept: the call journal of a run, the cache of all runs."""

@@ -1,0 +1,46 @@
+"""Work that is no model's (a tool, a command, a function) and is not done again after a crash once it is finished."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+
+from agentbatch.files.plain_json import to_plain
+from agentbatch.kept.journal import Entry, Journal, Place
+from agentbatch.step import Visit
+
+
+class PaidWork:
+    """One piece of work in its place in the run. Make it before anything is awaited: its place is its turn.
+
+    Args:
+        journal: where finished work is kept; None keeps nothing.
+        visit: whose work it is.
+        asked: all that shapes what comes of it.
+    """
+
+    def __init__(self, journal: Journal | None, visit: Visit, asked: Any) -> None:
+        self._journal = journal
+        self._asked = asked
+        self._place: Place | None = None if journal is None else journal.place(visit)
+
+    def recalled(self) -> tuple[Any] | None:
+        """What an earlier run left of it, in a tuple of one; None where there is nothing."""
+        if self._journal is None or self._place is None:
+            return None
+        found = self._journal.recall(self._place, self._digested)
+        return None if found is None else (orjson.loads(found),)
+
+    async def done(self, work: Callable[[], Awaitable[Any]]) -> Any:
+        """Do it, once everything that the item did before is on disk; its result must be plain JSON, and is kept."""
+        if self._journal is None or self._place is None:
+            return await work()
+        await self._journal.settle(self._place.item)
+        result = await work()
+        self._journal.record(Entry(self._place, lambda: (self._digested(), orjson.dumps(to_plain(result)))))
+        return result
+
+    def _digested(self) -> bytes:
+        return orjson.dumps(to_plain(self._asked), option=orjson.OPT_SORT_KEYS)

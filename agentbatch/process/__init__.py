@@ -1,0 +1,1 @@
+"""This process: its stop switch, signals, descriptors, event loop."""

@@ -1,0 +1,52 @@
+"""Signals: the first drains the run, the second ends it now."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from types import TracebackType
+from typing import Final
+
+from agentbatch.errors import ExitCode
+from agentbatch.process.control import Control
+
+_EXIT_CODES: Final = {
+    signal.SIGINT: ExitCode.SIGINT,
+    signal.SIGTERM: ExitCode.SIGTERM,
+    signal.SIGHUP: ExitCode.SIGHUP,
+}
+
+
+class SignalWatch:
+    """Turns SIGINT, SIGTERM and SIGHUP into a drain, and any second one into an end. Use as `async with`.
+
+    A signal that was ignored when the process began (`nohup`, a background job) stays ignored.
+
+    Attributes:
+        exit_code: what the first signal asks the process to return, None while there was none.
+    """
+
+    def __init__(self, control: Control) -> None:
+        self.exit_code: ExitCode | None = None
+        self._control = control
+        self._watched: list[signal.Signals] = []
+
+    async def __aenter__(self) -> SignalWatch:
+        loop = asyncio.get_running_loop()
+        for number in _EXIT_CODES:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                loop.add_signal_handler(number, self._receive, number)
+                self._watched.append(number)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        for number in self._watched:
+            loop.remove_signal_handler(number)
+
+    def _receive(self, number: signal.Signals) -> None:
+        again = self.exit_code is not None
+        self.exit_code = self.exit_code or _EXIT_CODES[number]
+        self._control.stop(f"{number.name} received", at_once=again)

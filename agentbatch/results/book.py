@@ -1,0 +1,207 @@
+"""The results of one run: the lock, the header, what earlier runs finished, and the writer for the rest.
+
+Entered before anything is paid, so that whatever is wrong with the output is found first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Awaitable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from agentbatch.errors import InputError, OutputError
+from agentbatch.files.lock import OutputLock
+from agentbatch.items import ItemResult
+from agentbatch.kept.journal import Journal
+from agentbatch.process.control import Control
+from agentbatch.results.encode import encode_result
+from agentbatch.results.files import ResultFiles, check_output
+from agentbatch.results.header import RunHeader, compare_headers, read_header, write_header
+from agentbatch.results.order import OrderedLines, sort_results
+from agentbatch.results.scan import Finished, scan_results
+from agentbatch.results.writer import LineWriter, ResultWriter, StdoutWriter
+from agentbatch.text.redact import Redactor
+
+_MOST_WAITING = 2_000
+"""Lines put and not yet on disk; beyond it the workers wait, which bounds the paid work that a crash can lose."""
+
+
+@dataclass(frozen=True, slots=True)
+class BookOptions:
+    """How results are kept. `files` None stands for stdout, where nothing can be continued.
+
+    `include` are the optional parts of a line (`agents`, `usage`); `inputs` names the inputs, which are not to be
+    overwritten.
+    """
+
+    files: ResultFiles | None
+    inputs: str = "-"
+    overwrite: bool = False
+    retry_failed: bool = False
+    ordered: bool = False
+    include: frozenset[str] = frozenset({"agents", "usage"})
+
+
+class ResultBook:
+    """Use as `with`, on a running event loop. Commits results, and knows which items need no run.
+
+    Results that failed because a key was refused or an account was empty are held back until something succeeds: if
+    nothing does, they were never about their items, which stay to do.
+
+    Raises:
+        OutputError: the output can't be written.
+        LockedError: another run holds it.
+        InputError: it was begun with another config or other inputs, or is damaged.
+    """
+
+    def __init__(self, options: BookOptions, header: RunHeader, redactor: Redactor, control: Control) -> None:
+        self.written: Counter[str] = Counter()
+        self.journal: Journal | None = None
+        self.notes: list[str] = []
+        self.error: OutputError | None = None
+        self._options = options
+        self._header = header
+        self._redactor = redactor
+        self._control = control
+        self._finished: Finished | None = None
+        self._held: list[ItemResult] = []
+        self._uncommitted: deque[int] = deque()
+        self._committed = 0
+        self._answered = False
+        self.complete = False
+        """Set when every item has a result: nothing needs to be kept for a continuation."""
+        self._order = OrderedLines() if options.ordered and options.files is None else None
+        self._opened = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as opening:
+            self._writer = self._open(self._options.files, opening)
+            self._opened = opening.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._opened:
+            if self._order is not None:
+                for line in self._order.flush():
+                    self._writer.put(line)
+            self.error = self._writer.close() or self.error
+            if self.journal is not None:
+                self.journal.close(complete=self.complete and self.error is None)
+            if self._options.files is not None and self._options.ordered and self.error is None:
+                sort_results(self._options.files.results)
+
+    @property
+    def before(self) -> dict[str, int]:
+        """Items that earlier runs finished and this one leaves alone, by status."""
+        if self._finished is None:
+            return {}
+        counts: dict[str, int] = {**self._finished.counts()}
+        return {s: n for s, n in counts.items() if s in ("ok", "skipped")} if self._options.retry_failed else counts
+
+    @property
+    def spent_usd(self) -> float:
+        """What the lines of earlier runs cost, as far as it is known."""
+        return 0.0 if self._finished is None else self._finished.cost_usd
+
+    def is_done(self, item_id: str | int, index: int) -> bool:
+        """Whether an item needs no run."""
+        return self._finished is not None and self._finished.is_done(item_id, index, self._options.retry_failed)
+
+    def expect(self, index: int) -> None:
+        """Say that an item begins; call in input order."""
+        if self._order is not None:
+            self._order.expect(index)
+
+    def commit(self, ended: ItemResult) -> Awaitable[None] | None:
+        """Keep one result. What it returns is to be awaited: the disk can't follow."""
+        error = ended.result.error
+        if error is not None and error.type in ("auth", "quota"):
+            self._held.append(ended)
+            return None
+        if ended.result.attempts:
+            self._answered = True
+            self.release_held()
+        self._put(ended)
+        return self._writer.drained(_MOST_WAITING // 2) if self._writer.backlog > _MOST_WAITING else None
+
+    def release_held(self) -> None:
+        """Commit what was held back: it was about those items after all."""
+        held, self._held = self._held, []
+        for ended in held:
+            self._put(ended)
+
+    def denial(self) -> str | None:
+        """Why every single call was refused for its key or its account; None where any was answered."""
+        if self._answered or not self._held:
+            return None
+        error = self._held[0].result.error
+        return error and f"{error.type}: {error.message}"
+
+    def _put(self, ended: ItemResult) -> None:
+        self.written[ended.result.status] += 1
+        self._uncommitted.append(ended.item.index)
+        line = self._redactor.data(encode_result(ended, self._options.include))
+        for ready in [line] if self._order is None else self._order.push(ended.item.index, line):
+            self._writer.put(ready)
+
+    def _on_commit(self, lines: int) -> None:
+        """So many lines are on disk: their items' paid calls need not be kept any longer."""
+        newly = [self._uncommitted.popleft() for _ in range(lines - self._committed)]
+        self._committed = lines
+        if self.journal is not None:
+            self.journal.forget(newly)
+
+    def _fail(self, error: OutputError) -> None:
+        self.error = self.error or error
+        self._control.stop(str(error), at_once=True)
+
+    def _open(self, files: ResultFiles | None, opening: ExitStack) -> LineWriter:
+        if files is None:
+            return StdoutWriter(self._fail)
+        note = check_output(files, self._options.inputs)
+        if note is not None:
+            self.notes.append(note)
+        opening.enter_context(OutputLock(files.results))
+        if self._options.overwrite:
+            files.discard()
+        self._continue_or_begin(files)
+        self.journal = Journal(files.journal, self._fail)
+        return ResultWriter(files.results, self._fail, self._on_commit)
+
+    def _continue_or_begin(self, files: ResultFiles) -> None:
+        if not continues(files, self._header):
+            write_header(files.header, self._header)
+            return
+        self._finished = scan_results(files.results)
+        if self._finished.healed_bytes:
+            self.notes.append(
+                f"cut {self._finished.healed_bytes:,} bytes that a crash left at the end of {files.results}"
+            )
+
+
+def continues(files: ResultFiles, header: RunHeader) -> bool:
+    """Whether a run with this header goes on with results that stand there already. Nothing is changed.
+
+    Raises:
+        InputError: they belong to another run.
+    """
+    begun = read_header(files.header)
+    if begun is None:
+        if files.results.exists() and files.results.stat().st_size:
+            raise InputError(
+                f"{files.results} exists, and there is no {files.header.name} to say what it belongs to: name another"
+                " --output, or --overwrite"
+            )
+        return False
+    changes = compare_headers(begun, header)
+    if changes:
+        raise InputError(
+            f"{files.results} was begun with something else: {'; '.join(changes)}. Undo the change, name another"
+            " --output, or --overwrite to begin again"
+        )
+    return True

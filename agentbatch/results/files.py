@@ -1,0 +1,146 @@
+"""Where a run's files stand: the naming rule in one place, and what must hold before anything is paid."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentbatch.errors import OutputError
+from agentbatch.files.filesystems import filesystem_of, is_network
+
+_PROBE_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFiles:
+    """The files of one output: for `x.results.jsonl` the others are `x.results.traces.jsonl` and so on."""
+
+    results: Path
+
+    @property
+    def traces(self) -> Path:
+        return self._beside("traces.jsonl")
+
+    @property
+    def traces_index(self) -> Path:
+        """What `agentbatch trace` finds traces by."""
+        return self._beside("traces.index")
+
+    @property
+    def header(self) -> Path:
+        return self._beside("run.json")
+
+    @property
+    def spool(self) -> Path:
+        """The copy of what came by stdin."""
+        return self._beside("inputs.jsonl")
+
+    @property
+    def journal(self) -> Path:
+        """The paid calls of items that have no result yet."""
+        return self._beside("journal.sqlite")
+
+    @property
+    def artifacts(self) -> Path:
+        """The folder of what command agents leave behind, item by item."""
+        return self._beside("artifacts")
+
+    @property
+    def report(self) -> Path:
+        """The page that `agentbatch report` makes."""
+        return self._beside("report.html")
+
+    def discard(self) -> None:
+        """Delete what an earlier run left, for a new beginning. The results go first: a header alone continues nothing.
+
+        Raises:
+            OutputError: a file can't be deleted.
+        """
+        journal = [self.journal.with_name(self.journal.name + suffix) for suffix in ("", "-wal", "-shm")]
+        for path in (self.results, self.spool, self.traces, self.traces_index, self.header, *journal):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise OutputError(f"{path}: cannot be deleted: {error.strerror}") from error
+        shutil.rmtree(self.artifacts, ignore_errors=True)
+
+    def _beside(self, suffix: str) -> Path:
+        return self.results.with_name(f"{self.results.stem}.{suffix}")
+
+
+def files_for(inputs: str, output: str | None = None) -> ResultFiles:
+    """The files of a run over `inputs` (a path, or `-`): those of `output`, or `<inputs stem>.results.jsonl` here."""
+    if output is not None:
+        return ResultFiles(Path(output))
+    return ResultFiles(Path(f"{inputs_stem(inputs)}.results.jsonl"))
+
+
+def inputs_stem(inputs: str) -> str:
+    """`x` for `some/x.jsonl` and `x.jsonl.gz`; `stdin` for `-` and for pipes, whose names change from run to run."""
+    if inputs == "-" or inputs.startswith(("/dev/", "/proc/")):
+        return "stdin"
+    path = Path(inputs)
+    if path.suffix.lower() == ".gz":
+        path = path.with_suffix("")
+    return path.stem
+
+
+def check_output(files: ResultFiles, inputs: str = "-") -> str | None:
+    """See that results can be kept, before anything is paid. Nothing is left behind.
+
+    Returns:
+        A note for the user where the folder is on a network file system; else None.
+
+    Raises:
+        OutputError: they can't, or the results would replace the inputs.
+    """
+    results = files.results
+    try:
+        _refuse_inputs(files, inputs)
+        target = results.resolve(strict=False)
+        if not target.parent.exists():
+            raise OutputError(f"{results}: its folder does not exist; make it: mkdir -p {target.parent}")
+        if target.exists():
+            _check_file(results)
+        _try_writing(target.parent)
+    except (OSError, RuntimeError) as error:  # a loop of symbolic links is a RuntimeError to pathlib
+        raise OutputError(f"{results}: cannot be written: {getattr(error, 'strerror', None) or error}") from error
+    return _network_note(target.parent)
+
+
+def _refuse_inputs(files: ResultFiles, inputs: str) -> None:
+    if inputs == "-" or not Path(inputs).exists():
+        return
+    for path in (files.results, files.traces, files.header, files.spool):
+        if path.exists() and path.samefile(inputs):
+            raise OutputError(f"{path}: is the inputs file, and would be overwritten; name another --output")
+
+
+def _check_file(results: Path) -> None:
+    mode = results.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise OutputError(f"{results}: is a folder; name a file in it")
+    if not stat.S_ISREG(mode):
+        raise OutputError(f"{results}: is no regular file, so it keeps no results; `-o -` writes them to stdout")
+    os.close(os.open(results, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC))
+
+
+def _try_writing(folder: Path) -> None:
+    """A file without a name finds a read-only folder, a full disk and a used-up quota alike."""
+    with tempfile.TemporaryFile(dir=folder) as probe:
+        probe.write(bytes(_PROBE_BYTES))
+        probe.flush()
+        os.fsync(probe.fileno())
+
+
+def _network_note(folder: Path) -> str | None:
+    if not is_network(folder):
+        return None
+    return (
+        f"{folder} is on {filesystem_of(folder)}: a power cut there may lose committed lines, and runs on other "
+        "hosts may not see the lock; a local folder is safer"
+    )

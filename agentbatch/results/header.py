@@ -1,0 +1,126 @@
+"""What a run was begun with, kept beside its results so that only the same run continues them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import orjson
+
+import agentbatch
+from agentbatch.errors import InputError, OutputError
+from agentbatch.files.durable import replacing
+
+HEADER_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunHeader:
+    """The shape of a run.
+
+    Attributes:
+        version: of this file's format.
+        agentbatch: the version of the program that began the run.
+        shape: hashes of what shapes an answer, by the config part's dotted name (`agents.writer.prompt`).
+        inputs: the digest of the inputs; None where they came by a pipe.
+        created_at: RFC 3339, UTC.
+    """
+
+    version: int
+    agentbatch: str
+    shape: Mapping[str, str]
+    inputs: str | None
+    created_at: str
+
+
+def new_header(shape: Mapping[str, str], inputs: str | None) -> RunHeader:
+    """The header of a run that begins now."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return RunHeader(HEADER_VERSION, agentbatch.__version__, dict(shape), inputs, now)
+
+
+def write_header(path: Path, header: RunHeader) -> None:
+    """Put the header in place at once and durably: there is the whole of it, or what was there before.
+
+    Raises:
+        OutputError: it can't be written.
+    """
+    try:
+        with replacing(path) as file:
+            file.write(orjson.dumps(asdict(header), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def read_header(path: Path) -> RunHeader | None:
+    """The header that stands there; None where there is none. Fields that this version does not know are ignored.
+
+    Raises:
+        InputError: it can't be read, or a newer agentbatch wrote it.
+    """
+    try:
+        return _header_of(orjson.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path}: is no readable run header ({error}), so nobody can tell whether this run continues the results "
+            "beside it; name another --output, or --overwrite"
+        ) from error
+    except _Newer as error:
+        raise InputError(
+            f"{path}: written by agentbatch {error}, which is newer than this {agentbatch.__version__}; "
+            "continue with that version, or name another --output"
+        ) from error
+
+
+class _Newer(Exception):
+    """The header's format is newer than this code."""
+
+
+def _header_of(value: Any) -> RunHeader:
+    fields = cast(dict[str, Any], value)
+    version = fields["version"]
+    if type(version) is not int:
+        raise ValueError("its version is no number")
+    if version > HEADER_VERSION:
+        raise _Newer(fields.get("agentbatch"))
+    shape = cast(dict[str, Any], fields["shape"])
+    inputs = fields["inputs"]
+    return RunHeader(
+        version=version,
+        agentbatch=str(fields.get("agentbatch", "")),
+        shape={name: str(digest) for name, digest in shape.items()},
+        inputs=None if inputs is None else str(inputs),
+        created_at=str(fields.get("created_at", "")),
+    )
+
+
+def compare_headers(old: RunHeader, new: RunHeader) -> list[str]:
+    """What differs between the run that was begun and this one, for people: `agents.writer.prompt changed`.
+
+    The versions of the program and the times don't count. Empty where this run continues that one.
+    """
+    differences = ["the inputs changed"] if old.inputs != new.inputs else []
+    changed = [name for name, digest in new.shape.items() if old.shape.get(name, digest) != digest]
+    differences += [f"{name} changed" for name in changed]
+    differences += [f"{name} was added" for name in _only_in(new.shape, old.shape)]
+    differences += [f"{name} was removed" for name in _only_in(old.shape, new.shape)]
+    return differences
+
+
+def _only_in(these: Mapping[str, str], those: Mapping[str, str]) -> list[str]:
+    """Parts that only `these` have. One that is new as a whole is named once: `agents.writer`, not each of its keys."""
+    wholes = {_whole(name) for name in those}
+    return list(dict.fromkeys(_whole(name) if _whole(name) not in wholes else name for name in _missing(these, those)))
+
+
+def _missing(these: Iterable[str], those: Mapping[str, str]) -> list[str]:
+    return [name for name in these if name not in those]
+
+
+def _whole(name: str) -> str:
+    return ".".join(name.split(".")[:2])

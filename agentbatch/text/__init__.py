@@ -1,0 +1,1 @@
+"""Text for people: numbers, tables, suggestions, and nothing that hurts a terminal or tells a secret."""

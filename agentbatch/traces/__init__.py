@@ -1,0 +1,1 @@
+"""The trace file: OTLP-JSON out, trees for people back."""

@@ -1,0 +1,277 @@
+"""Finished spans spelled as OTLP-JSON, and read back: one `{"resourceSpans": ...}` line holds all spans of one item.
+
+The encoding is https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding (ids in hex, 64-bit numbers as strings,
+enums as numbers); the names are the OpenTelemetry semantic conventions for generative AI,
+https://opentelemetry.io/docs/specs/semconv/gen-ai/. Those are still in development, so no other file spells them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final, cast
+
+import orjson
+
+from agentbatch import __version__
+from agentbatch.files.plain_json import to_plain
+from agentbatch.messages import ChatResponse, Message
+from agentbatch.trace import Span, SpanKind, SpanStatus
+
+_PREFIX = "agentbatch."
+_NAMES: Final[dict[str, str]] = {
+    "item.id": _PREFIX + "item.id",
+    "item.index": _PREFIX + "item.index",
+    "workflow": "gen_ai.workflow.name",
+    "model": "gen_ai.request.model",
+    "response_model": "gen_ai.response.model",
+    "provider": "gen_ai.provider.name",
+    "request_id": "gen_ai.response.id",
+    "finish_reason": "gen_ai.response.finish_reasons",
+    "input_tokens": "gen_ai.usage.input_tokens",
+    "output_tokens": "gen_ai.usage.output_tokens",
+    "cached_tokens": "gen_ai.usage.cache_read.input_tokens",
+    "cache_write_tokens": "gen_ai.usage.cache_creation.input_tokens",
+    "reasoning_tokens": "gen_ai.usage.reasoning.output_tokens",
+    "first_token_s": "gen_ai.response.time_to_first_chunk",
+    "call_id": "gen_ai.tool.call.id",
+    "http_status": "http.response.status_code",
+    "server": "server.address",
+    "error_type": "error.type",
+}
+"""Plain attribute names to the conventions' names; a name that is not here is exported as `agentbatch.NAME`."""
+
+_CONTENT_NAMES: Final[dict[str, str]] = {
+    "messages": "gen_ai.input.messages",
+    "answer": "gen_ai.output.messages",
+    "arguments": "gen_ai.tool.call.arguments",
+    "result": "gen_ai.tool.call.result",
+}
+"""What people and models wrote: exported only where the config says `trace: {content: true}`."""
+
+_PLAIN: Final = {name: plain for plain, name in (_NAMES | _CONTENT_NAMES).items()}
+
+_INTERNAL, _CLIENT = 1, 3
+_UNSET, _OK, _ERROR = 0, 1, 2
+_STATUS_CODES: Final[dict[str, int]] = {"ok": _OK, "error": _ERROR, "timeout": _ERROR}
+
+_OPERATIONS: Final[dict[SpanKind, tuple[str, str | None]]] = {
+    "item": ("invoke_workflow", None),
+    "group": ("invoke_workflow", "gen_ai.workflow.name"),
+    "agent": ("invoke_agent", "gen_ai.agent.name"),
+    "chat": ("chat", None),
+    "tool": ("execute_tool", "gen_ai.tool.name"),
+}
+"""A span kind's `gen_ai.operation.name`, and the attribute that holds the span's own name."""
+
+
+def _text(key: str, value: str) -> dict[str, Any]:
+    return {"key": key, "value": {"stringValue": value}}
+
+
+_OPERATION_ATTRIBUTES: Final = {
+    kind: _text("gen_ai.operation.name", operation) for kind, (operation, _) in _OPERATIONS.items()
+}
+_STATUS_ATTRIBUTES: Final = {
+    status: _text(_PREFIX + "status", status)
+    for status in ("ok", "error", "timeout", "cancelled", "skipped", "stopped")
+}
+_OK_STATUS: Final = {"code": _OK}
+_HEAD: Final = (
+    b'{"resourceSpans":[{"resource":{"attributes":'
+    + orjson.dumps([_text("service.name", "agentbatch"), _text("service.version", __version__)])
+    + b'},"scopeSpans":[{"scope":'
+    + orjson.dumps({"name": "agentbatch", "version": __version__})
+    + b',"spans":'
+)
+_TAIL: Final = b"}]}]}\n"
+
+
+def encode_trace(tree: Sequence[Span], *, content: bool) -> bytes:
+    """One line of the trace file: all spans of one item. Prompts, answers and tool data only if `content`."""
+    spans = [_span(span, content) for span in tree]
+    try:
+        encoded = orjson.dumps(spans, default=str)
+    except TypeError:  # such as half of a surrogate pair, which a model can write
+        encoded = orjson.dumps(to_plain(spans))
+    return b"".join((_HEAD, encoded, _TAIL))
+
+
+def _span(span: Span, content: bool) -> dict[str, Any]:
+    operation, own_name = _OPERATIONS[span.kind]
+    attributes: list[Any] = [_OPERATION_ATTRIBUTES[span.kind], _STATUS_ATTRIBUTES[span.status]]
+    if own_name is not None:
+        attributes.append({"key": own_name, "value": {"stringValue": span.name}})
+    if span.error_type is not None:
+        attributes.append({"key": "error.type", "value": {"stringValue": span.error_type}})
+    _add_attributes(attributes, span.attributes, content)
+    encoded: dict[str, Any] = {
+        "traceId": span.trace_id,
+        "spanId": span.span_id,
+        "parentSpanId": span.parent_id or "",
+        "name": operation if span.kind == "item" else f"{operation} {span.name}",
+        "kind": _CLIENT if span.kind == "chat" else _INTERNAL,
+        "startTimeUnixNano": str(span.start_ns),
+        "endTimeUnixNano": str(span.end_ns),
+        "attributes": attributes,
+        "status": _OK_STATUS if span.status == "ok" else _status(span),
+    }
+    if span.events:
+        encoded["events"] = [_event(*event, content) for event in span.events]
+    return encoded
+
+
+def _status(span: Span) -> dict[str, Any]:
+    code = _STATUS_CODES.get(span.status, _UNSET)
+    return {"code": code, "message": span.error_message} if span.error_message else {"code": code}
+
+
+def _event(time_ns: int, name: str, attributes: Mapping[str, Any], content: bool) -> dict[str, Any]:
+    encoded: list[Any] = []
+    _add_attributes(encoded, attributes, content)
+    return {"timeUnixNano": str(time_ns), "name": name, "attributes": encoded}
+
+
+def _add_attributes(encoded: list[Any], attributes: Mapping[str, Any], content: bool) -> None:
+    for plain, value in attributes.items():
+        if value is None:
+            continue
+        key = _NAMES.get(plain)
+        if key is None:
+            if plain in _CONTENT_NAMES:
+                if content:
+                    encoded.append(_text(_CONTENT_NAMES[plain], _content(plain, value, attributes)))
+                continue
+            key = _PREFIX + plain
+        elif plain == "finish_reason":
+            value = [value]
+        encoded.append({"key": key, "value": _value(value)})
+
+
+def _value(value: Any) -> dict[str, Any]:
+    """An OTLP AnyValue. What has no form there (a dict, an object) goes as JSON text."""
+    if isinstance(value, str):
+        return {"stringValue": value}
+    if isinstance(value, bool):
+        return {"boolValue": value}
+    if isinstance(value, int):
+        return {"intValue": str(value)}
+    if isinstance(value, float):
+        return {"doubleValue": value}
+    if isinstance(value, list | tuple):
+        return {"arrayValue": {"values": [_value(one) for one in cast("Sequence[Any]", value)]}}
+    return {"stringValue": _json_text(value)}
+
+
+def _json_text(value: Any) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
+
+
+def _content(plain: str, value: Any, attributes: Mapping[str, Any]) -> str:
+    if plain == "messages" and not isinstance(value, str):
+        return _json_text([_message(message) for message in cast("Iterable[Any]", value)])
+    if plain == "answer":
+        message: dict[str, Any] = _message(value)
+        message["finish_reason"] = (
+            value.finish_reason if isinstance(value, ChatResponse) else attributes.get("finish_reason", "stop")
+        )
+        return _json_text([message])
+    return _json_text(value)
+
+
+def _message(value: Any) -> dict[str, Any]:
+    """One message in the shape of the conventions' JSON schema (gen-ai-input-messages.json)."""
+    if isinstance(value, ChatResponse):
+        value = value.as_message()
+    if not isinstance(value, Message):
+        return {"role": "assistant", "parts": [{"type": "text", "content": _json_text(value)}]}
+    if value.role == "tool":
+        return {
+            "role": "tool",
+            "parts": [{"type": "tool_call_response", "id": value.tool_call_id, "response": value.content}],
+        }
+    parts: list[dict[str, Any]] = [{"type": "text", "content": value.content}] if value.content else []
+    for call in value.tool_calls:
+        parts.append({"type": "tool_call", "id": call.id, "name": call.name, "arguments": call.arguments})
+    return {"role": value.role, "parts": parts}
+
+
+def decode_trace(line: bytes) -> list[Span]:
+    """The spans of one line, attributes under their plain names again; none if the line is torn or no trace."""
+    try:
+        document = orjson.loads(line)
+        encoded = [
+            span
+            for resource in document["resourceSpans"]
+            for scope in resource["scopeSpans"]
+            for span in scope["spans"]
+        ]
+        tree: list[Span] = []
+        tree.extend(_decode_span(span, tree) for span in encoded)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return []
+    return tree
+
+
+_KINDS: Final[dict[str, SpanKind]] = {"invoke_agent": "agent", "chat": "chat", "execute_tool": "tool"}
+_OWN_NAMES: Final[dict[SpanKind, str]] = {"group": "workflow", "agent": "gen_ai.agent.name", "tool": "gen_ai.tool.name"}
+
+
+def _decode_span(encoded: Mapping[str, Any], tree: list[Span]) -> Span:
+    attributes = _decode_attributes(encoded["attributes"])
+    operation, _, name = encoded["name"].partition(" ")
+    kind: SpanKind = _KINDS.get(operation, "group" if name else "item")
+    attributes.pop("gen_ai.operation.name", None)
+    if kind in _OWN_NAMES:
+        attributes.pop(_OWN_NAMES[kind], None)
+    status = cast("SpanStatus", attributes.pop("status", "ok"))
+    events = encoded.get("events")
+    return Span(
+        name or "item",
+        kind,
+        encoded["traceId"],
+        encoded["spanId"],
+        encoded["parentSpanId"] or None,
+        int(encoded["startTimeUnixNano"]),
+        tree,
+        attributes,
+        _decode_events(events) if events else [],
+        int(encoded["endTimeUnixNano"]),
+        status,
+        attributes.pop("error_type", None),
+        encoded["status"].get("message"),
+    )
+
+
+def _decode_events(encoded: Iterable[Mapping[str, Any]]) -> list[tuple[int, str, dict[str, Any]]]:
+    return [(int(event["timeUnixNano"]), event["name"], _decode_attributes(event["attributes"])) for event in encoded]
+
+
+def _decode_attributes(encoded: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Plain names and values. Most are texts and numbers, which are read here: a file has ten million of them."""
+    decoded: dict[str, Any] = {}
+    for attribute in encoded:
+        plain = _plain_name(attribute["key"])
+        for form, value in attribute["value"].items():
+            if form == "intValue":
+                value = int(value)
+            elif form == "arrayValue":
+                value = [_decode_value(one) for one in value["values"]]
+                if plain == "finish_reason" and value:
+                    value = value[0]
+            decoded[plain] = value
+    return decoded
+
+
+@lru_cache(maxsize=1024)
+def _plain_name(key: str) -> str:
+    return _PLAIN.get(key) or key.removeprefix(_PREFIX)
+
+
+def _decode_value(encoded: Mapping[str, Any]) -> Any:
+    ((form, value),) = encoded.items()
+    if form == "intValue":
+        return int(value)
+    if form == "arrayValue":
+        return [_decode_value(one) for one in value["values"]]
+    return value

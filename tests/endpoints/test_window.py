@@ -1,0 +1,120 @@
+"""The window finds what a server takes, whatever it was told, and is not fooled by refusals at random."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+from fake_time import run_in_fake_time
+from scripted import ScriptedModel, endpoint_of, visit_of
+
+from agentbatch.endpoints.window import START, Window
+from agentbatch.errors import RateLimited
+from agentbatch.limits import Limiter
+from agentbatch.messages import ChatRequest, ChatResponse, Message, Usage
+
+REQUEST = ChatRequest((Message("user", "hello"),))
+
+
+class Server(ScriptedModel):
+    """Refuses at once beyond `capacity` in flight."""
+
+    capacity = 60
+
+    async def chat(self, request: ChatRequest) -> ChatResponse:
+        self.asked.append(request)
+        self.times.append(asyncio.get_running_loop().time())
+        if self.in_flight >= self.capacity:
+            raise RateLimited("429", http_status=429)
+        self.in_flight += 1
+        try:
+            await asyncio.sleep(self.latency)
+        finally:
+            self.in_flight -= 1
+        return ChatResponse("ok", usage=Usage(10, 5, 1))
+
+
+async def ask_all(server: ScriptedModel, calls: int, told: int, *, auto: bool = False) -> float:
+    """The seconds that so many calls take, by workers that wait for permits as items do."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    endpoint = endpoint_of(server, limiter=Limiter("model m", max_concurrency=told), auto=auto)
+    items = iter(range(calls))
+
+    async def worker() -> None:
+        for index in items:
+            await endpoint.ask(REQUEST, visit_of(index))
+
+    await asyncio.gather(*(worker() for _ in range(told * 2)))
+    return loop.time() - began
+
+
+@pytest.mark.parametrize("told", [100, 300, 1000])
+def test_a_server_that_takes_60_is_filled_and_hardly_ever_refuses(told: int) -> None:
+    server = Server(script=lambda *_: "ok", latency=0.1)
+    seconds = run_in_fake_time(ask_all(server, 3000, told))
+    assert len(server.asked) <= 3200
+    assert seconds <= 5.8, "ideal: 3,000 x 0.1 s / 60 = 5.0 s"
+
+
+def test_refusals_at_random_neither_pause_nor_shrink() -> None:
+    draw = random.Random(7)
+
+    def script(*_: object) -> RateLimited | str:
+        return RateLimited("429", retry_after=1.0, http_status=429) if draw.random() < 0.05 else "ok"
+
+    server = ScriptedModel(script=script, latency=0.1)
+    seconds = run_in_fake_time(ask_all(server, 2000, 100))
+    assert seconds <= 2000 * 0.1 / 100 + 3 * 1.1, "the last ones refused wait a second, as asked, some of them twice"
+    assert server.peak == 100
+
+
+def test_a_server_that_grows_is_filled_again() -> None:
+    server = Server(script=lambda *_: "ok", latency=0.1)
+
+    async def grown() -> float:
+        asyncio.get_running_loop().call_later(10, setattr, server, "capacity", 200)
+        return await ask_all(server, 6000 + 40_000, 300)
+
+    seconds = run_in_fake_time(grown())
+    assert seconds <= 10 + 20 + 40_000 * 0.1 / 200 / 0.9
+
+
+def test_auto_finds_the_capacity_within_20_s() -> None:
+    server = Server(script=lambda *_: "ok", latency=0.1)
+    run_in_fake_time(ask_all(server, 20_000, 1000, auto=True))
+    late = [at for at in server.times if at - server.times[0] > 20]
+    span = late[-1] - late[0]
+    assert len(late) >= 0.9 * span * 60 / 0.1
+    assert len(server.asked) - 20_000 <= 0.02 * 20_000 + 60
+
+
+def test_auto_stays_small_where_answers_get_slow() -> None:
+    class Queueing(ScriptedModel):
+        """Works on 20 at once; the others wait in its own queue."""
+
+        async def chat(self, request: ChatRequest) -> ChatResponse:
+            self.latency = 0.1 * max(1.0, (self.in_flight + 1) / 20)
+            return await super().chat(request)
+
+    server = Queueing(script=lambda *_: "ok")
+    seconds = run_in_fake_time(ask_all(server, 5000, 1000, auto=True))
+    assert server.peak <= 150
+    assert seconds <= 1.3 * 5000 * 0.1 / 20
+
+
+def test_a_storm_is_answered_by_silence() -> None:
+    window = Window(50)
+    sent = [window.send(level) for level in range(1, 51)]
+    everything = [window.on_refusal(each) for each in sent]
+    assert window.size == 1
+    assert any(everything)
+
+
+def test_what_is_allowed_is_never_passed() -> None:
+    window = Window(3)
+    for _ in range(100):
+        window.on_answer(window.send(1), 0.1)
+    assert window.size == 3
+    assert Window(5000).size == START

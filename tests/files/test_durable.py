@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentbatch.files.durable import last_newline, replacing
+
+
+@given(content=st.binary(max_size=40), padding=st.sampled_from([0, 65_530, 65_536, 140_000]))
+def test_the_last_newline_is_found_however_far_back(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, padding: int
+) -> None:
+    content += b"x" * padding
+    path = tmp_path_factory.mktemp("tail") / "x"
+    path.write_bytes(content)
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        assert last_newline(fd, len(content)) == content.rfind(b"\n") + 1
+    finally:
+        os.close(fd)
+
+
+def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    with replacing(path) as file:
+        file.write(b"one")
+        assert not path.exists()
+    with pytest.raises(ZeroDivisionError), replacing(path) as file:
+        file.write(b"two")
+        raise ZeroDivisionError
+    assert path.read_bytes() == b"one"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
