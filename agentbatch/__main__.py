@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C while we are still importing: no traceback
 
 from agentbatch.errors import AgentBatchError, ExitCode
 
@@ -33,6 +37,8 @@ def _fill_standard_descriptors() -> None:
 def _verdict() -> int:
     # late: where an import fails, that is reported too
     try:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         from agentbatch.cli.app import app
 
         app(prog_name="agentbatch")
