@@ -256,7 +256,8 @@ def _option(name: str, annotation: Any, info: Any, default: Any) -> str:
     given = [each for each in (info.default, *(info.param_decls or ())) if str(each).startswith("-")]
     names = "/".join(given or [f"--{name.replace('_', '-')}"]).split("/")
     choices = get_args(annotation) if get_origin(annotation) is Literal else ()
-    value = "" if annotation is bool else f" {'/'.join(choices) or names[-1].strip('-').replace('-', '_').upper()}"
+    is_flag = annotation in (bool, bool | None)
+    value = "" if is_flag else f" {'/'.join(choices) or names[-1].strip('-').replace('-', '_').upper()}"
     shown = "required" if default is Parameter.empty else "" if default is None or default is False else f"`{default}`"
     variable = f"`{info.envvar}`" if info.envvar else ""
     cells = (", ".join(f"`{each}`" for each in names) + value, info.help, shown, variable)

@@ -47,7 +47,7 @@ def tell_end(ended: Summary, telling: Telling) -> None:
     Raises:
         OutputError: a file can't be written.
     """
-    from agentbatch.junit import write_junit  # late, as all here: `agentbatch --help` needs none of this
+    from agentbatch.ci.junit import write_junit  # late, as all here: `agentbatch --help` needs none of this
     from agentbatch.summary import summary_json
 
     if not telling.quiet or ended.exit_code:
@@ -72,7 +72,7 @@ def broken_runs_told(telling: Telling) -> Generator[None]:
         yield
     except AgentBatchError as error:
         if telling.junit is not None:
-            from agentbatch.junit import write_broken
+            from agentbatch.ci.junit import write_broken
 
             write_broken(telling.junit, error, telling.workflow, started_at)
         raise
@@ -102,7 +102,7 @@ def _tell_person(ended: Summary, no_color: bool) -> None:
 
 def _tell_github(ended: Summary) -> None:
     """Never worth a failure: the step's log has it all."""
-    from agentbatch.github import append_step_summary, workflow_commands
+    from agentbatch.ci.github import append_step_summary, workflow_commands
     from agentbatch.progress import tell
 
     tell(workflow_commands(ended))

@@ -1,9 +1,9 @@
 from dataclasses import replace
 from pathlib import Path
 
-from test_junit import SUMMARY
+from ended_run import SUMMARY
 
-from agentbatch.github import append_step_summary, step_summary, workflow_commands
+from agentbatch.ci.github import append_step_summary, step_summary, workflow_commands
 from agentbatch.progress.tally import AgentStats, ErrorGroup
 
 HOSTILE = "50%\r\n::set-env name=x::y\x1b[2J <img src=x onerror=alert(1)> | [a](http://b) `c` @all :tada:"
