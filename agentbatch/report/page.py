@@ -72,7 +72,7 @@ def _words(run: RunFigures, style: str, script: str) -> Mapping[str, str]:
         "name": _html(run.results.name),
         "verdict": _html(verdict),
         "tone": "bad" if failed_of(run) else "good" if run.counts else "none",
-        "facts": "".join(_fact(*fact) for fact in facts(run)),
+        "facts": _facts(run),
         "version": _html(agentbatch.__version__),
         "style": style,
         "script": script,
@@ -86,6 +86,11 @@ def _hash(content: str) -> str:
 
 def _html(text: str) -> str:
     return escape(visible(text, 400))
+
+
+def _facts(run: RunFigures) -> str:
+    shown = "".join(_fact(*fact) for fact in facts(run))
+    return f'<dl class="facts">{shown}</dl>' if shown else ""
 
 
 def _fact(name: str, value: str, more: str) -> str:
@@ -119,17 +124,19 @@ def verdict_of(run: RunFigures) -> str:
 def facts(run: RunFigures) -> Iterator[tuple[str, str, str]]:
     """The figures in the head: what, how much, and what else to say of it."""
     items, active = len(run.book), run.course.active_s
+    if not items:
+        return
     parts = [f"{figures.count(number)} {status}" for status, number in run.counts.items() if status != "ok"]
-    yield "Items", figures.count(items), ", ".join(parts) or ("all ok" if items else "")
+    yield "Items", figures.count(items), ", ".join(parts) or "all ok"
     pauses = len(run.course.stretches) - 1
-    rate = f"{figures.rate(items / active)} items/s" if active and items else ""
-    yield "Time", figures.span_of_time(active) if items else "-", f"in {pauses + 1} sittings" if pauses > 0 else rate
+    rate = f"{figures.rate(items / active)} items/s" if active else ""
+    yield "Time", figures.span_of_time(active), f"in {pauses + 1} sittings" if pauses > 0 else rate
     yield "Cost", figures.money(run.cost_usd), _cost_note(run)
     given, made = figures.short_count(run.input_tokens), figures.short_count(run.output_tokens)
     yield "Tokens", figures.short_count(run.input_tokens + run.output_tokens), f"{given} in, {made} out"
     retries = run.retries
     yield "Requests", figures.count(run.requests), "" if retries is None else f"{figures.count(retries)} retries"
-    yield "Item, p50", figures.seconds(run.work.p50), f"p95 {figures.seconds(run.work.p95)}" if items else ""
+    yield "Item, p50", figures.seconds(run.work.p50), f"p95 {figures.seconds(run.work.p95)}"
 
 
 def _cost_note(run: RunFigures) -> str:

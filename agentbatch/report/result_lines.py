@@ -8,10 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import orjson
-
 from agentbatch.errors import InputError
 from agentbatch.results import FLOW_KINDS
+from agentbatch.results.lines import parse_result
 
 STATUSES = ("ok", "error", "timeout", "cancelled", "skipped")
 _READ_AHEAD = 1 << 20
@@ -89,7 +88,7 @@ class ResultLines:
         try:
             with self.path.open("rb", buffering=_READ_AHEAD) as file:
                 for number, line in enumerate(file, 1):
-                    result = parse_result(number, line)
+                    result = read_result(number, line)
                     if result is not None:
                         good = True
                         yield result
@@ -119,15 +118,11 @@ def count_lines(path: Path) -> int:
         raise InputError(f"{path}: can't be read: {error.strerror or error}") from error
 
 
-def parse_result(number: int, line: bytes) -> ResultLine | None:
+def read_result(number: int, line: bytes) -> ResultLine | None:
     """A line's result; None if it is none. Fields that it lacks, or has in another shape, count as absent."""
-    try:
-        value = orjson.loads(line)
-    except orjson.JSONDecodeError:
+    fields = parse_result(line)
+    if fields is None:
         return None
-    if type(value) is not dict:
-        return None
-    fields = cast("dict[str, Any]", value)
     status, item_id = fields.get("status"), fields.get("id")
     if status not in STATUSES or type(item_id) not in (str, int):
         return None

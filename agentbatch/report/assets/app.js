@@ -37,7 +37,10 @@ function section(id) {
 }
 
 function showFigures(data, openId, filterError) {
-  if (data.comparison) showComparison(section("comparison"), data, openId);
+  if (data.comparison) {
+    showComparison(section("comparison"), data, openId);
+    document.getElementById("to-comparison").hidden = false;
+  }
   showTime(section("time"), data);
   showLatency(section("latency"), data);
   showCost(section("cost"), data);

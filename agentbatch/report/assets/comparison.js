@@ -3,11 +3,12 @@
 function showComparison(section, data, open) {
   const { run, other, comparison } = data;
   section.append(sectionHead("Compared", [named(run.name), " beside ", named(other.name), ", the run before it. ", `${count(comparison.common)} items are in both.`]));
+  section.append(flips(comparison, open));
   const perItem = (one) => (one.items && one.cost !== null ? one.cost / one.items : null);
   const okShare = (one) => (one.items ? (one.items - one.failed) / one.items : null);
   const percent = (value) => (value === null ? NOTHING : (value * 100).toFixed(value > 0.9995 || value === 0 ? 0 : 1) + " %");
   const rows = [
-    ["items that succeeded", okShare, percent, 1],
+    ["items that succeeded", okShare, percent, 1, points],
     ["time", (one) => one.seconds, spanOfTime, -1],
     ["items per second", (one) => (one.seconds ? one.items / one.seconds : null), rate, 1],
     ["cost", (one) => one.cost, money, -1],
@@ -17,15 +18,14 @@ function showComparison(section, data, open) {
     ["requests", (one) => one.requests, count, -1],
     ["time of an item, p50", (one) => one.work.p50, seconds, -1],
     ["time of an item, p95", (one) => one.work.p95, seconds, -1],
-  ].map(([title, of, format, good]) => ({ title, before: of(other), now: of(run), format, good }));
+  ].map(([title, of, format, good, change = delta]) => ({ title, before: of(other), now: of(run), format, good, change }));
   section.append(measures([
     { title: "", class: "name", of: (row) => row.title },
     { title: named(other.name), label: "before", class: "num", of: (row) => shown(row.before, row.format) },
     { title: named(run.name), label: "now", class: "num strong", of: (row) => shown(row.now, row.format) },
-    { title: "change", label: "change", class: "num", of: (row) => delta(row.before, row.now, row.good) },
+    { title: "change", label: "change", class: "num", of: (row) => row.change(row.before, row.now, row.good) },
   ], [{ title: "The whole run", rows }]));
-  for (const kind of ["agents", "models"]) showShares(section, kind, run[kind], other[kind]);
-  section.append(flips(comparison, open));
+  section.append(el("div", { class: "sub" }, shareTable(run, other)));
 }
 
 function shown(value, format) {
@@ -43,20 +43,28 @@ function delta(before, now, good) {
   return el("span", { class: "delta " + tone }, text);
 }
 
-function showShares(section, kind, now, before) {
-  const old = new Map(before.map((row) => [row.name + "\n" + row.provider, row]));
-  const rows = now.filter((row) => row.work.count).map((row) => ({ now: row, before: old.get(row.name + "\n" + row.provider) || null }));
-  if (!rows.length) return;
+// The change of a share, in points of a hundred.
+function points(before, now) {
+  const change = ((now ?? 0) - (before ?? 0)) * 100;
+  if (before === null || now === null || Math.abs(change) < 0.05) return delta(1, 1, 1);
+  return el("span", { class: "delta " + (change > 0 ? "better" : "worse") }, `${change > 0 ? "+" : "−"}${Math.abs(change).toFixed(1)} points`);
+}
+
+function shareTable(run, other) {
+  const pairs = (now, before) => {
+    const old = new Map(before.map((row) => [row.name + "\n" + row.provider, row]));
+    return before.length ? now.filter((row) => row.work.count).map((row) => ({ now: row, before: old.get(row.name + "\n" + row.provider) || null })) : [];
+  };
   const pair = (title, of, format, more) => ({
     title, label: title, class: "num " + (more || ""),
     of: (row) => [el("div", {}, shown(of(row.now), format)), row.before ? delta(of(row.before), of(row.now), -1) : el("span", { class: "delta same" }, "new")],
   });
-  section.append(el("div", { class: "sub" }, measures([
+  return measures([
     { title: "", class: "name", of: (row) => nameCell(row.now) },
     pair("p50", (row) => row.work.p50, seconds), pair("p95", (row) => row.work.p95, seconds),
     pair("cost", (row) => row.cost_usd, money), pair("tokens in", (row) => row.input_tokens, shortCount, "wide"),
     pair("tokens out", (row) => row.output_tokens, shortCount, "wide"), pair("failed", (row) => row.failed, count),
-  ], [{ title: kind === "agents" ? "Agents" : "Models", rows }])));
+  ], [{ title: "Agents", rows: pairs(run.agents, other.agents) }, { title: "Models", rows: pairs(run.models, other.models) }]);
 }
 
 function flips(comparison, open) {

@@ -164,6 +164,7 @@ function inTreeOrder(spans) {
   while (waiting.length) {
     const [place, depth] = waiting.pop();
     spans[place].depth = depth;
+    spans[place].label = shortName(spans[place], spans[spans[place].parent]);
     ordered.push(spans[place]);
     for (const child of children[place].reverse()) waiting.push([child, depth + 1]);
   }
@@ -180,6 +181,13 @@ function inTreeOrder(spans) {
     }
   }
   return ordered;
+}
+
+// What a step is called under its parent: `writer` in `refine[2]`, whose path is `refine[2].writer`.
+function shortName(span, parent) {
+  if (span.kind === "item") return "item";
+  const path = span.more.path || span.name, above = parent && (parent.more.path || parent.name);
+  return above && path.startsWith(above + ".") ? path.slice(above.length + 1) : path;
 }
 
 function spanRow(span, { origin, total, unit }) {
@@ -201,7 +209,7 @@ function spanRow(span, { origin, total, unit }) {
       row.setAttribute("aria-expanded", String(!details.hidden));
     } },
   },
-  el("span", { class: "who" }, named(span.kind === "item" ? "item" : span.more.path ? span.more.path : span.name), small ? el("small", { vars: failed ? { color: "var(--bad)" } : {} }, visible(small)) : null),
+  el("span", { class: "who" }, named(span.label), small ? el("small", { vars: failed ? { color: "var(--bad)" } : {} }, visible(small)) : null),
   el("span", { class: "track" }, bars),
   el("span", { class: "took" }, span.status === "skipped" ? "left out" : seconds(span.length * unit)));
   return el("div", {}, row, details);

@@ -64,6 +64,7 @@ function showFailures(section, course, cursor, traced) {
 
 // A table whose rows are grouped: first agents, then models.
 function measures(columns, groups) {
+  if (!groups.some((group) => group.rows.length)) return null;
   const head = el("thead", {}, el("tr", {}, columns.map((column) => el("th", { class: column.class, scope: "col" }, column.title))));
   return el("table", { class: "measures" }, head, groups.filter((group) => group.rows.length).map((group) => el("tbody", {},
     group.title ? el("tr", { class: "part" }, el("td", { colspan: columns.length }, el("h3", {}, group.title))) : null,
