@@ -250,17 +250,14 @@ def _start(command: Command, mark: str) -> subprocess.Popen[bytes]:
 
 def _said(command: Command, error: OSError | ValueError) -> str:
     name = visible(command.argv[0], 100) if command.argv else ""
-    if isinstance(error, FileNotFoundError | NotADirectoryError) and error.filename == _as_text(command.cwd):
+    no_folder = isinstance(error, FileNotFoundError | NotADirectoryError) and command.cwd is not None
+    if no_folder and str(error.filename) == str(command.cwd):
         return f"{name}: there is no folder {visible(str(command.cwd), 200)} to run it in"
     if isinstance(error, FileNotFoundError):
         return f"{name}: no such command; is it installed, and is its folder in PATH?"
     if isinstance(error, OSError) and error.errno == errno.E2BIG:
         return f"{name}: its arguments are longer than the system allows: give long texts by stdin"
     return f"{name}: can't be started: {error.strerror if isinstance(error, OSError) else error}"
-
-
-def _as_text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
 
 
 def _open_pidfd(pid: int) -> int | None:

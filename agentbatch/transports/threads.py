@@ -78,7 +78,7 @@ class Raised(Exception):
     """What a call raised, whatever it was: `SystemExit` in the user's code must not end the run."""
 
     def __init__(self, error: BaseException) -> None:
-        super().__init__(str(error))
+        super().__init__(type(error).__name__)  # not its text: a foreign __str__ may raise
         self.error = error
 
 
