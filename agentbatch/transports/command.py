@@ -250,8 +250,7 @@ def _start(command: Command, mark: str) -> subprocess.Popen[bytes]:
 
 def _said(command: Command, error: OSError | ValueError) -> str:
     name = visible(command.argv[0], 100) if command.argv else ""
-    no_folder = isinstance(error, FileNotFoundError | NotADirectoryError) and command.cwd is not None
-    if no_folder and str(error.filename) == str(command.cwd):
+    if isinstance(error, OSError) and command.cwd is not None and not command.cwd.is_dir():
         return f"{name}: there is no folder {visible(str(command.cwd), 200)} to run it in"
     if isinstance(error, FileNotFoundError):
         return f"{name}: no such command; is it installed, and is its folder in PATH?"

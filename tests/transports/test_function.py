@@ -137,7 +137,7 @@ async def test_a_failure_names_the_users_line(call: Callable[..., Any], module: 
     line = MODULE.splitlines().index("    raise make(kind)") + 1
     with pytest.raises(FunctionFault, match=rf"^ValueError: no such city \({module}\.py:{line}\)$"):
         await call("raising", kind="value")
-    with pytest.raises(FunctionFault, match="Odd: .without a text: RuntimeError."):
+    with pytest.raises(FunctionFault, match="without a text: RuntimeError"):
         await call("odd")
     with pytest.raises(FunctionFault, match="unexpected keyword argument 'y'"):
         await call("twice", y=1)
