@@ -15,7 +15,12 @@ from agentbatch.config.yaml_tree import Path
 if TYPE_CHECKING:
     from agentbatch.models.base import ModelConfig
 
-KEY_VARIABLES = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}
+KEY_VARIABLES = {
+    "openai": "OPENAI_API_KEY",
+    "openai-responses": "OPENAI_API_KEY",
+    "anthropic": "ANTHROPIC_API_KEY",
+    "gemini": "GEMINI_API_KEY",
+}
 """Where a provider's key is looked for when the config gives none, and only for the provider's own server."""
 
 _KEYED_SECTIONS = ("models", "tools", "mcp_servers")

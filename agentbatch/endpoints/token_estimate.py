@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from agentbatch.messages import ChatRequest, Usage
 
 _FIRST_GUESS_OUTPUT = 512
-_OUTPUT_PARAMS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+_OUTPUT_PARAMS = ("max_completion_tokens", "max_tokens", "max_output_tokens", "maxOutputTokens")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 PROVIDERS: dict[str, tuple[str, str, str]] = {
     "openai": ("agentbatch.models.openai", "OpenAIConfig", "OpenAIModel"),
+    "openai-responses": ("agentbatch.models.openai_responses", "OpenAIResponsesConfig", "OpenAIResponsesModel"),
     "anthropic": ("agentbatch.models.anthropic", "AnthropicConfig", "AnthropicModel"),
+    "gemini": ("agentbatch.models.gemini", "GeminiConfig", "GeminiModel"),
     "mock": ("agentbatch.models.mock", "MockConfig", "MockModel"),
 }
 """Module, config class, model class; imported only when a config names the provider."""

@@ -41,6 +41,8 @@ _QUOTA_WORDS = (
     "insufficient_credit",
     "exceeded_current_quota",
 )
+_KEY_PHRASES = ("api key not valid", "api key expired")
+"""Gemini calls these an invalid argument."""
 _QUOTA_PHRASES = ("credit balance is too low", "insufficient balance")
 _FILTER_WORDS = ("content_filter", "content_policy", "responsibleaipolicyviolation", "moderation", "invalid_prompt")
 _LENGTH_WORDS = ("context_length_exceeded", "exceed_context_size", "request_too_large", "string_above_max_length")
@@ -169,6 +171,8 @@ def fault_class(status: int, complaint: Complaint) -> type[StepError]:
     """The class of an answer's error, by what its body says first and by its status second."""
     if "overloaded_error" in complaint.words:
         return Overloaded
+    if status == 400 and complaint.has((), _KEY_PHRASES):
+        return AuthFault
     if 400 <= status < 500 and complaint.has(_QUOTA_WORDS, _QUOTA_PHRASES):
         return QuotaFault
     if status in (400, 403, 422) and complaint.has(_FILTER_WORDS):

@@ -1,0 +1,279 @@
+"""The provider `gemini`: `generateContent` of the Gemini API, and of servers that speak it.
+
+Source: https://ai.google.dev/api/generate-content
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, cast
+from urllib.parse import quote, urlsplit
+
+import orjson
+
+from agentbatch.errors import BadResponse, ConfigError, ContentFilter
+from agentbatch.messages import ChatRequest, ChatResponse, Message, ToolCall, ToolSpec, Usage
+from agentbatch.models.base import HttpModelConfig
+from agentbatch.models.credentials import (
+    ApiKey,
+    BaseUrl,
+    HeaderName,
+    auth_header,
+    endpoint_url,
+    key_or_variable,
+    secrets_in,
+    sent_headers,
+)
+from agentbatch.models.json_answer import count, empty_answer, mapping, parse_answer, sequence, text, tool_calls
+from agentbatch.models.refusals import printable_id, refusal, refusal_inside, request_id_of
+from agentbatch.models.request_body import EncodedOnce, encode_body, refuse_stream
+from agentbatch.text.redact import visible
+from agentbatch.transports.base import HttpResponse, HttpTransport
+
+GEMINI_URL = "https://generativelanguage.googleapis.com/v1beta"
+KEY_VARIABLE = "GEMINI_API_KEY"
+
+_BESIDE = frozenset({"safetySettings", "toolConfig", "cachedContent", "labels", "serviceTier", "store"})
+"""Params that stand beside `generationConfig` in a request; all others belong into it."""
+_FILTERED = frozenset({"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY", "LANGUAGE"})
+_BROKEN = frozenset({"MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "UNEXPECTED_TOOL_CALL", "OTHER"})
+"""Ways to stop that are the model's failure: another attempt may go well."""
+_MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
+
+
+class GeminiConfig(HttpModelConfig):
+    """Google's Gemini, or any server that speaks its API. `params` are those of its `generationConfig`, but
+    for `safetySettings`, `toolConfig`, `cachedContent`, `labels`, `serviceTier` and `store`, which go beside it."""
+
+    provider: Literal["gemini"]
+    base_url: BaseUrl = GEMINI_URL
+    """Where the API begins; `/models/MODEL:generateContent` is added."""
+    api_key: ApiKey | None = None
+    """Default: the variable GEMINI_API_KEY, and only for Google's own server."""
+    auth: HeaderName = "x-goog-api-key"
+    """How the key is sent: the name of a header, or `bearer`."""
+
+
+class GeminiModel:
+    """The `Model` of a `GeminiConfig`.
+
+    Args:
+        config: checked already.
+        transport: how requests are sent; whoever opened it closes it.
+        environ: where the default key is looked for.
+
+    Attributes:
+        secrets: the values that must never be shown.
+
+    Raises:
+        ConfigError: a key is missing, or can't be sent.
+    """
+
+    def __init__(
+        self, config: GeminiConfig, transport: HttpTransport, environ: Mapping[str, str] | None = None
+    ) -> None:
+        key = _key(config, os.environ if environ is None else environ)
+        self._name = config.model
+        self._transport = transport
+        model = quote(config.model.removeprefix("models/"), safe="")
+        self._url = endpoint_url(config.base_url, f"/models/{model}:generateContent")
+        self._headers = sent_headers(auth_header(config.auth, key), config.extra_headers)
+        self._tools = EncodedOnce(_tools)
+        self.secrets = secrets_in(key, config.extra_headers)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def provider(self) -> str:
+        return "gemini"
+
+    async def chat(self, request: ChatRequest) -> ChatResponse:
+        """Ask once."""
+        headers = self._headers
+        if request.traceparent is not None:
+            headers = {**headers, "traceparent": request.traceparent}
+        response = await self._transport.request("POST", self._url, headers, self.encode(request))
+        if 200 <= response.status < 300:
+            return decode(response)
+        raise refusal(response.status, response.headers, response.body, time.time())
+
+    def encode(self, request: ChatRequest) -> bytes:
+        """The request's body."""
+        refuse_stream(request.params)
+        body: dict[str, Any] = {"contents": _contents(request.messages)}
+        system = [{"text": one.content} for one in request.messages if one.role == "system" and one.content]
+        if system:
+            body["systemInstruction"] = {"parts": system}
+        if request.tools:
+            body["tools"] = self._tools(request.tools)
+            if request.tool_choice is not None:
+                body["toolConfig"] = {"functionCallingConfig": _calling(request.tool_choice)}
+        body |= {key: value for key, value in request.params.items() if key in _BESIDE}
+        generation = _generation(request)
+        if generation:
+            body["generationConfig"] = generation
+        return encode_body(body)
+
+
+def _key(config: GeminiConfig, environ: Mapping[str, str]) -> str | None:
+    if urlsplit(config.base_url).hostname != urlsplit(GEMINI_URL).hostname:
+        return None if config.api_key is None else config.api_key.get_secret_value()
+    key = key_or_variable(config.api_key, KEY_VARIABLE, environ)
+    if key is None:
+        raise ConfigError(f"model {config.model}: no key for {GEMINI_URL}: set {KEY_VARIABLE}, or the model's api_key")
+    return key
+
+
+def _generation(request: ChatRequest) -> dict[str, Any]:
+    given = {key: value for key, value in request.params.items() if key not in _BESIDE and key != "generationConfig"}
+    given = {**mapping(request.params.get("generationConfig")), **given}
+    if request.output_schema is None or given.keys() & {"responseSchema", "responseJsonSchema"}:
+        return given
+    schema = {"responseMimeType": "application/json", "responseJsonSchema": dict(request.output_schema)}
+    return {**schema, **given}
+
+
+def _calling(choice: str) -> dict[str, Any]:
+    mode = _MODES.get(choice)
+    return {"mode": "ANY", "allowedFunctionNames": [choice]} if mode is None else {"mode": mode}
+
+
+def _tools(tools: tuple[ToolSpec, ...]) -> list[dict[str, Any]]:
+    return [{"functionDeclarations": [_declaration(tool) for tool in tools]}]
+
+
+def _declaration(tool: ToolSpec) -> dict[str, Any]:
+    """A function without parameters has no schema: one without properties is refused."""
+    declared: dict[str, Any] = {"name": tool.name, "description": tool.description}
+    if tool.parameters.get("properties"):
+        declared["parametersJsonSchema"] = dict(tool.parameters)
+    return declared
+
+
+def _contents(messages: Iterable[Message]) -> list[dict[str, Any]]:
+    """Turns of user and model. The results of one round of calls must come in one turn."""
+    names: dict[str, str] = {}
+    contents: list[dict[str, Any]] = []
+    for message in messages:
+        if message.role == "system":
+            continue
+        names |= {call.id: call.name for call in message.tool_calls}
+        role = "model" if message.role == "assistant" else "user"
+        parts = _parts(message, names)
+        if contents and contents[-1]["role"] == role:
+            contents[-1]["parts"] = [*contents[-1]["parts"], *parts]
+        else:
+            contents.append({"role": role, "parts": parts})
+    return contents
+
+
+def _parts(message: Message, names: Mapping[str, str]) -> list[dict[str, Any]]:
+    if message.role == "tool":
+        call_id = message.tool_call_id or ""
+        result = {"id": call_id, "name": names.get(call_id, call_id), "response": {"result": message.content}}
+        return [{"functionResponse": result}]
+    if message.provider_data:
+        return list(message.provider_data)
+    texts = [{"text": message.content}] if message.content or not message.tool_calls else []
+    return [*texts, *(_sent_call(call) for call in message.tool_calls)]
+
+
+def _sent_call(call: ToolCall) -> dict[str, Any]:
+    try:
+        arguments: Any = orjson.loads(call.arguments)
+    except ValueError:
+        arguments = {}
+    return {"functionCall": {"id": call.id, "name": call.name, "args": dict(mapping(arguments))}}
+
+
+def decode(response: HttpResponse) -> ChatResponse:
+    """The answer in a 2xx response.
+
+    Raises:
+        BadResponse: it is none, or the model failed to write one.
+        ContentFilter: the prompt or the answer was blocked.
+        StepError: it is an error in disguise.
+    """
+    answer = parse_answer(response.body)
+    request_id = request_id_of(response.headers) or printable_id(answer.get("responseId"))
+    candidates = sequence(answer.get("candidates"))
+    if not candidates:
+        _refuse_blocked(answer, response.status, request_id)
+        raise refusal_inside(answer, response, "candidates")
+    candidate = mapping(candidates[0])
+    parts = [mapping(part) for part in sequence(mapping(candidate.get("content")).get("parts"))]
+    finish = text(candidate.get("finishReason"))
+    _refuse_unfinished(candidate, finish, response.status, request_id)
+    content = "".join(text(part.get("text")) for part in parts if part.get("thought") is not True)
+    asked = [mapping(part["functionCall"]) for part in parts if "functionCall" in part]
+    calls = tool_calls((one.get("id"), one.get("name"), _arguments(one.get("args"))) for one in asked)
+    if not content and not calls:
+        raise empty_answer(finish, finish == "MAX_TOKENS", response.status, request_id)
+    return ChatResponse(
+        text=content,
+        tool_calls=calls,
+        finish_reason="tool_calls" if calls else "length" if finish == "MAX_TOKENS" else "stop",
+        usage=_usage(answer.get("usageMetadata")),
+        model=text(answer.get("modelVersion")),
+        request_id=request_id,
+        headers=response.headers,
+        provider_data=_wanted_back(parts, calls),
+    )
+
+
+def _refuse_blocked(answer: Mapping[str, Any], status: int, request_id: str | None) -> None:
+    feedback = mapping(answer.get("promptFeedback"))
+    reason = text(feedback.get("blockReason"))
+    if reason:
+        words = text(feedback.get("blockReasonMessage"))
+        said = f": {visible(words, 500)}" if words else ""
+        raise ContentFilter(
+            f"the prompt was blocked ({visible(reason, 100)}){said}", http_status=status, request_id=request_id
+        )
+
+
+def _refuse_unfinished(candidate: Mapping[str, Any], finish: str, status: int, request_id: str | None) -> None:
+    words = text(candidate.get("finishMessage"))
+    said = f"{finish}: {visible(words, 500)}" if words else finish
+    if finish in _FILTERED:
+        raise ContentFilter(f"the answer was blocked ({said})", http_status=status, request_id=request_id)
+    if finish in _BROKEN:
+        raise BadResponse(f"the model could not finish ({said})", http_status=status, request_id=request_id)
+
+
+def _arguments(arguments: Any) -> str:
+    return "{}" if arguments is None else orjson.dumps(arguments).decode()
+
+
+def _wanted_back(parts: list[Mapping[str, Any]], calls: tuple[ToolCall, ...]) -> tuple[dict[str, Any], ...] | None:
+    """An answer with thought signatures goes back part by part: each must return on the part that it came with.
+
+    Source: https://ai.google.dev/gemini-api/docs/thought-signatures
+    """
+    if not any(part.get("thoughtSignature") for part in parts):
+        return None
+    ids = iter([call.id for call in calls])
+    wanted: list[dict[str, Any]] = []
+    for part in cast("list[dict[str, Any]]", parts):
+        if "functionCall" in part:
+            wanted.append({**part, "functionCall": {**mapping(part["functionCall"]), "id": next(ids)}})
+        elif part.get("thought") is not True:
+            wanted.append(part)
+    return tuple(wanted)
+
+
+def _usage(usage: Any) -> Usage:
+    """Thoughts are counted beside the answer's tokens, and what tools added beside the prompt's."""
+    counts = mapping(usage)
+    thoughts = count(counts.get("thoughtsTokenCount"))
+    return Usage(
+        input_tokens=count(counts.get("promptTokenCount")) + count(counts.get("toolUsePromptTokenCount")),
+        output_tokens=count(counts.get("candidatesTokenCount")) + thoughts,
+        requests=1,
+        cached_tokens=count(counts.get("cachedContentTokenCount")),
+        reasoning_tokens=thoughts,
+    )

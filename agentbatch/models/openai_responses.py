@@ -1,0 +1,266 @@
+"""The provider `openai-responses`: OpenAI's Responses API, of OpenAI and of servers that speak it.
+
+Nothing is kept on the server: each request carries the whole conversation, and the model's reasoning in encrypted form.
+Source: https://platform.openai.com/docs/api-reference/responses
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+from urllib.parse import urlencode, urlsplit
+
+import orjson
+
+from agentbatch.errors import ConfigError, ContentFilter, StepError
+from agentbatch.messages import ChatRequest, ChatResponse, Message, ToolCall, ToolSpec, Usage
+from agentbatch.models.base import HttpModelConfig
+from agentbatch.models.credentials import (
+    ApiKey,
+    BaseUrl,
+    HeaderName,
+    auth_header,
+    endpoint_url,
+    key_or_variable,
+    secrets_in,
+    sent_headers,
+)
+from agentbatch.models.json_answer import count, empty_answer, mapping, parse_answer, sequence, text, tool_calls
+from agentbatch.models.openai import KEY_VARIABLE, OPENAI_URL
+from agentbatch.models.refusals import refusal, refusal_amid, refusal_inside, request_id_of
+from agentbatch.models.request_body import EncodedOnce, encode_body, refuse_stream
+from agentbatch.models.strict_schema import strict_schema
+from agentbatch.text.redact import visible
+from agentbatch.transports.base import HttpResponse, HttpTransport
+
+_TOOL_CHOICES = ("auto", "none", "required")
+_ENCRYPTED = "reasoning.encrypted_content"
+
+
+class OpenAIResponsesConfig(HttpModelConfig):
+    """OpenAI's Responses API. With `reasoning` among its params a model keeps its thoughts from one tool call to the
+    next: they come encrypted and are handed back."""
+
+    provider: Literal["openai-responses"]
+    base_url: BaseUrl = OPENAI_URL
+    """Where the API begins; `/responses` is added."""
+    api_key: ApiKey | None = None
+    """Default: the variable OPENAI_API_KEY, and only for OpenAI's own server. Local servers need none."""
+    auth: HeaderName = "bearer"
+    """How the key is sent: `bearer`, or the name of a header, such as `api-key` for Azure."""
+    api_version: str | None = None
+    """Sent as the query `api-version`, which Azure wants."""
+    store: bool = False
+    """Whether the server may keep requests and answers."""
+
+
+class OpenAIResponsesModel:
+    """The `Model` of an `OpenAIResponsesConfig`.
+
+    Args:
+        config: checked already.
+        transport: how requests are sent; whoever opened it closes it.
+        environ: where the default key is looked for.
+
+    Attributes:
+        secrets: the values that must never be shown.
+
+    Raises:
+        ConfigError: a key is missing, or can't be sent.
+    """
+
+    def __init__(
+        self, config: OpenAIResponsesConfig, transport: HttpTransport, environ: Mapping[str, str] | None = None
+    ) -> None:
+        key = _key(config, os.environ if environ is None else environ)
+        self._name = config.model
+        self._transport = transport
+        self._store = config.store
+        query = "" if config.api_version is None else urlencode({"api-version": config.api_version})
+        self._url = endpoint_url(config.base_url, "/responses", query)
+        self._headers = sent_headers(auth_header(config.auth, key), config.extra_headers)
+        self._tools = EncodedOnce(_tools)
+        self._format = EncodedOnce(_format)
+        self.secrets = secrets_in(key, config.extra_headers)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def provider(self) -> str:
+        return "openai-responses"
+
+    async def chat(self, request: ChatRequest) -> ChatResponse:
+        """Ask once."""
+        headers = self._headers
+        if request.traceparent is not None:
+            headers = {**headers, "traceparent": request.traceparent}
+        response = await self._transport.request("POST", self._url, headers, self.encode(request))
+        if 200 <= response.status < 300:
+            return decode(response)
+        raise refusal(response.status, response.headers, response.body, time.time())
+
+    def encode(self, request: ChatRequest) -> bytes:
+        """The request's body."""
+        refuse_stream(request.params)
+        body: dict[str, Any] = {
+            "model": self._name,
+            "input": [item for message in request.messages for item in _items(message)],
+            "store": self._store,
+        }
+        if "reasoning" in request.params and not self._store:
+            body["include"] = [_ENCRYPTED]  # a model that does not reason would refuse it
+        instructions = [one.content for one in request.messages if one.role == "system" and one.content]
+        if instructions:
+            body["instructions"] = "\n\n".join(instructions)
+        body.update(request.params)
+        if request.tools:
+            body["tools"] = self._tools(request.tools)
+            if request.tool_choice is not None:
+                body["tool_choice"] = _tool_choice(request.tool_choice)
+            if request.parallel_tool_calls is not None:
+                body["parallel_tool_calls"] = request.parallel_tool_calls
+        if request.output_schema is not None:
+            body["text"] = {"format": self._format(request.output_schema), **mapping(body.get("text"))}
+        return encode_body(body)
+
+
+def _key(config: OpenAIResponsesConfig, environ: Mapping[str, str]) -> str | None:
+    if urlsplit(config.base_url).hostname != urlsplit(OPENAI_URL).hostname:
+        return None if config.api_key is None else config.api_key.get_secret_value()
+    key = key_or_variable(config.api_key, KEY_VARIABLE, environ)
+    if key is None:
+        raise ConfigError(
+            f"model {config.model}: no key for {OPENAI_URL}: set {KEY_VARIABLE}, or the model's api_key, or the "
+            "base_url of a server that needs none"
+        )
+    return key
+
+
+def _items(message: Message) -> Iterator[dict[str, Any]]:
+    """The input items of one turn; system messages are the request's instructions."""
+    if message.role == "tool":
+        yield {"type": "function_call_output", "call_id": message.tool_call_id, "output": message.content}
+    elif message.role == "assistant" and message.provider_data:
+        yield from message.provider_data
+    elif message.role != "system":
+        if message.content or not message.tool_calls:
+            yield {"role": message.role, "content": message.content}
+        for call in message.tool_calls:
+            yield _sent_call(call)
+
+
+def _sent_call(call: ToolCall) -> dict[str, Any]:
+    return {"type": "function_call", "call_id": call.id, "name": call.name, "arguments": call.arguments or "{}"}
+
+
+def _tools(tools: tuple[ToolSpec, ...]) -> list[dict[str, Any]]:
+    # This API holds tools to strict schemas unless told otherwise; a tool's schema may be any.
+    return [
+        {
+            "type": "function",
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": dict(tool.parameters),
+            "strict": False,
+        }
+        for tool in tools
+    ]
+
+
+def _tool_choice(choice: str) -> Any:
+    return choice if choice in _TOOL_CHOICES else {"type": "function", "name": choice}
+
+
+def _format(schema: Mapping[str, Any]) -> dict[str, Any]:
+    strict = strict_schema(schema)
+    return {
+        "type": "json_schema",
+        "name": "output",
+        "schema": dict(schema) if strict is None else strict,
+        "strict": strict is not None,
+    }
+
+
+def decode(response: HttpResponse) -> ChatResponse:
+    """The answer in a 2xx response.
+
+    Raises:
+        BadResponse: it is none.
+        ContentFilter: it was filtered, or the model declined.
+        StepError: it is an error in disguise.
+    """
+    answer = parse_answer(response.body)
+    if answer.get("status") == "failed" and answer.get("error"):
+        raise _failed(answer, response)
+    if not isinstance(answer.get("output"), list):
+        raise refusal_inside(answer, response, "output")
+    items = [mapping(item) for item in sequence(answer["output"])]
+    request_id = request_id_of(response.headers)
+    reason = text(mapping(answer.get("incomplete_details")).get("reason"))
+    parts = [mapping(part) for item in items if item.get("type") == "message" for part in sequence(item.get("content"))]
+    declined = "".join(text(part.get("refusal")) for part in parts)
+    if declined or reason == "content_filter":
+        words = f"the model declined: {visible(declined, 500)}" if declined else "the provider's filter cut the answer"
+        raise ContentFilter(words, http_status=response.status, request_id=request_id)
+    content = "".join(text(part.get("text")) for part in parts if part.get("type") == "output_text")
+    asked = [item for item in items if item.get("type") == "function_call"]
+    calls = tool_calls((one.get("call_id"), one.get("name"), _arguments(one.get("arguments"))) for one in asked)
+    at_limit = reason == "max_output_tokens"
+    if not content and not calls:
+        raise empty_answer(reason or text(answer.get("status")), at_limit, response.status, request_id)
+    return ChatResponse(
+        text=content,
+        tool_calls=calls,
+        finish_reason="tool_calls" if calls else "length" if at_limit else "stop",
+        usage=_usage(answer.get("usage")),
+        model=text(answer.get("model")),
+        request_id=request_id,
+        headers=response.headers,
+        provider_data=_wanted_back(items, calls),
+    )
+
+
+def _failed(answer: Mapping[str, Any], response: HttpResponse) -> StepError:
+    """A 200 that says the model failed after it had begun."""
+    return refusal_amid(answer, response.body, response.headers)
+
+
+def _arguments(arguments: Any) -> str:
+    if isinstance(arguments, str):
+        return arguments
+    return "{}" if arguments is None else orjson.dumps(arguments).decode()
+
+
+def _wanted_back(items: list[Mapping[str, Any]], calls: tuple[ToolCall, ...]) -> tuple[dict[str, Any], ...] | None:
+    """Reasoning goes back with the calls that followed from it, in order; behind a finished answer nobody needs it.
+
+    An item's `id` names what the server keeps, and it keeps nothing: encrypted reasoning stands for itself, and what is
+    not encrypted can't be sent back.
+    """
+    sealed = [item for item in items if item.get("type") == "reasoning" and item.get("encrypted_content")]
+    if not sealed or not calls:
+        return None
+    ids = iter([call.id for call in calls])
+    wanted: list[dict[str, Any]] = []
+    for item in items:
+        kept = {key: value for key, value in item.items() if key not in ("id", "status")}
+        if item.get("type") == "function_call":
+            wanted.append({**kept, "call_id": next(ids)})
+        elif item.get("type") == "message" or item in sealed:
+            wanted.append(kept)
+    return tuple(wanted)
+
+
+def _usage(usage: Any) -> Usage:
+    counts = mapping(usage)
+    return Usage(
+        input_tokens=count(counts.get("input_tokens")),
+        output_tokens=count(counts.get("output_tokens")),
+        requests=1,
+        cached_tokens=count(mapping(counts.get("input_tokens_details")).get("cached_tokens")),
+        reasoning_tokens=count(mapping(counts.get("output_tokens_details")).get("reasoning_tokens")),
+    )
