@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+from end_to_end.cases import cases
 from end_to_end.checker import faults_of
 from end_to_end.project import KEY, Project, Running
 from end_to_end.provider import Provider, Reply, good, token
@@ -44,7 +45,7 @@ def check_refused(project: Project, provider: Provider, *words: str, args: tuple
     return ended.stderr
 
 
-@pytest.mark.parametrize("what", BAD_CONFIGS)
+@pytest.mark.parametrize("what", cases(list(BAD_CONFIGS), "an unknown key", "endless aliases"))
 def test_a_bad_config_is_refused_with_its_place(project: Project, provider: Provider, what: str) -> None:
     project.give(2)
     text, place = BAD_CONFIGS[what]
@@ -59,6 +60,7 @@ def test_what_a_template_does_not_find_is_said_before_the_first_call(project: Pr
     check_refused(project, provider, "inptu", "input")
 
 
+@pytest.mark.slow
 def test_surprises_of_yaml_are_refused_with_their_line(project: Project, provider: Provider) -> None:
     project.give(2)
     text = (project.folder / "config.yaml").read_text()
@@ -76,7 +78,7 @@ MISSING = {
 }
 
 
-@pytest.mark.parametrize("what", MISSING)
+@pytest.mark.parametrize("what", cases(list(MISSING), "not set", "a line too long"))
 def test_a_key_that_cannot_be_sent_is_found_at_the_start(project: Project, provider: Provider, what: str) -> None:
     project.give(2)
     value, words = MISSING[what]
@@ -91,12 +93,14 @@ def test_every_problem_is_told_at_once(project: Project, provider: Provider) -> 
     check_refused(project, provider, "mm", "promt", "max_cost")
 
 
+@pytest.mark.slow
 def test_missing_files_are_named(project: Project, provider: Provider) -> None:
     check_refused(project, provider, "in.jsonl")
     (project.folder / "config.yaml").unlink()
     check_refused(project, provider, "config.yaml")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("args", [("--max-failures", "many"), ("--set", "nonsense"), ("--workflow", "wrtier")])
 def test_wrong_options_are_refused(project: Project, provider: Provider, args: tuple[str, ...]) -> None:
     project.give(2)
@@ -114,7 +118,7 @@ ODD_FILES = {
 }
 
 
-@pytest.mark.parametrize("what", ODD_FILES)
+@pytest.mark.parametrize("what", cases(list(ODD_FILES), "a BOM"))
 def test_odd_files_give_the_same_items(project: Project, provider: Provider, what: str) -> None:
     project.inputs.write_bytes(ODD_FILES[what])
     assert project.run().code == 0
@@ -152,6 +156,7 @@ def test_bad_lines_cost_nothing_and_stop_nobody(project: Project, provider: Prov
     assert len(provider.requests) == 2
 
 
+@pytest.mark.slow
 def test_characters_that_are_none_do_no_harm(project: Project, provider: Provider) -> None:
     project.inputs.write_bytes(b'{"id": "1", "text": "a\x00b\xff\xfec\\ud800d\\u0000"}\n{"id": "2", "text": "fine"}\n')
     ended = project.run()
@@ -159,6 +164,7 @@ def test_characters_that_are_none_do_no_harm(project: Project, provider: Provide
     assert not faults_of(project.results, "12")
 
 
+@pytest.mark.slow
 def test_a_line_of_100_mb_is_an_error_of_its_item_and_never_held(project: Project, provider: Provider) -> None:
     with project.inputs.open("wb") as file:
         file.write(b'{"id": "1", "text": "')
@@ -178,12 +184,14 @@ def test_a_line_of_100_mb_is_an_error_of_its_item_and_never_held(project: Projec
     assert peak_kb < 200 * 1024
 
 
+@pytest.mark.slow
 def test_a_damaged_gzip_is_refused_by_name(project: Project, provider: Provider) -> None:
     whole = gzip.compress(b'{"id": "1", "text": ""}\n' * 1000)
     (project.folder / "in.jsonl").write_bytes(whole[: len(whole) // 2])
     check_refused(project, provider, "in.jsonl", "gzip")
 
 
+@pytest.mark.slow
 def test_inputs_that_change_while_they_are_read_stop_the_run(project: Project, provider: Provider) -> None:
     """Nobody can know which of them a result belongs to."""
     project.give([{"text": "x" * 20_000} for _ in range(400)])  # more than a reader holds in its buffer
@@ -215,7 +223,7 @@ CHANGES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("what", CHANGES)
+@pytest.mark.parametrize("what", cases(list(CHANGES), "a prompt"))
 def test_a_change_of_what_shapes_an_answer_is_refused_by_name(project: Project, provider: Provider, what: str) -> None:
     begun(project)
     change, name = CHANGES[what]
@@ -243,6 +251,7 @@ def test_changed_limits_and_keys_are_no_change(project: Project, provider: Provi
     assert len(project.lines()) == 6
 
 
+@pytest.mark.slow
 def test_a_prompt_file_is_part_of_what_shapes_an_answer(project: Project, provider: Provider) -> None:
     prompt = project.folder / "prompt.j2"
     prompt.write_text("item={{ item.id }};one")
@@ -270,6 +279,7 @@ def fed(project: Project, data: bytes) -> Iterator[Running]:
         yield run
 
 
+@pytest.mark.slow
 def test_stdin_that_is_cut_short_by_a_crash_continues_with_the_same_stdin(project: Project, provider: Provider) -> None:
     ids = [str(number) for number in range(1, 31)]
     provider.script = lambda asked: good(asked.id) if asked.number <= 12 else Reply(raw=b"", then="hang")
@@ -311,6 +321,7 @@ def test_an_idle_stdin_does_not_hold_the_end(project: Project, provider: Provide
     assert {line["output"] for line in project.lines()} == {token(one) for one in "123"}
 
 
+@pytest.mark.slow
 def test_answers_come_while_stdin_still_flows(project: Project, provider: Provider) -> None:
     with piped(project) as (run, pipe):
         for number in (1, 2):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from end_to_end.cases import cases
 from end_to_end.checker import faults_of
 from end_to_end.project import Project
 from end_to_end.provider import Provider
@@ -18,7 +19,7 @@ TAILS = {
 }
 
 
-@pytest.mark.parametrize("tail", TAILS.values(), ids=TAILS)
+@pytest.mark.parametrize("tail", cases(TAILS, "half a line"))
 def test_a_torn_end_is_cut_and_only_its_item_runs_again(project: Project, provider: Provider, tail: bytes) -> None:
     ids = project.give(8)
     assert project.run("--limit", "5").code == 0
@@ -31,6 +32,7 @@ def test_a_torn_end_is_cut_and_only_its_item_runs_again(project: Project, provid
     assert len(provider.requests) == 8
 
 
+@pytest.mark.slow
 def test_a_last_line_that_lost_its_newline_counts_and_nothing_is_glued_to_it(
     project: Project, provider: Provider
 ) -> None:
@@ -43,6 +45,7 @@ def test_a_last_line_that_lost_its_newline_counts_and_nothing_is_glued_to_it(
     assert len(provider.requests) == 8
 
 
+@pytest.mark.slow
 def test_a_tail_cut_at_any_byte_costs_one_item_at_most(project: Project, provider: Provider) -> None:
     ids = project.give(4)
     assert project.run().code == 0
@@ -64,7 +67,7 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+@pytest.mark.parametrize("damage", cases(DAMAGES, "a byte flipped"))
 def test_damage_in_the_middle_stops_the_run_with_its_line_and_touches_nothing(
     project: Project, provider: Provider, damage
 ) -> None:
@@ -86,6 +89,7 @@ def test_damage_in_the_middle_stops_the_run_with_its_line_and_touches_nothing(
     assert not faults_of(project.results, [str(number) for number in range(1, 7)])
 
 
+@pytest.mark.slow
 def test_results_without_their_header_are_not_touched(project: Project, provider: Provider) -> None:
     """Nobody can tell what they belong to."""
     project.give(3)
@@ -99,6 +103,7 @@ def test_results_without_their_header_are_not_touched(project: Project, provider
     assert len(provider.requests) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("header", [b"", b"{", b"\x00" * 40, b"[]"], ids=["empty", "torn", "NUL", "another shape"])
 def test_a_damaged_header_is_refused(project: Project, provider: Provider, header: bytes) -> None:
     project.give(3)
@@ -110,6 +115,7 @@ def test_a_damaged_header_is_refused(project: Project, provider: Provider, heade
     assert len(provider.requests) == 3
 
 
+@pytest.mark.slow
 def test_results_of_the_first_format_are_continued(project: Project, provider: Provider) -> None:
     """Lines with no more than the fields that every version has written."""
     ids = project.give(3)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from end_to_end.cases import cases
 from end_to_end.checker import committed, faults_of, paid_twice
 from end_to_end.project import Project
 from end_to_end.provider import Provider, good
@@ -39,7 +40,7 @@ def check_continued(project: Project, provider: Provider, ids: list[str]) -> Non
     assert len(provider.requests) - len(ids) <= 3 * CONCURRENCY
 
 
-@pytest.mark.parametrize("limit", [10_007, 20_480])
+@pytest.mark.parametrize("limit", cases({"torn": 10_007, "between": 20_480}, "torn"))
 def test_a_file_that_may_not_grow(project: Project, provider: Provider, limit: int) -> None:
     """`RLIMIT_FSIZE` tears the write at this very byte."""
     ids = project.give(200)
@@ -50,8 +51,11 @@ def test_a_file_that_may_not_grow(project: Project, provider: Provider, limit: i
     check_continued(project, provider, ids)
 
 
+FAULTS = {"EIO": "fdatasync:error=EIO:when=3", "ENOSPC": "write:error=ENOSPC:when=4+"}
+
+
 @pytest.mark.skipif(not can_trace(), reason="needs strace, and the right to trace")
-@pytest.mark.parametrize("fault", ["fdatasync:error=EIO:when=3", "write:error=ENOSPC:when=4+"])
+@pytest.mark.parametrize("fault", cases(FAULTS, "EIO"))
 def test_a_disk_that_fails(project: Project, provider: Provider, fault: str) -> None:
     ids = project.give(200)
     provider.script = lambda asked: good(asked.id, delay=0.02)
@@ -87,6 +91,7 @@ def test_a_full_disk(project: Project, provider: Provider) -> None:
     check_continued(project, provider, ids)
 
 
+@pytest.mark.slow
 def test_a_disk_that_was_full_before_the_start_costs_nothing(project: Project, provider: Provider) -> None:
     project.give(5)
     refused = project.run(under=["prlimit", "--fsize=100"])
@@ -103,15 +108,20 @@ def in_mid_run(project: Project, provider: Provider, *args: str) -> Iterator[tup
         yield run, ids
 
 
+def append(path: Path, data: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(data)
+
+
 MEDDLING = {
     "was deleted": lambda path: path.unlink(),
     "was replaced by another file": lambda path: (path.rename(f"{path}.old"), path.write_bytes(b"")),
     "was truncated": lambda path: os.truncate(path, 0),
-    "was written to by somebody else": lambda path: path.write_bytes(path.read_bytes() + b"{}\n"),
+    "was written to by somebody else": lambda path: append(path, b"{}\n"),
 }
 
 
-@pytest.mark.parametrize("what", MEDDLING)
+@pytest.mark.parametrize("what", cases(list(MEDDLING), "was deleted"))
 def test_results_that_somebody_takes_away_stop_the_run(project: Project, provider: Provider, what: str) -> None:
     """Never written on silently, least of all into a file without a name."""
     with in_mid_run(project, provider) as (run, ids):
@@ -146,17 +156,17 @@ def unwritable(project: Project) -> dict[str, Path]:
     }
 
 
-@pytest.mark.parametrize(
-    "place",
-    [
-        "is a folder",
-        "no such folder",
-        "below a file",
-        "a full device",
-        "a loop of links",
-        "a file system that is read-only",
-    ],
-)
+PLACES = [
+    "is a folder",
+    "no such folder",
+    "below a file",
+    "a full device",
+    "a loop of links",
+    "a file system that is read-only",
+]
+
+
+@pytest.mark.parametrize("place", cases(PLACES, "is a folder", "a full device"))
 def test_a_place_that_cannot_be_written_is_found_before_anything_is_paid(
     project: Project, provider: Provider, place: str
 ) -> None:
@@ -169,6 +179,7 @@ def test_a_place_that_cannot_be_written_is_found_before_anything_is_paid(
     assert not provider.requests
 
 
+@pytest.mark.slow
 def test_the_inputs_are_never_written_over(project: Project, provider: Provider) -> None:
     project.give(3)
     before = project.inputs.read_bytes()
@@ -178,6 +189,7 @@ def test_the_inputs_are_never_written_over(project: Project, provider: Provider)
     assert not provider.requests
 
 
+@pytest.mark.slow
 def test_a_link_leads_to_the_file_it_names(project: Project) -> None:
     ids = project.give(3)
     real = project.folder / "elsewhere.jsonl"

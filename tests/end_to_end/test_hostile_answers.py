@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import zlib
 from dataclasses import dataclass, replace
 from typing import Any
@@ -214,6 +215,7 @@ def peak_memory_mb(run_pid: int) -> float:
         return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
 
 
+@pytest.mark.slow
 def test_floods_are_cut_before_they_fill_the_memory(project: Project, provider: Provider) -> None:
     floods = {
         "an endless body": Reply(raw=HEAD + b"connection: close\r\n\r\n", then="repeat", more=b" " * 65536),
@@ -252,6 +254,7 @@ def test_a_redirect_takes_neither_key_nor_prompt_elsewhere(project: Project, pro
     assert len(provider.requests) == 2
 
 
+@pytest.mark.slow
 def test_an_answer_of_20_mb_is_kept_whole(project: Project, provider: Provider) -> None:
     project.give(1)
     provider.script = lambda asked: good(asked.id, text=token(asked.id) + "x" * 20_000_000)
@@ -259,11 +262,9 @@ def test_an_answer_of_20_mb_is_kept_whole(project: Project, provider: Provider) 
     assert len(project.lines()[0]["output"]) == 40 + 20_000_000
 
 
-@pytest.mark.parametrize("share", [0.3])
-def test_weather(project: Project, provider: Provider, share: float) -> None:
+@pytest.mark.slow
+def test_weather(project: Project, provider: Provider) -> None:
     """Faults of all kinds by chance on every attempt: with enough patience every item gets its own answer."""
-    import random
-
     ids = project.give(150)
     project.configure(model={"retries": 8, "timeout": "2s", "max_concurrency": 32})
     kinds = [reply for reply, expected in NO_ANSWERS.values() if expected.attempts > 1 and expected.type != "timeout"]
@@ -271,7 +272,7 @@ def test_weather(project: Project, provider: Provider, share: float) -> None:
 
     def script(asked: Asked) -> Reply:
         draw = random.Random(f"{asked.id}/{asked.attempt}")
-        return draw.choice(kinds) if draw.random() < share else good(asked.id, delay=0.02 * draw.random())
+        return draw.choice(kinds) if draw.random() < 0.3 else good(asked.id, delay=0.02 * draw.random())
 
     provider.script = script
     ended = project.run()

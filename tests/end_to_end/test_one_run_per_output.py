@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import pytest
 from end_to_end.checker import faults_of
 from end_to_end.project import Project
 from end_to_end.provider import Provider, Reply, good
@@ -28,6 +29,7 @@ def test_the_second_run_is_refused_with_the_pid_of_the_first(project: Project, p
     assert sorted(provider.counts.values()) == [1] * 30, "an item was paid twice"
 
 
+@pytest.mark.slow
 def test_of_several_that_begin_at_once_one_works(project: Project, provider: Provider) -> None:
     ids = project.give(10)
     provider.script = lambda asked: good(asked.id, delay=1.0) if asked.attempt == 1 else Reply(status="500 again")
@@ -38,6 +40,7 @@ def test_of_several_that_begin_at_once_one_works(project: Project, provider: Pro
     assert len(provider.requests) == 10
 
 
+@pytest.mark.slow
 def test_two_names_of_one_output_are_one_output(project: Project, provider: Provider) -> None:
     project.give(3)
     (project.folder / "other.jsonl").symlink_to("in.results.jsonl")

@@ -6,6 +6,7 @@ import socket
 import time
 
 import pytest
+from end_to_end.cases import cases
 from end_to_end.checker import faults_of
 from end_to_end.project import Project
 from end_to_end.provider import Asked, Provider, Reply, good, refused
@@ -19,7 +20,7 @@ OUTAGES = {
 }
 
 
-@pytest.mark.parametrize("kind", [*OUTAGES])
+@pytest.mark.parametrize("kind", cases(list(OUTAGES), "503"))
 def test_an_outage_in_mid_run_loses_nothing(project: Project, provider: Provider, kind: str) -> None:
     """Longer than the retries of any item would last, if each counted for itself."""
     ids = project.give(120)
@@ -41,6 +42,7 @@ def test_an_outage_in_mid_run_loses_nothing(project: Project, provider: Provider
     assert time.perf_counter() - began[0] < 4.0 + 10.0
 
 
+@pytest.mark.slow
 def test_an_endpoint_that_was_never_there_ends_the_run_soon(project: Project, provider: Provider) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -54,6 +56,7 @@ def test_an_endpoint_that_was_never_there_ends_the_run_soon(project: Project, pr
     assert len(ids) == 2_000
 
 
+@pytest.mark.slow
 def test_an_endpoint_that_never_gave_a_good_answer_ends_the_run(project: Project, provider: Provider) -> None:
     project.give(2_000)
     project.configure(model={"max_concurrency": 32})
@@ -77,6 +80,7 @@ def test_a_few_poisoned_items_are_no_outage(project: Project, provider: Provider
     assert all(provider.counts[one] == 2 for one in poisoned)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_good_and_then_loses_its_endpoint_for_ever_comes_to_an_end(
     project: Project, provider: Provider
 ) -> None:

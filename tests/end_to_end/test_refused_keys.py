@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from end_to_end.cases import cases
 from end_to_end.checker import faults_of
 from end_to_end.project import Project
 from end_to_end.provider import Provider, good, refused
@@ -18,7 +19,7 @@ DENIALS = {
 }
 
 
-@pytest.mark.parametrize(("reply", "word"), DENIALS.values(), ids=DENIALS)
+@pytest.mark.parametrize(("reply", "word"), cases(DENIALS, "a wrong key", "no quota left"))
 def test_when_every_call_is_denied_the_run_ends_and_its_items_stay_to_do(
     project: Project, provider: Provider, reply, word: str
 ) -> None:
@@ -36,6 +37,7 @@ def test_when_every_call_is_denied_the_run_ends_and_its_items_stay_to_do(
     assert not faults_of(project.results, ids[:100])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("items", [1, 3])
 def test_a_wrong_key_on_very_few_items_leaves_no_error_lines_either(
     project: Project, provider: Provider, items: int

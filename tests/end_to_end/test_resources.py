@@ -48,6 +48,7 @@ def test_few_descriptors_are_no_failure_of_items(project: Project, provider: Pro
     assert not faults_of(project.results, ids)
 
 
+@pytest.mark.slow
 def test_a_small_soft_limit_of_descriptors_is_raised(project: Project, provider: Provider) -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     ids = project.give(100)

@@ -7,6 +7,7 @@ import os
 import subprocess
 
 import pytest
+from end_to_end.cases import cases
 from end_to_end.checker import faults_of
 from end_to_end.project import Project
 from end_to_end.provider import Asked, Provider, Reply, good, refused
@@ -16,22 +17,16 @@ def some_bad(*bad: str):
     return lambda asked: refused("400 No", message="never") if asked.id in bad else good(asked.id, delay=0.01)
 
 
-@pytest.mark.parametrize(
-    ("args", "code"),
-    [
-        ((), 1),
-        (("--max-failures", "3"), 0),
-        (("--max-failures", "15%"), 0),
-        (("--max-failures", "5%"), 3),
-        (("--max-failures", "1"), 3),
-    ],
-)
+ALLOWANCES = {"none": ([], 1), "3": (["3"], 0), "15%": (["15%"], 0), "5%": (["5%"], 3), "1": (["1"], 3)}
+
+
+@pytest.mark.parametrize(("allowed", "code"), cases(ALLOWANCES, "none", "15%", "1"))
 def test_failures_show_in_the_exit_code_unless_they_are_allowed(
-    project: Project, provider: Provider, args: tuple[str, ...], code: int
+    project: Project, provider: Provider, allowed: list[str], code: int
 ) -> None:
     ids = project.give(20)
     provider.script = some_bad("3", "4", "5")
-    ended = project.run(*args)
+    ended = project.run(*(word for one in allowed for word in ("--max-failures", one)))
     assert ended.code == code, ended.stderr
     assert not faults_of(project.results, ids, complete=code != 3)
     if code == 3:
@@ -98,6 +93,7 @@ def test_a_run_ends_with_its_time(project: Project, provider: Provider) -> None:
     assert 8 < len(project.lines()) == len(provider.requests)
 
 
+@pytest.mark.slow
 def test_an_item_ends_with_its_time_whatever_its_attempts_do(project: Project, provider: Provider) -> None:
     project.give(4)
     project.configure(model={"timeout": "400ms", "retries": 100})
@@ -110,6 +106,7 @@ def test_an_item_ends_with_its_time_whatever_its_attempts_do(project: Project, p
     assert [lines[one]["status"] for one in "134"] == ["ok"] * 3
 
 
+@pytest.mark.slow
 def test_parts_of_the_inputs_make_the_whole(project: Project, provider: Provider) -> None:
     ids = project.give(12)
     for args, done in [
@@ -124,6 +121,7 @@ def test_parts_of_the_inputs_make_the_whole(project: Project, provider: Provider
     assert len(provider.requests) == 12
 
 
+@pytest.mark.slow
 def test_a_sample_is_the_same_for_the_same_seed(project: Project, provider: Provider) -> None:
     project.give(50)
     samples = []
@@ -189,12 +187,14 @@ def test_the_summary_as_data(project: Project, provider: Provider) -> None:
     assert told["cost_usd"] == pytest.approx(9 * 15e-6)
 
 
+@pytest.mark.slow
 def test_json_and_results_cannot_share_stdout(project: Project, provider: Provider) -> None:
     project.give(2)
     assert project.run("--json", "-o", "-").code == 2
     assert not provider.requests
 
 
+@pytest.mark.slow
 def test_quiet_says_nothing_where_nothing_is_wrong(project: Project, provider: Provider) -> None:
     project.give(2)
     ended = project.run("-q")
@@ -205,6 +205,7 @@ def test_quiet_says_nothing_where_nothing_is_wrong(project: Project, provider: P
     assert "bad_request" in ended.stderr
 
 
+@pytest.mark.slow
 def test_overwrite_begins_again(project: Project, provider: Provider) -> None:
     ids = project.give(4)
     assert project.run().code == 0
@@ -222,6 +223,7 @@ def test_a_dry_run_sends_and_writes_nothing(project: Project, provider: Provider
     assert sorted(path.name for path in project.folder.iterdir()) == ["config.yaml", "in.jsonl"]
 
 
+@pytest.mark.slow
 def test_the_environment_is_options_too(project: Project, provider: Provider) -> None:
     project.give(5)
     ended = project.run(env={"AGENTBATCH_LIMIT": "2", "AGENTBATCH_OUTPUT": "other.jsonl", "AGENTBATCH_QUIET": "1"})
@@ -229,6 +231,7 @@ def test_the_environment_is_options_too(project: Project, provider: Provider) ->
     assert len((project.folder / "other.jsonl").read_bytes().splitlines()) == 2
 
 
+@pytest.mark.slow
 def test_attempts_that_may_have_been_billed_are_counted(project: Project, provider: Provider) -> None:
     project.give(3)
     cut = Reply(raw=good("x").bytes()[:-30], then="close")
@@ -240,6 +243,7 @@ def test_attempts_that_may_have_been_billed_are_counted(project: Project, provid
     assert "may be billed too" in ended.stderr
 
 
+@pytest.mark.slow
 def test_no_inputs_at_all(project: Project, provider: Provider) -> None:
     project.give(0)
     ended = project.run()

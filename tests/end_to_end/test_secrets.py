@@ -75,6 +75,7 @@ def test_a_key_in_every_refusal_is_not_in_the_reason_for_the_end(project: Projec
     check_unseen(project, ended.stdout, ended.stderr)
 
 
+@pytest.mark.slow
 def test_what_is_seen_from_outside_holds_no_key(project: Project, provider: Provider) -> None:
     """The process list, and the files, while the run goes on."""
     project.give(4)
@@ -85,6 +86,7 @@ def test_what_is_seen_from_outside_holds_no_key(project: Project, provider: Prov
             check_unseen(project, command.read())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["validate", "plan"])
 def test_looking_at_a_config_shows_no_key(project: Project, verb: str) -> None:
     project.give(2)
@@ -101,6 +103,7 @@ def test_looking_at_a_config_shows_no_key(project: Project, verb: str) -> None:
         assert spelling.encode() not in ended.stdout
 
 
+@pytest.mark.slow
 def test_a_key_written_into_the_config_is_refused_and_not_shown(project: Project, provider: Provider) -> None:
     project.configure(model={"api_key": CANARY})
     project.give(2)

@@ -6,20 +6,21 @@ import json
 import os
 
 import pytest
+from end_to_end.cases import cases
 from end_to_end.checker import faults_of
 from end_to_end.project import Project
 from end_to_end.provider import Provider, good, refused
 
-ODD_WORLDS = [
-    {"TERM": "dumb"},
-    {"TERM": None, "LANG": "C", "LC_ALL": "C"},
-    {"NO_COLOR": "1", "TERM": "xterm-256color"},
-    {"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": "0", "LINES": "0"},
-    {"COLUMNS": "20", "CI": "true", "PYTHONIOENCODING": "ascii"},
-]
+ODD_WORLDS = {
+    "a dumb terminal": {"TERM": "dumb"},
+    "the C locale": {"TERM": None, "LANG": "C", "LC_ALL": "C"},
+    "no colour wanted": {"NO_COLOR": "1", "TERM": "xterm-256color"},
+    "colour forced": {"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": "0", "LINES": "0"},
+    "a narrow CI": {"COLUMNS": "20", "CI": "true", "PYTHONIOENCODING": "ascii"},
+}
 
 
-@pytest.mark.parametrize("world", ODD_WORLDS, ids=lambda world: " ".join(f"{k}={v}" for k, v in world.items()))
+@pytest.mark.parametrize("world", cases(ODD_WORLDS, "the C locale"))
 def test_a_pipe_gets_plain_text_whatever_the_environment_says(project: Project, provider: Provider, world) -> None:
     project.give(3)
     provider.script = lambda asked: refused("400 No", message="é\u202e\x1b[1m") if asked.id == "2" else good(asked.id)
@@ -31,6 +32,7 @@ def test_a_pipe_gets_plain_text_whatever_the_environment_says(project: Project, 
     assert json.loads(ended.stdout)["total"] == 3
 
 
+@pytest.mark.slow
 def test_a_progress_line_comes_now_and_then(project: Project, provider: Provider) -> None:
     project.give(30)
     provider.script = lambda asked: good(asked.id, delay=0.8)
@@ -61,7 +63,7 @@ def test_a_blocked_stderr_blocks_nothing(project: Project, provider: Provider) -
     assert not faults_of(project.results, ids)
 
 
-@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full", ">&- 2>&-"])
+@pytest.mark.parametrize("redirection", cases(["2>&-", "2>/dev/full", ">&- 2>&-"], "2>&-"))
 def test_a_stderr_that_is_not_there_changes_nothing(project: Project, provider: Provider, redirection: str) -> None:
     ids = project.give(5)
     provider.script = lambda asked: refused("400 No") if asked.id == "2" else good(asked.id)
@@ -70,6 +72,7 @@ def test_a_stderr_that_is_not_there_changes_nothing(project: Project, provider: 
     assert not faults_of(project.results, ids)
 
 
+@pytest.mark.slow
 def test_a_reader_of_stderr_that_leaves_changes_nothing(project: Project, provider: Provider) -> None:
     ids = project.give(40)
     provider.script = lambda asked: good(asked.id, delay=0.1)
@@ -82,6 +85,7 @@ def test_a_reader_of_stderr_that_leaves_changes_nothing(project: Project, provid
     assert not faults_of(project.results, ids)
 
 
+@pytest.mark.slow
 def test_a_summary_that_nobody_reads_on_stdout(project: Project, provider: Provider) -> None:
     ids = project.give(5)
     reading, writing = os.pipe()
@@ -94,6 +98,7 @@ def test_a_summary_that_nobody_reads_on_stdout(project: Project, provider: Provi
     assert not faults_of(project.results, ids)
 
 
+@pytest.mark.slow
 def test_a_summary_that_cannot_be_written_is_said(project: Project, provider: Provider) -> None:
     ids = project.give(3)
     ended = project.run("--summary", "/dev/full")
@@ -105,6 +110,7 @@ def test_a_summary_that_cannot_be_written_is_said(project: Project, provider: Pr
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.slow
 def test_no_stdin_at_all_is_needed(project: Project, provider: Provider) -> None:
     ids = project.give(3)
     ended = project.run(under=["sh", "-c", 'exec "$@" <&-', "sh"])
@@ -112,6 +118,7 @@ def test_no_stdin_at_all_is_needed(project: Project, provider: Provider) -> None
     assert not faults_of(project.results, ids)
 
 
+@pytest.mark.slow
 def test_results_for_a_stdout_that_is_closed_do_not_go_nowhere(project: Project, provider: Provider) -> None:
     project.give(3)
     ended = project.run("-o", "-", under=["sh", "-c", 'exec "$@" >&-', "sh"])
