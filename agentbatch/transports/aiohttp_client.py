@@ -1,15 +1,21 @@
-"""HTTP over aiohttp: the hot path of every run, so each microsecond per call was looked at."""
+"""HTTP over aiohttp: the hot path of every run, so each microsecond per call was looked at.
+
+Of aiohttp we use the connector (names, happy eyeballs, TLS, the pool) and the parser, not `ClientSession`: what that
+adds per call (a request, a response and a writer's task, with all they can do and we don't need) costs twice as much as
+everything here.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from io import BytesIO
 from time import perf_counter
 from typing import Any
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError, RawResponseMessage
 from multidict import CIMultiDictProxy
 from yarl import URL
@@ -28,8 +34,8 @@ _KEEP_ALIVE_S = 4.0
 
 _MAX_HEADER_BYTES = 64 * 1024
 _URLS_REMEMBERED = 1024
-_LARGE_BYTES = 256 * 1024
-"""Larger bodies are handed over as files, which aiohttp sends piece by piece instead of in one write."""
+_SMALL_BYTES = 64 * 1024
+"""Bodies up to this are copied behind their head, so that both leave in one packet."""
 
 _CONNECTION = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, aiohttp.UploadAbortedError, OSError)
 _NOT_HTTP = (aiohttp.ClientResponseError, HttpProcessingError)
@@ -40,6 +46,9 @@ _UNSENDABLE = (
     ValueError,
     TypeError,
 )
+_FRAMING = frozenset({"content-length", "transfer-encoding"})
+_NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
+
 MAPPED = (*_CONNECTION, *_NOT_HTTP, *_UNSENDABLE)
 """The exceptions of aiohttp that become faults of ours."""
 
@@ -77,32 +86,21 @@ class AiohttpTransport:
         self._connect_timeout = connect_timeout
         self._replay_after_idle = replay_after_idle
         self._connector = _Connector(connect_timeout)
-        self._session = aiohttp.ClientSession(
-            connector=self._connector,
-            request_class=_Request,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None),
-            auto_decompress=False,
-            max_line_size=_MAX_HEADER_BYTES,
-            max_field_size=_MAX_HEADER_BYTES,
-        )
-        # aiohttp would send a GET a second time by itself, even on a fresh connection: there is one retry layer, ours.
-        self._session._retry_connection = False  # pyright: ignore[reportPrivateUsage]
-        self._urls: dict[str, URL] = {}
+        self._targets: dict[tuple[str, str], _Target] = {}
         self._last_answer = perf_counter()
 
     async def request(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> HttpResponse:
         """One exchange, as `HttpTransport.request` says."""
-        task = asyncio.current_task()
-        response: aiohttp.ClientResponse | None = None
+        exchange: _Exchange | None = None
         try:
-            response = await self._send(method, url, headers, body)
-            content = await self._read(response)
-            whole = HttpResponse(response.status, LowerCaseHeaders(response.headers), content)
+            exchange = await self._send(method, url, headers, body)
+            content = await self._read(exchange)
+            whole = HttpResponse(exchange.status, LowerCaseHeaders(exchange.headers), content)
         except MAPPED as error:
             raise fault_of(error, faults.origin_of(url), self._connect_timeout) from None
         finally:
-            _let_go(self._connector.take(task), response)
+            if exchange is not None:
+                exchange.end()
         self._last_answer = perf_counter()
         return whole
 
@@ -111,53 +109,49 @@ class AiohttpTransport:
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
     ) -> AsyncGenerator[HttpStream]:
         """One exchange read as it comes, as `HttpTransport.stream` says."""
-        task = asyncio.current_task()
-        response: aiohttp.ClientResponse | None = None
-        transport: asyncio.Transport | None = None
         try:
-            try:
-                response = await self._send(method, url, headers, body)
-            except MAPPED as error:
-                raise fault_of(error, faults.origin_of(url), self._connect_timeout) from None
-            finally:
-                transport = self._connector.take(task)  # the reader may send other requests in the same task
+            exchange = await self._send(method, url, headers, body)
+        except MAPPED as error:
+            raise fault_of(error, faults.origin_of(url), self._connect_timeout) from None
+        try:
             self._last_answer = perf_counter()
-            chunks = self._chunks(response, faults.origin_of(url))
-            yield HttpStream(response.status, LowerCaseHeaders(response.headers), chunks)
+            chunks = self._chunks(exchange, faults.origin_of(url))
+            yield HttpStream(exchange.status, LowerCaseHeaders(exchange.headers), chunks)
         finally:
-            _let_go(transport, response)
+            exchange.end()
 
     async def close(self) -> None:
         """Close every pooled connection."""
-        await self._session.close()
+        await self._connector.close()
 
-    async def _send(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
-    ) -> aiohttp.ClientResponse:
+    async def _send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> _Exchange:
         quiet_s = perf_counter() - self._last_answer
-        target = self._urls.get(url) or self._remember(url)
-        data = body if body is None or len(body) < _LARGE_BYTES else BytesIO(body)
+        target = self._targets.get((method, url)) or self._remember(method, url)
+        head = target.head(headers, body)
+        exchange = _Exchange(await self._connector.connect(target, [], _NO_TIMEOUT))
+        new = self._connector.is_new(exchange.protocol)
         try:
-            return await self._session.request(method, target, data=data, headers=headers, allow_redirects=False)
+            await exchange.ask(head, body)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientConnectionResetError) as error:
             # The keep-alive race (RFC 9112 section 9.3.1): a server may close an idle connection just as we send on it.
             # Nothing came back on a reused connection that may have idled too long, so it never took the request: send
             # it once more. Elsewhere (a fresh or a busy connection) it is the server's failure, and a real attempt.
-            if quiet_s < self._replay_after_idle or self._connector.opened_one() or _has_answer_begun(error):
+            if new or quiet_s < self._replay_after_idle or _has_answer_begun(error):
                 raise
-        data = body if data is body else BytesIO(body or b"")
-        return await self._session.request(method, target, data=data, headers=headers, allow_redirects=False)
+            exchange = _Exchange(await self._connector.connect(target, [], _NO_TIMEOUT))
+            await exchange.ask(head, body)
+        return exchange
 
-    def _remember(self, url: str) -> URL:
-        if len(self._urls) >= _URLS_REMEMBERED:
-            self._urls.clear()
-        target = self._urls[url] = URL(url)
+    def _remember(self, method: str, url: str) -> _Target:
+        if len(self._targets) >= _URLS_REMEMBERED:
+            self._targets.clear()
+        target = self._targets[method, url] = _Target(method, URL(url))
         return target
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        content = response.content
-        coding = response.headers.get("content-encoding")
-        if coding is None and content.is_eof():  # the usual case: head and body came in one packet
+    async def _read(self, exchange: _Exchange) -> bytes:
+        content = exchange.content
+        coding = exchange.headers.get("content-encoding")
+        if coding is None and content.is_eof() and content.exception() is None:  # as usual: all came in one packet
             body = content.read_nowait()
             if len(body) > self._max_body_bytes:
                 raise too_large(self._max_body_bytes)
@@ -169,15 +163,77 @@ class AiohttpTransport:
         decoder.end()
         return b"".join(pieces)
 
-    async def _chunks(self, response: aiohttp.ClientResponse, where: str) -> AsyncIterator[bytes]:
+    async def _chunks(self, exchange: _Exchange, where: str) -> AsyncIterator[bytes]:
         try:
-            decoder = BodyDecoder(response.headers.get("content-encoding"), self._max_body_bytes)
-            while chunk := await response.content.readany():
+            decoder = BodyDecoder(exchange.headers.get("content-encoding"), self._max_body_bytes)
+            while chunk := await exchange.content.readany():
                 for piece in decoder.decode(chunk):
                     yield piece
             decoder.end()
         except MAPPED as error:
             raise fault_of(error, where, self._connect_timeout) from None
+
+
+class _Exchange:
+    """One request and its answer on one connection, from `ask` to `end`. Its connection is cut if `ask` fails."""
+
+    __slots__ = ("_connection", "content", "headers", "protocol", "status")
+
+    content: aiohttp.StreamReader
+    headers: CIMultiDictProxy[str]
+    status: int
+
+    def __init__(self, connection: Connection) -> None:
+        assert connection.protocol is not None  # it has one until it is released
+        self._connection = connection
+        self.protocol = connection.protocol
+
+    async def ask(self, head: bytes, body: bytes | None) -> None:
+        """Send a request and wait for the head of its answer. Interim answers (1xx) are passed over."""
+        protocol = self.protocol
+        try:
+            protocol.set_response_params(
+                read_until_eof=True,
+                auto_decompress=False,
+                max_line_size=_MAX_HEADER_BYTES,
+                max_field_size=_MAX_HEADER_BYTES,
+            )
+            _write(protocol.transport, head, body)
+            message, content = await protocol.read()
+            while 100 <= message.code < 200 and message.code != 101:
+                message, content = await protocol.read()
+        except BaseException:
+            self._cut()
+            raise
+        self.status, self.headers, self.content = message.code, message.headers, content
+
+    def end(self) -> None:
+        """The exchange is over. Unless both sides have said all they had to say, the connection is cut here and now.
+
+        A polite close would first flush what is still to be sent, and wait for the other side to say goodbye in TLS.
+        """
+        transport = self.protocol.transport
+        if transport is None or (self.content.is_eof() and not transport.get_write_buffer_size()):
+            self._connection.release()
+        else:
+            self._cut()
+
+    def _cut(self) -> None:
+        transport = self.protocol.transport
+        self._connection.close()
+        if transport is not None:
+            transport.abort()
+
+
+def _write(transport: asyncio.Transport | None, head: bytes, body: bytes | None) -> None:
+    if transport is None or transport.is_closing():
+        raise aiohttp.ClientConnectionResetError("Cannot write to closing transport")
+    if body is None:
+        transport.write(head)
+    elif len(body) <= _SMALL_BYTES:
+        transport.write(head + body)
+    else:
+        transport.writelines((head, body))
 
 
 class LowerCaseHeaders(Mapping[str, str]):
@@ -211,8 +267,8 @@ class LowerCaseHeaders(Mapping[str, str]):
         return repr(dict(self))
 
 
-class _Request(aiohttp.ClientRequest):
-    """A request that names what we can decode and who we are, without the cost of headers set per session."""
+class _Target(aiohttp.ClientRequest):
+    """A method and a URL, checked once, with what every request to it has in common. The connector reads its origin."""
 
     DEFAULT_HEADERS: Mapping[str, str] = {  # pyright: ignore[reportIncompatibleVariableOverride]
         "Accept": "*/*",
@@ -220,9 +276,42 @@ class _Request(aiohttp.ClientRequest):
         "User-Agent": f"agentbatch/{__version__}",
     }
 
+    def __init__(self, method: str, url: URL) -> None:
+        if url.scheme not in ("http", "https"):
+            raise aiohttp.NonHttpUrlClientError(url)
+        super().__init__(method, url, loop=asyncio.get_running_loop())
+        self._line = f"{self.method} {self.url.raw_path_qs} HTTP/1.1\r\n"
+        lines = {name.lower(): f"{name}: {value}\r\n" for name, value in self.headers.items()}
+        self._no_body = lines.pop("content-length", "")
+        self._lines = lines
+        self._own_lines = self._line + "".join(lines.values())
+        self._key = super().connection_key
+
+    @property
+    def connection_key(self) -> Any:
+        return self._key
+
+    def head(self, headers: Mapping[str, str], body: bytes | None) -> bytes:
+        """The head of one request. `headers` replace those of the target.
+
+        Raises:
+            ValueError: a header holds a line break or NUL, or says how long the body is, which is for us to say.
+        """
+        own = self._own_lines
+        length = self._no_body if body is None else f"Content-Length: {len(body)}\r\n"
+        text = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        if text.count("\n") != len(headers) or text.count("\r") != len(headers) or "\0" in text:
+            raise ValueError("a header holds a control character")
+        names = {name.lower() for name in headers}
+        if not names.isdisjoint(_FRAMING):
+            raise ValueError("a header of ours")
+        if not names.isdisjoint(self._lines):
+            own = self._line + "".join([line for name, line in self._lines.items() if name not in names])
+        return f"{own}{text}{length}\r\n".encode()
+
 
 class _Connector(aiohttp.TCPConnector):
-    """aiohttp's pool without a limit, which knows the connection of each task: whether it is new, and how to cut it."""
+    """aiohttp's pool without a limit, which opens only so many connections at a time."""
 
     def __init__(self, connect_timeout: float) -> None:
         # ssl=True, the default: aiohttp's own verifying context, of which there is one in the process.
@@ -231,40 +320,22 @@ class _Connector(aiohttp.TCPConnector):
         )
         self._connect_timeout = connect_timeout
         self._door = asyncio.Semaphore(_CONNECTS_AT_ONCE)
-        self._in_use: dict[asyncio.Task[Any] | None, asyncio.Transport | None] = {}
-        self._opened: set[asyncio.Task[Any] | None] = set()
+        self._new: set[ResponseHandler] = set()
 
-    async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
-        connection = await super().connect(req, traces, timeout)
-        self._in_use[asyncio.current_task()] = connection.transport
-        return connection
+    async def _create_connection(self, req: Any, traces: Any, timeout: Any) -> ResponseHandler:
+        try:
+            async with self._door, asyncio.timeout(self._connect_timeout):
+                protocol = await super()._create_connection(req, traces, timeout)
+        except TimeoutError as error:
+            raise aiohttp.ConnectionTimeoutError from error
+        self._new.add(protocol)
+        return protocol
 
-    async def _create_connection(self, req: Any, traces: Any, timeout: Any) -> Any:
-        self._opened.add(asyncio.current_task())
-        async with self._door, asyncio.timeout(self._connect_timeout):
-            return await super()._create_connection(req, traces, timeout)
-
-    def opened_one(self) -> bool:
-        """Whether this task's request runs on a connection that was opened for it."""
-        return asyncio.current_task() in self._opened
-
-    def take(self, task: asyncio.Task[Any] | None) -> asyncio.Transport | None:
-        """What carries the request that this task has sent; the connector forgets about it."""
-        self._opened.discard(task)
-        return self._in_use.pop(task, None)
-
-
-def _let_go(transport: asyncio.Transport | None, response: aiohttp.ClientResponse | None) -> None:
-    """The exchange is over. Unless its answer was read to the end, the connection is cut here and now.
-
-    A polite close would first flush what is still to be sent, and wait for the other side to say goodbye in TLS.
-    """
-    if response is not None:
-        if response.connection is None:
-            return  # back in the pool, perhaps already at work for somebody else
-        response.close()
-    if transport is not None:
-        transport.abort()
+    def is_new(self, protocol: ResponseHandler) -> bool:
+        """Whether a connection has just been opened: true the first time somebody asks, false from then on."""
+        new = protocol in self._new
+        self._new.discard(protocol)
+        return new
 
 
 def _has_answer_begun(error: Exception) -> bool:

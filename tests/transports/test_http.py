@@ -790,3 +790,25 @@ async def test_an_unknown_certificate_is_refused_for_good(transport: HttpTranspo
         assert not caught.value.retryable
     finally:
         server.close()
+
+
+@pytest.mark.parametrize(("method", "body"), [("POST", b"hello"), ("POST", b""), ("POST", None), ("GET", None)])
+async def test_a_request_says_once_how_long_its_body_is(
+    transport: HttpTransport, method: str, body: bytes | None
+) -> None:
+    async with serve(always(answer())) as server:
+        for _ in range(2):
+            await transport.request(method, server.url, {"content-type": "application/json"}, body)
+    for request in server.requests:
+        head = request.partition(b"\r\n\r\n")[0].lower()
+        said = head.count(b"content-length:"), head.count(b"transfer-encoding:"), head.count(b"content-type:")
+        assert said == (method == "POST", 0, 1), head
+
+
+async def test_headers_replace_those_sent_by_default(transport: HttpTransport) -> None:
+    async with serve(always(answer())) as server:
+        await transport.request("POST", server.url, {"User-Agent": "mine", "accept": "text/plain"}, b"")
+    head = server.requests[0].lower()
+    assert head.count(b"user-agent:") == 1 and b"user-agent: mine\r\n" in head
+    assert head.count(b"accept:") == 1 and b"accept: text/plain\r\n" in head
+    assert head.count(b"host:") == 1
