@@ -129,6 +129,7 @@ def test_releasing_removes_the_file_and_lets_the_next_one_in(output: Path) -> No
         ).encode(),
         json.dumps({"pid": 1, "host": "elsewhere", "boot_id": "x", "started_at": "2001"}).encode(),
     ],
+    ids=["empty", "NUL", "a list", "no JSON", "another boot", "another host"],
 )
 def test_stale_text_blocks_nobody(output: Path, text: bytes) -> None:
     output.with_name(f"{output.name}.lock").write_bytes(text)
