@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from agentbatch.inputs import BadLine, Inputs, open_inputs, select, selected_cou
 from agentbatch.inputs.item_source import FileItems, StreamItems
 from agentbatch.items import Item, ItemResult
 from agentbatch.limits import Budget
+from agentbatch.logs import LogChoice, SpanLog, run_log
 from agentbatch.process.control import Control
 from agentbatch.process.signals import SignalWatch
 from agentbatch.progress import Progress, Silent, Tally
@@ -30,10 +31,12 @@ from agentbatch.results.book import BookOptions, ResultBook
 from agentbatch.results.files import ResultFiles
 from agentbatch.results.header import new_header
 from agentbatch.stop_rules import FailureAllowance, FailureCount
-from agentbatch.summary import Summary, Verdict, summarize
+from agentbatch.summary import Summary, Verdict, summarize, verdict_line
 from agentbatch.text.redact import Redactor
 from agentbatch.trace import SpanObserver, Tracer
 from agentbatch.traces.trace_file import TraceFile
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class RunOptions:
         files: where results go; None for stdout.
         traces: the trace file; None for none.
         events: where the event stream goes: a path, or `-` for stdout; None for nowhere.
+        log: what is logged, and where.
         show: makes the progress display.
         continue_command: what a person types to run what is left.
     """
@@ -63,6 +67,7 @@ class RunOptions:
     files: ResultFiles | None
     traces: Path | None = None
     events: str | None = None
+    log: LogChoice = LogChoice()
     cache: CacheUse = "as configured"
     overwrite: bool = False
     retry_failed: bool = False
@@ -83,8 +88,17 @@ async def run_batch(config: Config, options: RunOptions) -> Summary:
         InputError: the inputs or the results of an earlier run can't be used.
         OutputError: the results can't be kept. LockedError: another run holds them.
     """
-    control = Control()
     redactor = Redactor(config.secrets)
+    _refuse_log_into_files(options)
+    with run_log(options.log, redactor.data) as log:
+        summary = await _run(config, options, redactor)
+        _LOGGER.info("the run has ended: %s", verdict_line(summary))
+    missing = None if log is None else log.note
+    return summary if missing is None else replace(summary, notes=(*summary.notes, missing))
+
+
+async def _run(config: Config, options: RunOptions, redactor: Redactor) -> Summary:
+    control = Control()
     tee = options.files.spool if options.files is not None else None
     inputs = open_inputs(options.inputs, tee=tee)
     async with AsyncExitStack() as opened:
@@ -94,6 +108,9 @@ async def run_batch(config: Config, options: RunOptions) -> Summary:
         )
         opened.enter_context(book)
         run = _Run(config, options, control, inputs, book, redactor)
+        _LOGGER.info(
+            "the run begins: %s, %s items, done before: %d", inputs.name, inputs.count, sum(book.before.values())
+        )
         with run.followed():
             await run.go()
     return run.summary(signals.exit_code)
@@ -138,6 +155,8 @@ class _Run:
         self._events = _open_events(config, options, redactor)
         if self._events is not None:
             observers.append(self._events)
+        if options.log.lowest_level <= logging.INFO:
+            observers.append(SpanLog())
         self._tracer = Tracer(observers)
         self._total = selected_count(inputs.count, offset=options.offset, limit=options.limit, sample=options.sample)
         self._before = sum(book.before.values())
@@ -168,6 +187,7 @@ class _Run:
         timer = self._start_timer()
         display = self._show(engine)
         log = SpokenLog(display.say, self._redactor.text)
+        log.setLevel(self._options.log.person_level)
         logging.getLogger().addHandler(log)
         display.start()
         for note in engine.notes:
@@ -326,6 +346,14 @@ def _open_traces(config: Config, options: RunOptions, redactor: Redactor) -> Tra
     if options.traces is None:
         return None
     return TraceFile(options.traces, config.trace.content, fresh=options.overwrite, redact=redactor.data)
+
+
+def _refuse_log_into_files(options: RunOptions) -> None:
+    """See that the log goes into no other file of the run."""
+    files = options.files
+    if options.log.file is not None:
+        others = () if files is None else (files.results, files.header, files.spool, files.journal)
+        refuse_same_file(str(options.log.file), (*others, options.traces, Path(options.inputs)), "--log-file")
 
 
 def _open_events(config: Config, options: RunOptions, redactor: Redactor) -> EventFile | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from random import getrandbits
 from typing import Any, Literal, Protocol
@@ -50,6 +51,10 @@ class Span:
     def duration_s(self) -> float:
         """Seconds from start to end; 0 while it has not ended."""
         return max(0, self.end_ns - self.start_ns) / 1e9
+
+
+current_item: ContextVar[Span | None] = ContextVar("current_item", default=None)
+"""The span of the item that the running code works for: by it, log records say which item they are about."""
 
 
 class SpanObserver(Protocol):

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "agentbatch"
 
 FLOORS: dict[str, str] = {
-    "0 vocabulary": "errors messages trace settings",
+    "0 vocabulary": "record errors messages trace settings",
     "1 mechanisms": """
         items templates limits retry stop_rules text files process calls transports
         endpoints.health endpoints.window endpoints.prices endpoints.token_estimate endpoints.retry_after
@@ -18,7 +18,7 @@ FLOORS: dict[str, str] = {
     """,
     "2 contracts and files": """
         step step_config models.base tools.base tools.parameters assembly answer_schema
-        endpoints kept progress inputs results traces events text.screen
+        endpoints kept progress inputs results traces events text.screen logs
     """,
     "3 kinds": "models tools agents flows",
     "4 config": "config",

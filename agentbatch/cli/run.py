@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shlex
 import sys
@@ -113,8 +112,19 @@ def run(
     ] = "auto",
     quiet: Annotated[bool, typer.Option("-q", "--quiet", envvar="AGENTBATCH_QUIET", help="Only errors.")] = False,
     verbose: Annotated[
-        bool, typer.Option("-v", "--verbose", envvar="AGENTBATCH_VERBOSE", help="Log to stderr.")
+        bool,
+        typer.Option(
+            "-v", "--verbose", envvar="AGENTBATCH_VERBOSE", help="Say on stderr what fails and is tried again."
+        ),
     ] = False,
+    log_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="AGENTBATCH_LOG_FILE",
+            help="Log to this file, as JSON lines; with -v every step.",
+            show_default=False,
+        ),
+    ] = None,
     no_color: Annotated[bool, typer.Option("--no-color", envvar="AGENTBATCH_NO_COLOR", help="No colours.")] = False,
     summary: Annotated[
         Path | None,
@@ -142,6 +152,7 @@ def run(
     from agentbatch.batch import RunOptions, run_batch
     from agentbatch.cli.run_end import Telling, broken_runs_told, tell_end
     from agentbatch.config import load
+    from agentbatch.logs import LogChoice
     from agentbatch.process.event_loop import run_loop
     from agentbatch.results.files import files_for
 
@@ -151,7 +162,6 @@ def run(
         raise typer.BadParameter(f"--events - and {'--json' if as_json else '-o -'} would both write to stdout")
     if junit is not None and output == "-":
         raise typer.BadParameter("--junit is made of the results file, and -o - writes none: name one with -o FILE")
-    _set_log_level(verbose)
     overrides = [
         *(settings or []),
         *_as_overrides(
@@ -180,6 +190,7 @@ def run(
         files=files,
         traces=None if no_traces else traces or (files and files.traces),
         events=events,
+        log=LogChoice(log_file, verbose),
         cache="off" if no_cache else "refresh" if refresh_cache else "as configured",
         overwrite=overwrite,
         retry_failed=retry_failed,
@@ -211,11 +222,6 @@ def run(
 def _as_overrides(options: Mapping[str, object]) -> list[str]:
     """Options that stand for a key of the config, as `--set` would say them."""
     return [f"{key}={value}" for key, value in options.items() if value is not None]
-
-
-def _set_log_level(verbose: bool) -> None:
-    """Records are said through the display, which is attached while a run goes."""
-    logging.getLogger().setLevel(logging.INFO if verbose else logging.WARNING)
 
 
 def _mode(asked: ProgressMode, *, quiet: bool, to_stdout: bool) -> ProgressMode:

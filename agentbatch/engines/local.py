@@ -17,7 +17,7 @@ from agentbatch.limits import Budget
 from agentbatch.process.control import Control
 from agentbatch.progress.view import Pressure
 from agentbatch.step import Visit, ending, within
-from agentbatch.trace import Tracer
+from agentbatch.trace import Tracer, current_item
 
 if TYPE_CHECKING:
     from agentbatch.config import Config
@@ -164,6 +164,7 @@ class LocalEngine:
         span = self._tracer.start("item", "item", attributes={"item.id": item.id, "item.index": item.index})
         visit = Visit(item, self._tracer, "item", "", span)
         self._workers[worker] = visit
+        current_item.set(span)
         try:
             work = within(self._config.limits.item_timeout, visit, self._enter(item, visit))
             status, output, error = await ending(work, visit, None)
@@ -173,6 +174,7 @@ class LocalEngine:
         result = visit.result("item", status, output, error)
         span.attributes["queued_s"], span.attributes["cost_usd"] = result.queued_s, result.cost_usd
         self._tracer.end(span, result.status, error and error.type, error and error.message)
+        current_item.set(None)
         span.tree = []  # as in Tracer.end: whoever wants the tree has it by now
         return ItemResult(item, span.trace_id, span.start_ns, result)
 

@@ -173,8 +173,8 @@ def _run_end(status: str, error: Mapping[str, str] | None, duration_s: float) ->
     return {"status": status, "error": error, "duration_s": round(duration_s, 6), "queued_s": 0.0}
 
 
-def refuse_same_file(path: str, others: Iterable[Path | None]) -> None:
-    """See that events don't go into a file of the run's.
+def refuse_same_file(path: str, others: Iterable[Path | None], option: str = "--events") -> None:
+    """See that events, or what else `option` names a file for, don't go into a file of the run's.
 
     Raises:
         OutputError: they would.
@@ -182,4 +182,4 @@ def refuse_same_file(path: str, others: Iterable[Path | None]) -> None:
     own = Path(path).resolve()
     for other in others:
         if other is not None and path != "-" and other.resolve() == own:
-            raise OutputError(f"{path}: is another file of this run; name another --events FILE")
+            raise OutputError(f"{path}: is another file of this run; name another {option} FILE")

@@ -223,7 +223,12 @@ class Tally:
 
     def _error_groups(self) -> tuple[ErrorGroup, ...]:
         groups = [
-            replace(group, count=self._error_counts[group.type], message=self._redact(group.message))
+            replace(
+                group,
+                count=self._error_counts[group.type],
+                item_id=self._redact(group.item_id),
+                message=self._redact(group.message),
+            )
             for group in list(self._errors.values())
         ]
         return tuple(sorted(groups, key=lambda group: -group.count))
