@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Literal
 
 from agentbatch.errors import StepError
 from agentbatch.messages import Message, Usage
+from agentbatch.record import record
 
 Status = Literal["ok", "error", "timeout", "cancelled", "skipped"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Item:
     """One input record. `index` counts from 0 over the whole inputs, `line` from 1 as editors do."""
 
@@ -22,7 +23,7 @@ class Item:
     line: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Failure:
     """Why a step or an item is not ok, as it stands in the result line."""
 
@@ -38,7 +39,7 @@ class Failure:
         return cls(error.type, error.message, agent, error.http_status, attempts)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Output:
     """What a step gives to the next: its value, and the conversation that led to it where there was one."""
 
@@ -48,7 +49,7 @@ class Output:
     """There was nothing to do: the step counts as left out."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Result:
     """How one step (an agent, a group, or the whole item) ended, with all it spent.
 
@@ -100,7 +101,7 @@ class Result:
         return self.status in ("ok", "skipped") or self.tolerated
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ItemResult:
     """One item's end: what becomes one result line. `started_ns` is Unix time in nanoseconds."""
 
@@ -110,7 +111,7 @@ class ItemResult:
     result: Result
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Scope:
     """The names a template may see: `input`, `item`, and every agent and group by name. `plus()` makes the next."""
 

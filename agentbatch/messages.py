@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Literal
+
+from agentbatch.record import record
 
 Role = Literal["system", "user", "assistant", "tool"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Usage:
     """Tokens and requests of one call, or the sum over many.
 
@@ -35,7 +37,7 @@ class Usage:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ToolCall:
     """A model's wish to call a tool. `arguments` is the JSON text as the model wrote it, valid or not."""
 
@@ -44,7 +46,7 @@ class ToolCall:
     arguments: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ToolSpec:
     """What a model is told about a tool. `parameters` is a JSON Schema of type object."""
 
@@ -53,7 +55,7 @@ class ToolSpec:
     parameters: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Message:
     """One turn of a conversation.
 
@@ -68,7 +70,7 @@ class Message:
     provider_data: Any = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ChatRequest:
     """One request to a model. `params` are sent as they are, under the provider's own names."""
 
@@ -101,7 +103,7 @@ class ChatRequest:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ChatResponse:
     """One whole answer.
 

@@ -11,10 +11,9 @@ Pure bookkeeping: it is told each outcome and the time, and answers with a `Verd
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from agentbatch.endpoints.window import Sent, Window
 from agentbatch.errors import AuthFault, ConnectionFault, Overloaded, QuotaFault, RateLimited, StepError
+from agentbatch.record import record
 
 LONG_WAIT_S = 10.0
 """A server that asks for so much means everyone, not one request."""
@@ -29,7 +28,7 @@ _MOST_GIVEN_UP = 20
 _STRAGGLERS_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Verdict:
     """What to do after a failure.
 

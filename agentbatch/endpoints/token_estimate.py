@@ -6,15 +6,14 @@ differ per model and download their tables at run time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from agentbatch.messages import ChatRequest, Usage
+from agentbatch.record import record
 
 _FIRST_GUESS_OUTPUT = 512
 _OUTPUT_PARAMS = ("max_completion_tokens", "max_tokens", "max_output_tokens", "maxOutputTokens")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Estimate:
     """Tokens expected at worst. `input_guess` is the uncorrected guess, to learn from."""
 

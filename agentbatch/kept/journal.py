@@ -16,11 +16,11 @@ import hashlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentbatch.errors import OutputError
+from agentbatch.record import record
 from agentbatch.step import Visit
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ CREATE TABLE IF NOT EXISTS calls (
 """
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Place:
     """Where in a run a call stands: its item's index, the path of its step, its number in that step."""
 
@@ -48,7 +48,7 @@ class Place:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Entry:
     """One finished call. `bytes_of` gives what was asked and what was answered; only the writing thread calls it."""
 

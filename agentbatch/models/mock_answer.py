@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Annotated, Any, Self, cast
 
@@ -17,6 +16,7 @@ from agentbatch.models.mock_faults import FaultRates
 from agentbatch.models.mock_instance import instance
 from agentbatch.models.mock_latency import Latency
 from agentbatch.models.mock_reply import ReplyTemplate
+from agentbatch.record import record
 from agentbatch.settings import Settings
 
 _QUOTED = 60
@@ -77,7 +77,7 @@ class MockKnobs(Settings):
         return self
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Question:
     """A request as the mock understands it. `key` is the digest of its content and of every seed."""
 

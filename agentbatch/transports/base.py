@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import Protocol
+
+from agentbatch.record import record
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 """A decoded answer larger than this is refused while it is read."""
@@ -14,7 +15,7 @@ CONNECT_TIMEOUT_S = 5.0
 """A server that does not accept a connection within this is down, however patient the attempt's own deadline is."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HttpResponse:
     """A whole answer: header names in lower case, the body decoded."""
 
@@ -23,7 +24,7 @@ class HttpResponse:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HttpStream:
     """An answer whose body is still coming, in decoded chunks of any size."""
 
@@ -35,8 +36,8 @@ class HttpStream:
 class HttpTransport(Protocol):
     """Sends a request, returns what came back. Redirects are answers, never followed. No retries.
 
-    Every method raises only `ConnectionFault` (nothing whole came back) and `BadResponse` (it is larger than the cap, or
-    not HTTP), and `asyncio.CancelledError` through which the connection is closed before it is re-raised. The caller
+    Every method raises only `ConnectionFault` (nothing whole came back) and `BadResponse` (it is larger than the cap,
+    or not HTTP), and `asyncio.CancelledError` through which the connection is closed before it is re-raised. The caller
     owns the deadline: wrap a call in `asyncio.timeout`.
     """
 
