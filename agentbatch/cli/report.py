@@ -35,7 +35,7 @@ def report(
 ) -> None:
     """Make one self-contained HTML page of a run: charts, errors, and every item with its timeline."""
     # late imports: `agentbatch --help` needs none of this
-    from agentbatch.report import make_report
+    from agentbatch.report import make_report, traces_of
     from agentbatch.results.files import ResultFiles
 
     if output == "-":
@@ -43,16 +43,16 @@ def report(
             sys.stdout.buffer.write(piece)
         return
     path = ResultFiles(results).report if output is None else Path(output)
-    _refuse_own_files(path, results, traces, compare)
+    sources = (results, traces_of(results, traces), compare, compare and traces_of(compare))
+    _refuse_own_files(path, *sources)
     size = _write(path, make_report(results, traces, compare))
     typer.echo(f"wrote {path} ({_size(size)})")
 
 
 def _refuse_own_files(path: Path, *sources: Path | None) -> None:
-    if path.exists():
-        for source in sources:
-            if source is not None and source.exists() and path.samefile(source):
-                raise InputError(f"{path}: is what the report is made from, and would be overwritten: name another -o")
+    for source in sources:
+        if source is not None and path.exists() and source.exists() and path.samefile(source):
+            raise InputError(f"{path}: is what the report is made from, and would be overwritten: name another -o")
 
 
 def _write(path: Path, pieces: Iterator[bytes]) -> int:

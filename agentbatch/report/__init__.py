@@ -7,31 +7,30 @@ from pathlib import Path
 
 from agentbatch.report.comparison import compare_items
 from agentbatch.report.page import write_page
-from agentbatch.report.reading import read_run
+from agentbatch.report.reading import read_figures, read_run
 from agentbatch.results.files import ResultFiles
 
-__all__ = ["make_report"]
+__all__ = ["make_report", "traces_of"]
 
 
-def make_report(
-    results: Path, traces: Path | None = None, other: Path | None = None, other_traces: Path | None = None
-) -> Iterator[bytes]:
+def make_report(results: Path, traces: Path | None = None, other: Path | None = None) -> Iterator[bytes]:
     """The page of a run, piece by piece, beside another run where `other` names its results.
 
     Args:
-        traces, other_traces: the trace files; by default those beside the results, where there are any.
+        traces: the trace file; by default the one beside the results, where there is one, as for `other`.
 
     Raises:
         InputError: a file is not there, or is no results file.
     """
-    run, table = read_run(results, _traces_of(results, traces))
+    run, table = read_run(results, traces_of(results, traces))
     if other is None:
         return write_page(run, table)
-    compared, _ = read_run(other, _traces_of(other, other_traces))
+    compared = read_figures(other, traces_of(other))
     return write_page(run, table, compared, compare_items(run.book, compared.book))
 
 
-def _traces_of(results: Path, traces: Path | None) -> Path | None:
+def traces_of(results: Path, traces: Path | None = None) -> Path | None:
+    """The trace file that belongs to a results file: `traces`, or the one beside it; None where there is none."""
     if traces is not None:
         return traces
     beside = ResultFiles(results).traces

@@ -108,23 +108,35 @@ def read_run(results: Path, traces: Path | None) -> tuple[RunFigures, ItemTable]
         InputError: there are no results, or what is there is none.
     """
     with Packer() as packer:
-        reading = _Reading(results, packer)
-        reading.read_results()
-        if traces is not None:
-            reading.read_traces(traces)
+        reading = _read(results, traces, Rows(count_lines(results), packer), packer)
         return reading.figures(), reading.table()
+
+
+def read_figures(results: Path, traces: Path | None) -> RunFigures:
+    """Read a run for its figures only.
+
+    Raises:
+        InputError: there are no results, or what is there is none.
+    """
+    with Packer() as packer:
+        return _read(results, traces, Rows(0, packer), packer).figures()
+
+
+def _read(results: Path, traces: Path | None, rows: Rows, packer: Packer) -> _Reading:
+    reading = _Reading(results, rows, packer)
+    reading.read_results()
+    if traces is not None:
+        reading.read_traces(traces)
+    return reading
 
 
 class _Reading:
     """The state of one reading."""
 
-    def __init__(self, results: Path, packer: Packer) -> None:
-        if results.is_dir():
-            raise InputError(f"{results}: is a folder; name the results file in it")
-        lines = count_lines(results)
+    def __init__(self, results: Path, rows: Rows, packer: Packer) -> None:
         self.lines = ResultLines(results)
-        self.book = ItemBook(lines)
-        self.rows = Rows(lines, packer)
+        self.book = ItemBook()
+        self.rows = rows
         self.activity = Activity()
         self.agents = AgentBook()
         self.work, self.queue = Durations(), Durations()

@@ -111,6 +111,8 @@ def count_lines(path: Path) -> int:
     Raises:
         InputError: it can't be read.
     """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name the results file in it")
     try:
         with path.open("rb") as file:
             return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(_READ_AHEAD), b"")) + 1

@@ -25,17 +25,20 @@ _CODES = {status: code for code, status in enumerate(STATUSES)}
 
 
 class Sampling:
-    """Which items are in the table: all of them, or beyond `MOST_ROWS` the failed ones first and every n-th other."""
+    """Which items are in the table: all of them, or beyond `MOST_ROWS` the failed ones first and every n-th other.
+
+    Of a `total` of 0 none is: nobody wants to see a table.
+    """
 
     def __init__(self, total: int) -> None:
-        self.every = 1 if total <= MOST_ROWS else -(-total // (MOST_ROWS - _MOST_FAILED))
+        self.every = min(total, 1) if total <= MOST_ROWS else -(-total // (MOST_ROWS - _MOST_FAILED))
         self._failed = 0
         self._others = 0
 
     def takes(self, line: ResultLine) -> bool:
         """Whether this line gets a row."""
-        if self.every == 1:
-            return True
+        if self.every <= 1:
+            return self.every == 1
         if line.status not in SUCCESSES and self._failed < _MOST_FAILED:
             self._failed += 1
             return True

@@ -30,7 +30,8 @@ def encode_timeline(tree: Sequence[Span], chars: int) -> list[Any]:
 
     `[kind, name, parent, start, length, status, queued, attempt, tokens in, tokens out, cost, more]`
     """
-    spans = sorted(tree, key=_start)
+    spans = list(tree)[::-1]  # of what began at once, parents come first
+    spans.sort(key=_start)
     begin = spans[0].start_ns
     unit = _unit(max(1, tree[-1].end_ns - begin))
     kept = spans[:MOST_SPANS]

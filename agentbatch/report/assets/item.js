@@ -168,8 +168,7 @@ function inTreeOrder(spans) {
     ordered.push(spans[place]);
     for (const child of children[place].reverse()) waiting.push([child, depth + 1]);
   }
-  for (let at = spans.length - 1; at >= 0; at--) {
-    const span = spans[at];
+  for (const span of ordered.toReversed()) {
     span.usedIn = (span.usedIn || 0) + (span.given || 0);
     span.usedOut = (span.usedOut || 0) + (span.made || 0);
     span.paid = (span.paid || 0) + (span.cost || 0);
