@@ -75,7 +75,7 @@ class Model(Protocol):
 
     @property
     def provider(self) -> str:
-        """The provider's name in traces: `openai`, `anthropic`, `mock`."""
+        """The provider's name in traces: `openai`, `anthropic`, `gcp.gemini`, `mock`."""
         ...
 
     async def chat(self, request: ChatRequest) -> ChatResponse:

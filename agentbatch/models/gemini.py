@@ -89,7 +89,7 @@ class GeminiModel:
 
     @property
     def provider(self) -> str:
-        return "gemini"
+        return "gcp.gemini"  # as OpenTelemetry's gen_ai conventions call it
 
     async def chat(self, request: ChatRequest) -> ChatResponse:
         """Ask once."""

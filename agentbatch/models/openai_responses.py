@@ -91,7 +91,7 @@ class OpenAIResponsesModel:
 
     @property
     def provider(self) -> str:
-        return "openai-responses"
+        return "openai"
 
     async def chat(self, request: ChatRequest) -> ChatResponse:
         """Ask once."""

@@ -91,6 +91,8 @@ class Complaint:
     message: str
     words: tuple[str, ...] = ()
     request_id: str | None = None
+    retry_after: float | None = None
+    """Seconds, where the body says them."""
 
     def has(self, words: tuple[str, ...], phrases: tuple[str, ...] = ()) -> bool:
         """Whether a code or type begins with one of `words`, or the message holds one of `phrases`."""
@@ -110,11 +112,12 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, now: float) ->
     if 300 <= status < 400:
         return _redirected(status, headers)
     complaint = read_complaint(body)
+    asked = retry_after_seconds(headers, now)
     hint = f" ({_HINTS[status]})" if status in _HINTS else ""
     return fault_class(status, complaint)(
         f"HTTP {status}: {visible(complaint.message, _MESSAGE_CHARS) or 'no message'}{hint}",
         http_status=status,
-        retry_after=retry_after_seconds(headers, now),
+        retry_after=complaint.retry_after if asked is None else asked,
         retry={"true": True, "false": False}.get(headers.get("x-should-retry", "").strip().lower()),
         request_id=request_id_of(headers) or complaint.request_id,
     )
@@ -196,7 +199,17 @@ def read_complaint(body: bytes) -> Complaint:
     inner: Any = outer.get("error", outer)
     error = cast("dict[str, Any]", inner) if isinstance(inner, dict) else {"message": inner}
     words = tuple(word.lower() for word in _words(error))
-    return Complaint(_message(error, outer), words, printable_id(outer.get("request_id")))
+    return Complaint(_message(error, outer), words, printable_id(outer.get("request_id")), _retry_delay(error))
+
+
+def _retry_delay(error: Mapping[str, Any]) -> float | None:
+    """Google sends no header, but a `google.rpc.RetryInfo` among the details, such as `{"retryDelay": "34.5s"}`."""
+    details = error.get("details")
+    for detail in cast("list[Any]", details) if isinstance(details, list) else []:
+        delay = cast("dict[str, Any]", detail).get("retryDelay") if isinstance(detail, dict) else None
+        if isinstance(delay, str) and delay.endswith("s"):
+            return retry_after_seconds({"retry-after": delay[:-1]}, 0.0)
+    return None
 
 
 def request_id_of(headers: Mapping[str, str]) -> str | None:

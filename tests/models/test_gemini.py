@@ -251,3 +251,22 @@ async def test_what_is_no_answer(body: Any, retryable: bool) -> None:
 )
 async def test_refusals(status: int, error: dict[str, Any], kind: type[StepError]) -> None:
     assert type(await refused({"error": error}, status)) is kind
+
+
+@pytest.mark.parametrize(
+    ("details", "seconds"),
+    [
+        ([{"@type": "x"}, {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.5s"}], 34.5),
+        ([{"retryDelay": "soon"}, None, {"retryDelay": 3}], None),
+        ([{"retryDelay": "-3s"}], None),
+        ({"retryDelay": "3s"}, None),
+        (None, None),
+    ],
+)
+async def test_how_long_to_wait_stands_in_the_body(details: Any, seconds: float | None) -> None:
+    error = await refused({"error": {"code": 429, "message": "x", "details": details}}, 429)
+    assert error.retry_after == seconds
+
+
+def test_its_name_in_traces() -> None:
+    assert model(ScriptedProvider({})).provider == "gcp.gemini"
