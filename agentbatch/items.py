@@ -12,6 +12,9 @@ from agentbatch.record import record
 
 Status = Literal["ok", "error", "timeout", "cancelled", "skipped"]
 
+_LOOP = "loop"
+"""In a loop this is its index and history, so a loop group without a name can't be read by its kind."""
+
 
 @record
 class Item:
@@ -88,6 +91,8 @@ class Result:
     """Values that it, and the steps below it, leave for later steps, as `vars.NAME`."""
     is_copy: bool = False
     """It is one of several copies of one step; templates see their outputs as a list."""
+    below: tuple[dict[str, Result], dict[str, Result]] | None = field(default=None, compare=False, repr=False)
+    """What the names of the steps below stand for, once a scope has looked it up."""
     left_out: bool = False
     """Its flow went another way, or could not come so far. (Where its own `when` skips a step, it has had its turn.)"""
 
@@ -128,27 +133,44 @@ class Scope:
         counts; but one that was left out does not hide an earlier one, and what a cancelled one had done stays unseen.
         """
         names = dict(self.names)
-        self._bind(results, names)
+        bound, left_out = self._bindings(results)
+        names.update(bound)
+        for name, result in left_out.items():
+            if not isinstance(names.get(name), Result):
+                names[name] = result
         for result in results:
             if result.sets:
                 names["vars"] = {**names.get("vars", {}), **result.sets}
         return Scope(names, self.absent)
 
-    def _bind(self, results: Iterable[Result], names: dict[str, Any]) -> None:
+    def _bindings(self, results: Iterable[Result]) -> _Bindings:
+        """What the names of these steps, and of those below them, stand for; those left out apart."""
+        bound: dict[str, Result] = {}
+        left_out: dict[str, Result] = {}
         copies: dict[str, list[Result]] = {}
         for result in results:
             if result.steps and result.status != "cancelled":
-                self._bind(result.steps.values(), names)
+                inner_bound, inner_left_out = self._below(result)
+                bound.update(inner_bound)
+                left_out.update(inner_left_out)
             name = result.name.partition("[")[0]
             if result.is_copy:
                 copies.setdefault(name, []).append(result)
-            elif not result.left_out or not isinstance(names.get(name), Result):
-                names[name] = result if result.ok or result.output is not None else self._without_output(result)
+                bound[name] = result
+            elif name != _LOOP:
+                shown = result if result.ok or result.output is not None else replace(result, output=self.absent)
+                (left_out if result.left_out else bound)[name] = shown
         for name, each in copies.items():
-            names[name] = self._of_copies(name, each)
+            if bound[name] is each[-1]:  # and not a later step of that name
+                bound[name] = self._of_copies(name, each)
+        return bound, {name: result for name, result in left_out.items() if name not in bound} if left_out else left_out
 
-    def _without_output(self, result: Result) -> Result:
-        return replace(result, output=self.absent)
+    def _below(self, result: Result) -> _Bindings:
+        """What a group holds, looked up once: every group around it asks again."""
+        if result.below is None:
+            object.__setattr__(result, "below", self._bindings(result.steps.values()))
+        assert result.below is not None
+        return result.below
 
     def _of_copies(self, name: str, copies: list[Result]) -> Result:
         """What templates see of copies: the list of their outputs, and the first failure among them."""
@@ -157,3 +179,6 @@ class Scope:
         error = None if failed is None else failed.error
         output = [copy.output for copy in copies] if any(copy.output is not None for copy in copies) else self.absent
         return Result(status, output, error, name=name, kind="copies")
+
+
+_Bindings = tuple[dict[str, Result], dict[str, Result]]

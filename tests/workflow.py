@@ -121,6 +121,6 @@ def check_nothing_left(engine: LocalEngine) -> None:
     workshop = engine._workshop
     for limiter in [*workshop.limiters, *(endpoint.limiter for endpoint in workshop.endpoints.values())]:
         for queue in (limiter.permits, limiter.rpm, limiter.tpm):
-            assert queue is None or not queue.waiting
+            assert queue is None or all(waiter[-1].done() for waiter in queue._waiting)
         assert limiter.permits is None or limiter.permits.in_use == 0, limiter.owner
     assert asyncio.all_tasks() == {asyncio.current_task()}

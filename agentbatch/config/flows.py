@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from agentbatch.config.loading import Config
 
 
+MOST_LEVELS = 100
+"""Of steps inside each other: Python's stack ends somewhere."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """Something to say about the part at `path`: a problem, or a mere note."""
@@ -46,10 +50,14 @@ class _FlowCheck:
         self._texts = StepTexts(config)
         self._root = root_members(config)
         self._sections = list(_sections_with_paths(config))
+        self._sets: dict[str, frozenset[str]] = {}
 
     def findings(self) -> Iterator[Finding]:
         """Problems, then notes."""
         yield from self._names()
+        if self._depth() > MOST_LEVELS:
+            yield Finding(("workflow",), f"nested more than {MOST_LEVELS} levels deep", "groups can stand side by side")
+            return
         for path, section in self._sections:
             if isinstance(section, GraphConfig):
                 yield from self._graph((*path, "graph"), section.graph)
@@ -63,6 +71,20 @@ class _FlowCheck:
         yield from self._own_history()
         yield from self._needs()
         yield from self._unused()
+
+    def _depth(self) -> int:
+        """How many steps stand inside each other at most; no more than a few are looked at beyond what is allowed."""
+        depths: dict[str, int] = {}
+        deepest = 0
+        waiting: list[tuple[Member, int]] = [(member, 1) for member in self._root]
+        while waiting and deepest <= MOST_LEVELS:
+            member, depth = waiting.pop()
+            deepest = max(deepest, depth)
+            name = name_of(member)
+            if isinstance(member, GroupConfig) or depths.get(name, 0) < depth:
+                depths[name] = depth
+                waiting += [(part, depth + 1) for part in self._texts.parts(member)]
+        return deepest
 
     # names
 
@@ -152,7 +174,14 @@ class _FlowCheck:
 
     def _surely_set(self, member: Member) -> frozenset[str]:
         """Names of `vars` that a step sets whatever the item, as far as that can be seen."""
-        section = self._texts.section(member)
+        if isinstance(member, GroupConfig):
+            return self._set_in(member)
+        name = name_of(member)
+        if name not in self._sets:
+            self._sets[name] = self._set_in(self._texts.section(name))
+        return self._sets[name]
+
+    def _set_in(self, section: StepConfig) -> frozenset[str]:
         if isinstance(section, ConditionConfig | RouteConfig) or section.when is not None:
             return frozenset()
         found = frozenset(section.set)

@@ -190,7 +190,8 @@ class _Reading:
             for key, value in data.items()
         }
         if path[0] != "groups" or len(path) > 2:
-            self._in_place[str(data.get("name") or flows.KIND_NAMES.get(fitting[0], fitting[0]))] = None
+            name = str(data.get("name") or flows.KIND_NAMES.get(fitting[0], fitting[0]))
+            self._in_place |= {} if name in _RESERVED else {name: None}
         return self._section(chosen, nested, path)
 
     def _no_kind(self, data: dict[str, Any], path: Path, kinds: list[str], noun: str, table: Mapping[str, Any]) -> None:

@@ -38,11 +38,15 @@ class GraphFlow:
     needs: tuple[frozenset[int], ...]
     output: str | None = None
     kind: str = "graph"
+    order: tuple[int, ...] = field(init=False)
+    """An order the steps can run in."""
     before: tuple[tuple[int, ...], ...] = field(init=False)
-    """For each step, those before it, near and far, in an order they can run in."""
+    """For each step, those before it, near and far, in that order."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "before", _before(self.needs))
+        needs = {position: sorted(need) for position, need in enumerate(self.needs)}
+        object.__setattr__(self, "order", tuple(TopologicalSorter(needs).static_order()))
+        object.__setattr__(self, "before", _before(self.needs, self.order))
 
     async def run(self, scope: Scope, visit: Visit) -> Output:
         """Run every step as soon as those it needs have ended. Those that need a failed one are left out.
@@ -66,6 +70,7 @@ class GraphFlow:
 
         found = await together([one(position) for position in range(len(self.steps))])
         results = [result for result in found if result is not None]
+        self._sort(visit, results)
         for result in results:
             if not result.fine:
                 raise MemberFailed.of(result)
@@ -83,6 +88,14 @@ class GraphFlow:
         seen = [ended[each].result() for each in self.before[position]]
         return await step.invoke(scope.after(*seen) if seen else scope, visit)
 
+    def _sort(self, visit: Visit, results: list[Result]) -> None:
+        """Put the results in the order of the graph: what later steps see of a name must not depend on who is quick."""
+        paths = {id(step): path for path, step in visit.steps.items()}
+        for position in self.order:
+            path = paths.get(id(results[position]))
+            if path is not None:
+                visit.steps[path] = visit.steps.pop(path)
+
     def _output(self, scope: Scope, results: list[Result]) -> Output:
         if all(result.status == "skipped" for result in results):
             return Output(None, skipped=True)
@@ -95,9 +108,8 @@ class GraphFlow:
         return Output(as_map(last))
 
 
-def _before(needs: Sequence[frozenset[int]]) -> tuple[tuple[int, ...], ...]:
-    """For each position all that must come before it, in an order that `needs` allows."""
-    order = list(TopologicalSorter({position: sorted(need) for position, need in enumerate(needs)}).static_order())
+def _before(needs: Sequence[frozenset[int]], order: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+    """For each position all that must come before it, in `order`."""
     found: dict[int, set[int]] = {}
     for position in order:
         found[position] = set(needs[position]).union(*(found[need] for need in needs[position]))

@@ -149,3 +149,22 @@ def test_a_step_that_hangs_and_an_item_timeout(tmp_path: Path) -> None:
         "hang": "cancelled",
     }
     assert trial.agents["a"]["output"] == "a"
+
+
+def test_what_is_seen_afterwards_does_not_depend_on_who_is_quick(tmp_path: Path) -> None:
+    """Both groups hold `w`; that of the later one counts, even if it was done first."""
+    for early, late in (("slow", "echo"), ("echo", "slow")):
+        agents = {
+            "early": {"model": early},
+            "late": {"model": late},
+            "w": {"prompt": "{{ each.value }}"},
+            "end": {"prompt": "{{ w.output }}"},
+        }
+        groups = {
+            "gx": {"sequence": ["w"], "for_each": "['x']", "needs": ["early"]},
+            "gy": {"sequence": ["w"], "for_each": "['y']", "needs": ["late"]},
+            "g": {"graph": ["gx", "gy", "early", "late"]},
+        }
+        trial = run(config_of(tmp_path, agents, groups=groups, workflow=["g", "end"]))
+        assert trial.output == "y"
+        assert [path for path in trial.statuses if path.startswith("g")][:2] == ["g", "gx"]

@@ -161,3 +161,10 @@ def test_each_iteration_is_a_new_draw(tmp_path: Path) -> None:
     outputs = run(config).output
     assert len(set(outputs)) > 4
     assert run(config).output == outputs  # and the same ones every time
+
+
+def test_an_unnamed_loop_inside_does_not_hide_the_loops_own_index(tmp_path: Path) -> None:
+    agents = {"a": {}, "b": {"prompt": "{{ loop.index }}"}}
+    inner = {"loop": ["a"], "max_iterations": 2}
+    groups = {"l": {"loop": [inner, "b"], "max_iterations": 3, "collect": "all"}}
+    assert run(config_of(tmp_path, agents, groups=groups, workflow="l")).output == ["1", "2", "3"]
