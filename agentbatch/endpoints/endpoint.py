@@ -16,7 +16,7 @@ from typing import Any
 
 from agentbatch.endpoints.health import Health, Verdict
 from agentbatch.endpoints.prices import Pricing
-from agentbatch.endpoints.token_estimate import TokenEstimate, output_cap
+from agentbatch.endpoints.token_estimate import NOTHING_EXPECTED, TokenEstimate, output_cap
 from agentbatch.endpoints.window import Sent, Window
 from agentbatch.errors import ConnectionFault, RunStopped, StepError, StepTimeout
 from agentbatch.limits import Admission, Budget, Limiter, Permits, Spending
@@ -139,7 +139,8 @@ class Endpoint:
         A failure is judged before the permit goes to the next in the queue, who may have to wait because of it.
         """
         self.control.check()
-        tokens = self.estimate.of(request)
+        counted = self.budget.cap is not None or any(limiter.tpm is not None for limiter in limiters)
+        tokens = self.estimate.of(request) if counted else NOTHING_EXPECTED
         queued_at = perf_counter()
         async with Admission(limiters, visit.item.index, tokens.total) as admission:
             self.control.check()
@@ -155,7 +156,8 @@ class Endpoint:
                     admission.used(0)
                 return answer, self._judge(answer, sent, attempt)
             self._note_success(sent, sent_at, clock())
-            admission.used(self.estimate.learn(tokens, answer.usage))
+            if counted:
+                admission.used(self.estimate.learn(tokens, answer.usage))
             return answer
 
     async def _attempt(

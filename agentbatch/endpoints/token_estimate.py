@@ -25,6 +25,10 @@ class Estimate:
         return self.usage.input_tokens + self.usage.output_tokens
 
 
+NOTHING_EXPECTED = Estimate(Usage(), 0)
+"""For requests whose tokens nobody limits."""
+
+
 class TokenEstimate:
     """Estimates for one model. Learns the ratio of real to guessed input tokens, and how long answers get."""
 
