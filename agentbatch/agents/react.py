@@ -16,6 +16,7 @@ from agentbatch.items import Output, Scope
 from agentbatch.messages import ChatResponse, Message, ToolCall
 from agentbatch.settings import PositiveInt, ToolName
 from agentbatch.step import Visit
+from agentbatch.text.suggestions import listing
 from agentbatch.tools.offer import refused, unknown_tool
 from agentbatch.tools.toolbox import Offers, Toolbox
 
@@ -70,6 +71,7 @@ class ReactAgent:
             SchemaFault: the answer does not fit, and its repair neither.
         """
         offers = await self.toolbox.open()
+        self._check_choice(offers)
         messages = self.asker.opening(scope.names)
         turn = calls = 0
         while True:
@@ -86,6 +88,10 @@ class ReactAgent:
             results = await self._results(response.tool_calls, calls, offers, scope, visit)
             calls += len(results)
             messages = (*messages, response.as_message(), *results)
+
+    def _check_choice(self, offers: Offers) -> None:
+        if self.tool_choice not in (None, "auto", "none", "required", *offers.by_name):
+            raise ToolFault(f"tool_choice: there is no tool {self.tool_choice!r} among {listing(offers.by_name, 30)}")
 
     def _offered(self, offers: Offers, turn: int, *, closed: bool) -> Offered:
         """A forced choice is for the first turn: in every turn it would never come to an answer."""

@@ -30,7 +30,7 @@ from agentbatch.config.templates import (
     compiled,
     reference_problems,
 )
-from agentbatch.config.tools import delegations, tool_name_problems
+from agentbatch.config.tools import argument_names, delegations, tool_name_problems
 from agentbatch.config.yaml_tree import Path
 from agentbatch.flows.base import GroupConfig
 from agentbatch.settings import NAME_PATTERN, Grounded
@@ -277,7 +277,7 @@ class _Reading:
         steps = [*named["agents"], *named["groups"]]
         delegated = delegations(self._texts, steps, named["tools"], named["toolsets"])
         graph = StepGraph.of([text for text in self._texts if text.path[0] != "tools"] + delegated)
-        names = self._names_there([*steps, *self._in_place], graph, delegated)
+        names = self._names_there([*steps, *self._in_place], graph, delegated, named["tools"])
         tool_names = [*named["tools"], *named["toolsets"]]
         self._problems += unknown_names(self._texts, steps, names.steps, named["models"], tool_names, self._origin)
         self._problems += circles(graph, self._origin)
@@ -289,7 +289,9 @@ class _Reading:
             uses.append(TemplateUse(text.path, found, owner_of(text.path) in reached and self._is_certain(text.path)))
         return tuple(uses)
 
-    def _names_there(self, steps: list[str], graph: StepGraph, delegated: list[MeantText]) -> NamesThere:
+    def _names_there(
+        self, steps: list[str], graph: StepGraph, delegated: list[MeantText], tools: Mapping[str, Any]
+    ) -> NamesThere:
         looped = (text.text for text in self._texts if text.of == "step" and "loop" in text.path)
         mapped = (owner_of(text.path) for text in self._texts if text.path[-1] == "for_each")
         judges = (text.text for text in self._texts if text.of == "step" and "aggregate" in text.path)
@@ -301,6 +303,7 @@ class _Reading:
             mapped=graph.below(*mapped) - {ROOT},
             judging=graph.below(*judges),
             delegated=graph.below(*(text.text for text in delegated)),
+            arguments=argument_names(tools),
         )
 
     def _is_certain(self, path: Path) -> bool:

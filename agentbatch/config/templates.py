@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 
 from agentbatch.config.meanings import MeantText
 from agentbatch.config.problems import Problem
@@ -50,6 +50,7 @@ class NamesThere:
         mapped: those that run for each element of a list, and see `each`.
         judging: those that see `members`.
         delegated: those that are tools of others, and see the arguments of the call, `args`.
+        arguments: what `args` holds in a tool's own templates, for the tools that say it.
     """
 
     steps: Collection[str]
@@ -58,6 +59,7 @@ class NamesThere:
     mapped: Collection[str] = ()
     judging: Collection[str] = ()
     delegated: Collection[str] = ()
+    arguments: Mapping[str, Collection[str]] = field(default_factory=dict[str, Collection[str]])
 
     def at(self, path: Path) -> frozenset[str]:
         """Names that belong to no step and are there for the template at `path`."""
@@ -113,7 +115,11 @@ def _said(
             "let the step leave it for later ones: set: {NAME: ...}",
         )
     if name not in there:
-        return _said_of_step(path, reference, found, names) if name in names.steps else _unknown(name, names)
+        return _said_of_step(path, reference, found, names) if name in names.steps else _unknown(name, names, there)
+    if name == "args" and path[0] == "tools" and rest and rest[0] not in names.arguments.get(str(path[1]), rest):
+        known = names.arguments[str(path[1])]
+        there_are = f"there are: {listing(known, 20)}" if known else "the tool has no `parameters`"
+        return f"no field {rest[0]!r} in args", did_you_mean(rest[0], known).lstrip(", ") or there_are
     if name == "item" and rest and rest[0] not in ITEM_FIELDS:
         return f"no field {rest[0]!r} in item", "an item has item.id and item.index; the record's fields are input.NAME"
     if name == "vars" and rest and rest[0] not in names.variables:
@@ -122,10 +128,10 @@ def _said(
     return None
 
 
-def _unknown(name: str, names: NamesThere) -> tuple[str, str]:
+def _unknown(name: str, names: NamesThere, there: Collection[str]) -> tuple[str, str]:
     if name in SOMETIMES_THERE:
         return f"{name!r} is not known here", SOMETIMES_THERE[name]
-    known = (*names.steps, *ALWAYS_THERE)
+    known = (*names.steps, *sorted(there))
     return f"unknown name {name!r}", did_you_mean(name, known).lstrip(", ") or f"there are: {listing(known, 20)}"
 
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 from agentbatch.config.meanings import MeantText
 from agentbatch.config.problems import Problem
 from agentbatch.config.source import Origin
+from agentbatch.tools.parameters import parameter_schema
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What providers allow: https://platform.openai.com/docs/api-reference/chat/create"""
@@ -43,6 +44,23 @@ def delegations(
         for worker in worker_names(text.text, tools, toolsets)
         if worker in steps
     ]
+
+
+def argument_names(tools: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """What a tool is called with, where its section says it: neither a function's signature nor an open schema."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, tool in tools.items():
+        section = cast("dict[str, Any]", tool) if isinstance(tool, dict) else {}
+        parameters = section.get("parameters")
+        if "function" in section and parameters is None:
+            continue
+        try:
+            schema = parameter_schema(parameters)
+        except (ValueError, AttributeError):  # what is wrong with it is said where the section is checked
+            continue
+        if schema["additionalProperties"] is False:
+            found[name] = tuple(schema["properties"])
+    return found
 
 
 def tool_name_problems(named: Mapping[str, Mapping[str, Any]], origin: Origin) -> Iterator[Problem]:
