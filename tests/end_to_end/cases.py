@@ -9,14 +9,14 @@ import pytest
 
 
 def cases(table: Mapping[str, Any] | Iterable[Any], *always: str) -> list[Any]:
-    """Parameters for `pytest.mark.parametrize`: all but those named are slow. Of a mere list the cases are the names."""
+    """Parameters for `pytest.mark.parametrize`; all but those named are slow. A mere list's cases are their own names.
+
+    A value that is a tuple gives several parameters.
+    """
     named = table if isinstance(table, Mapping) else {str(one): one for one in table}
     assert set(always) <= set(named), f"no such case: {set(always) - set(named)}"
-    return [
-        pytest.param(
-            *(value if isinstance(value, tuple) else (value,)),
-            id=name,
-            marks=() if name in always else pytest.mark.slow,
-        )
-        for name, value in named.items()
-    ]
+    parameters: list[Any] = []
+    for name, value in named.items():
+        marks = () if name in always else pytest.mark.slow
+        parameters.append(pytest.param(*(value if isinstance(value, tuple) else (value,)), id=name, marks=marks))
+    return parameters
