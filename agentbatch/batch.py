@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -184,6 +185,7 @@ class _Run:
             cache=cache,
             artifacts=None if self._options.files is None else self._options.files.artifacts,
         )
+        self._book.tell(total=self._total, before=self._before, began_ns=time.time_ns(), inputs=self._inputs.name)
         timer = self._start_timer()
         display = self._show(engine)
         log = SpokenLog(display.say, self._redactor.text)

@@ -18,6 +18,7 @@ from agentbatch.cli.run import run
 from agentbatch.cli.schema import schema
 from agentbatch.cli.trace import trace
 from agentbatch.cli.validate import validate
+from agentbatch.cli.watch import watch
 from agentbatch.errors import ExitCode
 
 
@@ -56,7 +57,7 @@ def options(
     """Options that stand before the command."""
 
 
-for command in (run, plan, validate, init, schema, trace, report, mock):
+for command in (run, plan, validate, init, schema, trace, report, watch, mock):
     app.command()(command)
 app.add_typer(results, name="results")
 app.add_typer(cache, name="cache")

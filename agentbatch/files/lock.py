@@ -7,9 +7,12 @@ import json
 import os
 import socket
 import weakref
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 
 from agentbatch.errors import LockedError, OutputError
 from agentbatch.files.filesystems import is_network
@@ -35,6 +38,7 @@ class OutputLock:
     def __init__(self, output: Path) -> None:
         self.path = Path(f"{output.resolve()}.lock")
         self._fd = -1
+        self._since = ""
 
     def __enter__(self) -> OutputLock:
         self.acquire()
@@ -51,11 +55,17 @@ class OutputLock:
             while self._fd < 0:
                 self._fd = self._try()
             self._refuse_other_host()
+            self._since = datetime.now(UTC).isoformat(timespec="seconds")
             self._write_hint()
         except OSError as error:
             self._close()
             raise OutputError(f"{self.path}: cannot lock the output: {error.strerror}") from error
         _close_after_fork(self)
+
+    def tell(self, **facts: object) -> None:
+        """Write beside who holds the lock what the run is about, for those who watch it. Never fails a run."""
+        with suppress(OSError):
+            self._write_hint(facts)
 
     def release(self) -> None:
         """Remove the file and let go. Does nothing where the lock is not held."""
@@ -111,20 +121,74 @@ class OutputLock:
             "if it is not alive, delete that file"
         )
 
-    def _write_hint(self) -> None:
+    def _write_hint(self, facts: Mapping[str, object] = MappingProxyType({})) -> None:
         hint = {
+            **facts,
             "pid": os.getpid(),
             "host": socket.gethostname(),
             "boot_id": _boot_id(),
-            "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "started_at": self._since,
         }
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, json.dumps(hint).encode() + b"\n", 0)
+        text = json.dumps(hint, default=str).encode()[: _HINT_BYTES - 1] + b"\n"
+        os.pwrite(self._fd, text, 0)  # first, so that whoever reads meanwhile finds no empty file
+        os.ftruncate(self._fd, len(text))
 
     def _close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds an output, as its lock file says.
+
+    Attributes:
+        started_at: when it took the lock: ISO 8601.
+        facts: what else it says.
+    """
+
+    pid: int
+    host: str
+    started_at: str
+    facts: Mapping[str, object] = field(compare=False)
+
+
+def read_holder(output: Path) -> Holder | None:
+    """Who holds the output now; None where nobody does. Looks only: the lock is not touched, so no run is hindered.
+
+    Of a run on another host it is only known that it has not let go: its lock file is there.
+    """
+    try:
+        hint = _read_hint(Path(f"{output.resolve()}.lock").read_bytes())
+    except OSError:
+        return None
+    pid = hint.get("pid")
+    if not isinstance(pid, int) or (_is_here(hint) and not _is_alive(pid)):
+        return None
+    return Holder(pid, str(hint.get("host")), str(hint.get("started_at")), hint)
+
+
+def _is_here(hint: Mapping[str, object]) -> bool:
+    return hint.get("host") == socket.gethostname()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """Whether it has ended, and only its parent has not looked yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (OSError, IndexError):
+        return False
 
 
 def _close_after_fork(lock: OutputLock) -> None:

@@ -1,7 +1,8 @@
 """Progress for programs: one JSON object a second on stderr.
 
 The fields: `time_s`, `total` (or null), `done`, `failed`, `items` by status, `in_flight`, `items_per_s`, `eta_s`,
-`calls`, `retries`, `input_tokens`, `output_tokens`, `cost_usd` (null where a price is unknown), `requests_in_flight`,
+`calls`, `retries`, `input_tokens`, `output_tokens`, `cost_usd` (null where a price is unknown), `requests_in_flight`
+(null, as `in_flight`, of a run in another process),
 `held_by`, `errors` by type, `agents` by name, and `last`, which is true in the final object.
 """
 
@@ -56,8 +57,8 @@ def progress_json(view: View, last: bool = False) -> str:
         "failed": counts.items_failed,
         "before": view.before,
         "items": counts.items,
-        "in_flight": view.pressure.items_in_flight,
-        "requests_in_flight": view.pressure.requests_in_flight,
+        "in_flight": view.pressure.items_in_flight if view.pressure.known else None,
+        "requests_in_flight": view.pressure.requests_in_flight if view.pressure.known else None,
         "items_per_s": round(view.items_per_s, 3),
         "eta_s": None if view.eta_s is None else round(view.eta_s, 1),
         "calls": counts.total("calls"),

@@ -80,6 +80,10 @@ _COLUMNS: Final = (
 )
 
 
+_UNKNOWN: Final = frozenset({"queued", "running"})
+"""Columns of what has not ended, which only the run's own process knows."""
+
+
 def _cost(agent: AgentStats) -> str:
     if not agent.calls:
         return "-"
@@ -93,12 +97,14 @@ class Layout:
         self._glyphs = glyphs
         self._widths: dict[str, int] = {}
         self._shown: frozenset[str] = frozenset()
+        self._hidden: frozenset[str] = frozenset()
         self._size = (0, 0)
 
     def lines(self, view: View, columns: int, rows: int) -> list[Line]:
         """The picture for a terminal of this size, at most `rows` - 1 lines of it, some perhaps too long."""
         if (columns, rows) != self._size:
             self._size, self._widths = (columns, rows), {}
+        self._hidden = frozenset[str]() if view.pressure.known else _UNKNOWN
         facts = [_bar_line(view, columns - 1, self._glyphs), *_fact_lines(view, self._glyphs)]
         room = rows - 1 - len(facts)
         if columns < 30 or room < 2:
@@ -127,7 +133,7 @@ class Layout:
             yield tuple((self._aligned(column, cells[column.title][at]), column.style(row)) for column in shown)
 
     def _fitting(self, columns: int) -> list[Column]:
-        shown = list(_COLUMNS)
+        shown = [column for column in _COLUMNS if column.title not in self._hidden]
         while len(shown) > 1 and sum(self._widths[one.title] + _GAP for one in shown) - _GAP > columns:
             shown.remove(max(shown, key=lambda one: one.rank))
         return shown
@@ -197,7 +203,8 @@ def bar(share: float, columns: int, glyphs: Glyphs) -> Line:
 
 
 def _fact_lines(view: View, glyphs: Glyphs) -> Iterable[Line]:
-    yield ((glyphs.dot.join(_facts(view)), ""),)
+    if facts := glyphs.dot.join(_facts(view)):
+        yield ((facts, ""),)
     if view.pressure.held_by:
         yield (("held back by ", "dim"), (visible(view.pressure.held_by, 120), "yellow"))
     if view.counts.errors:
@@ -208,7 +215,8 @@ def _fact_lines(view: View, glyphs: Glyphs) -> Iterable[Line]:
 
 def _facts(view: View) -> Iterable[str]:
     pressure, counts = view.pressure, view.counts
-    yield f"in flight: {_of(pressure.items_in_flight, pressure.items_limit)} items"
+    if pressure.known:
+        yield f"in flight: {_of(pressure.items_in_flight, pressure.items_limit)} items"
     if pressure.requests_in_flight or pressure.requests_limit:
         yield f"{_of(pressure.requests_in_flight, pressure.requests_limit)} requests"
     if counts.total("calls"):

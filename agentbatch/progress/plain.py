@@ -83,7 +83,8 @@ def progress_line(view: View) -> str:
         parts.append(f"{figures.count(counts.items_failed)} failed")
     if retries := counts.total("retries"):
         parts.append(f"{figures.count(retries)} retries")
-    parts.append(f"{pressure.items_in_flight} in flight")
+    if pressure.known:
+        parts.append(f"{pressure.items_in_flight} in flight")
     parts.append(f"{figures.rate(view.items_per_s)} items/s")
     parts.append(f"{figures.span_of_time(counts.elapsed_s)} elapsed")
     if view.eta_s is not None:

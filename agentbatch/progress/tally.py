@@ -167,13 +167,16 @@ class _Row:
 class Tally:
     """A `SpanObserver` that counts. Its memory grows with the number of agents and of spans in flight, not of items."""
 
-    def __init__(self, agents: tuple[str, ...] = (), redact: Callable[[str], str] = str) -> None:
+    def __init__(
+        self, agents: tuple[str, ...] = (), redact: Callable[[str], str] = str, *, elapsed_s: float = 0.0
+    ) -> None:
         """`agents` get their rows at once, in this order; others get theirs when they first run.
 
-        `redact` takes secrets out of the error messages that `counts` gives away.
+        `redact` takes secrets out of the error messages that `counts` gives away. `elapsed_s` is for how long the run
+        has been going.
         """
         self._redact = redact
-        self._began = perf_counter()
+        self._began = perf_counter() - elapsed_s
         self._rows: dict[str, _Row] = {name: _Row(name) for name in agents}
         self._queued: dict[str, _Row] = {}
         self._running: dict[str, _Row] = {}

@@ -21,11 +21,18 @@ class Pressure:
     requests_in_flight: int = 0
     requests_limit: int | None = None
     held_by: str = ""
+    known: bool = True
+    """Whether it says anything: of a run in another process only what has ended is known."""
 
 
 def no_pressure() -> Pressure:
     """For a run whose engine does not say."""
     return Pressure()
+
+
+def unknown_pressure() -> Pressure:
+    """For a run in another process."""
+    return Pressure(known=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +72,13 @@ class Watch:
         self._pressure = pressure
         self._before = before
         self._clock = clock
-        self._looks: deque[tuple[float, int, dict[str, int]]] = deque([(clock(), 0, {})])
+        counts = tally.counts()  # nothing yet, but of a run that is looked at from its middle on
+        self._looks: deque[tuple[float, int, dict[str, int]]] = deque([(clock(), counts.items_ended, _calls(counts))])
 
     def look(self) -> View:
         """The run as it stands now."""
         now, counts = self._clock(), self._tally.counts()
-        ended, calls = counts.items_ended, {agent.name: _events(agent.calls, agent.done) for agent in counts.agents}
+        ended, calls = counts.items_ended, _calls(counts)
         while len(self._looks) > 1 and self._looks[1][0] <= now - _WINDOW_S:
             self._looks.popleft()
         then, ended_then, calls_then = self._looks[0]
@@ -95,6 +103,10 @@ def _time_left(total: int | None, ended: int, items_per_s: float, elapsed_s: flo
         return None
     speed = (items_per_s + ended / elapsed_s) / 2
     return max(0, total - ended) / speed
+
+
+def _calls(counts: Counts) -> dict[str, int]:
+    return {agent.name: _events(agent.calls, agent.done) for agent in counts.agents}
 
 
 def _events(calls: int, done: int) -> int:

@@ -75,6 +75,7 @@ class ResultBook:
         """Set when every item has a result: nothing needs to be kept for a continuation."""
         self._order = OrderedLines() if options.ordered and options.files is None else None
         self._opened = ExitStack()
+        self._lock: OutputLock | None = None
 
     def __enter__(self) -> Self:
         with ExitStack() as opening:
@@ -111,6 +112,11 @@ class ResultBook:
     def is_done(self, item_id: str | int, index: int) -> bool:
         """Whether an item needs no run."""
         return self._finished is not None and self._finished.is_done(item_id, index, self._options.retry_failed)
+
+    def tell(self, **facts: object) -> None:
+        """Say in the lock file what this run is about, for those who watch it."""
+        if self._lock is not None:
+            self._lock.tell(**facts)
 
     def expect(self, index: int) -> None:
         """Say that an item begins; call in input order."""
@@ -166,7 +172,7 @@ class ResultBook:
         note = check_output(files, self._options.inputs)
         if note is not None:
             self.notes.append(note)
-        opening.enter_context(OutputLock(files.results))
+        self._lock = opening.enter_context(OutputLock(files.results))
         if self._options.overwrite:
             files.discard()
         self._continue_or_begin(files)
