@@ -84,13 +84,12 @@ async def test_a_flood_is_cut_counted_and_costs_no_memory() -> None:
 
 async def test_a_flood_blocks_nobody() -> None:
     flood = asyncio.ensure_future(sh("timeout 0.4 yes", max_stdout=100))
-    longest = 0.0
+    turns = 0
     while not flood.done():
-        before = time.perf_counter()
-        await asyncio.sleep(0.005)
-        longest = max(longest, time.perf_counter() - before)
+        await asyncio.sleep(0)
+        turns += 1
     assert (await flood).stdout.missing > 0
-    assert longest < 0.2
+    assert turns > 50
 
 
 async def test_a_cancelled_command_dies_with_its_whole_tree() -> None:

@@ -145,21 +145,20 @@ async def test_a_failure_names_the_users_line(call: Callable[..., Any], module: 
 
 async def test_a_blocking_function_blocks_nobody(call: Callable[..., Any]) -> None:
     sleeping = asyncio.ensure_future(call("sleep", s=0.3))
-    gaps: list[float] = []
+    turns = 0
     while not sleeping.done():
-        before = time.perf_counter()
-        await asyncio.sleep(0.01)
-        gaps.append(time.perf_counter() - before)
+        await asyncio.sleep(0.001)
+        turns += 1
     assert await sleeping == 0.3
-    assert max(gaps) < 0.2
+    assert turns > 5  # a blocked loop would have had one
 
 
 async def test_a_cancelled_call_returns_at_once_and_its_thread_is_used_again(call: Callable[..., Any]) -> None:
     began = time.perf_counter()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
-            await call("sleep", s=0.4)
-    assert time.perf_counter() - began < 0.3
+            await call("sleep", s=2.0)
+    assert time.perf_counter() - began < 1.9
     first, *others = [await call("where") for _ in range(3)]
     assert len({first, *others}) == 1
 
