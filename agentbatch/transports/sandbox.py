@@ -27,9 +27,12 @@ _OF_USR = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 
 _LIMITED = (
     'ulimit -c 0; ulimit -v "$1"; ulimit -t "$2"; ulimit -f "$3"; ulimit -n 256; '
-    'ulimit -u 256 2>/dev/null || ulimit -p 256 2>/dev/null; shift 3; exec "$@"'
+    '[ "$4" = 0 ] || ulimit -u "$4" 2>/dev/null || ulimit -p "$4" 2>/dev/null; shift 4; exec "$@"'
 )
-"""`-u` is bash's word for the number of processes, `-p` is dash's."""
+"""`-u` is bash's word for the number of processes, `-p` is dash's; 0 leaves it alone."""
+
+_PROCESSES = 512
+"""In the sandbox. Outside of it the system counts all of the user's, so that no number is right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,8 @@ async def run_sandboxed(argv: Sequence[str], stdin: bytes, bounds: Bounds, max_b
     Raises:
         CommandFault: it could not be started, or the sandbox could not be made.
     """
-    limited = ["/bin/sh", "-c", _LIMITED, "sh", *_figures(bounds), *argv]
+    processes = "0" if unsafe else str(_PROCESSES)
+    limited = ["/bin/sh", "-c", _LIMITED, "sh", *_figures(bounds), processes, *argv]
     if unsafe:
         with tempfile.TemporaryDirectory(prefix="agentbatch-", ignore_cleanup_errors=True) as folder:
             env = {**clean_environment({}), "HOME": folder, "TMPDIR": folder}
@@ -96,7 +100,9 @@ def sandbox_arguments(bounds: Bounds) -> list[str]:
         else:
             arguments += ["--ro-bind-try", path, path]
     size = str(bounds.files_mb * 1024 * 1024)
-    return [*arguments, "--proc", "/proc", "--dev", "/dev", "--size", size, "--tmpfs", "/tmp", "--chdir", "/tmp"]
+    arguments += ["--proc", "/proc", "--dev", "/dev", "--size", size, "--tmpfs", "/tmp"]
+    # the root itself and /dev are in memory, too, and have no size of their own
+    return [*arguments, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp"]
 
 
 def _python_folders() -> list[str]:
