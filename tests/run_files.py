@@ -40,7 +40,7 @@ def result(item_id: Any, **fields: Any) -> dict[str, Any]:
 
 def failed(item_id: Any, error_type: str = "server", message: str = "boom", **fields: Any) -> dict[str, Any]:
     error = {"type": error_type, "message": message, "agent": "writer", "http_status": 500, "attempts": 3}
-    return result(item_id, status="error", output=None, error=error, **fields)
+    return result(item_id, **({"status": "error", "output": None, "error": error} | fields))
 
 
 def step(**fields: Any) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def read_figures(results: Path, traces: Path | None) -> RunFigures:
         InputError: there are no results, or what is there is none.
     """
     with Packer() as packer:
-        return _read(results, traces, Rows(0, packer), packer).figures()
+        return _read(results, traces, Rows(None, packer), packer).figures()
 
 
 def _read(results: Path, traces: Path | None, rows: Rows, packer: Packer) -> _Reading:

@@ -106,7 +106,7 @@ def _may_be_torn(path: Path) -> bool:
 
 
 def count_lines(path: Path) -> int:
-    """How many lines a file has at most: the last one may be torn, or empty.
+    """How many lines a file has, the last one with or without its newline.
 
     Raises:
         InputError: it can't be read.
@@ -115,7 +115,10 @@ def count_lines(path: Path) -> int:
         raise InputError(f"{path}: is a folder; name the results file in it")
     try:
         with path.open("rb") as file:
-            return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(_READ_AHEAD), b"")) + 1
+            lines, last = 0, b"\n"
+            while chunk := file.read(_READ_AHEAD):
+                lines, last = lines + chunk.count(b"\n"), chunk[-1:]
+            return lines + (last != b"\n")
     except OSError as error:
         raise InputError(f"{path}: can't be read: {error.strerror or error}") from error
 

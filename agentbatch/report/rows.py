@@ -27,11 +27,11 @@ _CODES = {status: code for code, status in enumerate(STATUSES)}
 class Sampling:
     """Which items are in the table: all of them, or beyond `MOST_ROWS` the failed ones first and every n-th other.
 
-    Of a `total` of 0 none is: nobody wants to see a table.
+    Of a `total` of None none is: nobody wants to see a table.
     """
 
-    def __init__(self, total: int) -> None:
-        self.every = min(total, 1) if total <= MOST_ROWS else -(-total // (MOST_ROWS - _MOST_FAILED))
+    def __init__(self, total: int | None) -> None:
+        self.every = 0 if total is None else 1 if total <= MOST_ROWS else -(-total // (MOST_ROWS - _MOST_FAILED))
         self._failed = 0
         self._others = 0
 
@@ -49,9 +49,9 @@ class Sampling:
 class Rows:
     """Collects rows, packed as they fill. A row that a later line of its item supersedes stays, and is named `dead`."""
 
-    def __init__(self, lines: int, packer: Packer) -> None:
+    def __init__(self, lines: int | None, packer: Packer) -> None:
         self.sampling = Sampling(lines)
-        self.chars = max(_CHARS_AN_ITEM[0], min(_CHARS_AN_ITEM[1], _PAGE_CHARS // max(1, lines)))
+        self.chars = max(_CHARS_AN_ITEM[0], min(_CHARS_AN_ITEM[1], _PAGE_CHARS // (lines or 1)))
         """How much text of one item is kept."""
         self.slots = array("I")
         self.texts = Blocks(_TEXTS_A_BLOCK, packer)

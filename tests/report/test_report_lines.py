@@ -54,6 +54,11 @@ def test_lines_that_are_no_results_are_named(tmp_path: Path) -> None:
     assert count_lines(path) == 6
 
 
+@pytest.mark.parametrize(("content", "lines"), [(b"", 0), (b"a", 1), (b"a\n", 1), (b"a\nb", 2), (b"a\n\n", 2)])
+def test_lines_are_counted_with_or_without_the_last_newline(tmp_path: Path, content: bytes, lines: int) -> None:
+    assert count_lines(write_results(tmp_path / "r.jsonl", content)) == lines
+
+
 @pytest.mark.parametrize("content", [b"", b'{"id":"1","ind', b"\n\n"])
 def test_a_run_that_was_killed_at_once_is_an_empty_one(tmp_path: Path, content: bytes) -> None:
     assert read(write_results(tmp_path / "r.jsonl", content))[0] == []

@@ -21,7 +21,7 @@ def test_all_items_have_a_row_where_they_fit() -> None:
 
 
 def test_where_no_table_is_wanted_nothing_has_a_row() -> None:
-    assert not Sampling(0).takes(line_of(failed(1)))
+    assert not Sampling(None).takes(line_of(failed(1)))
 
 
 def test_of_a_million_the_failed_come_first_and_the_rest_are_a_sample() -> None:

@@ -66,7 +66,6 @@ async function start() {
   sheet = new ItemSheet(data, rows, places);
   table = new ItemTable(items, data, rows, dead, (row) => sheet.open(row));
   sheet.step = (by) => table.step(by);
-  sheet.onClose = () => table.frame && table.frame.focus({ preventScroll: true });
   const wanted = /^#item=(.+)$/.exec(location.hash);
   if (wanted) openId(decodeURIComponent(wanted[1]));
   document.documentElement.dataset.ready = "yes";

@@ -10,7 +10,7 @@ class ItemSheet {
     this.texts = new Unpacked("texts", data.table.textBlockSize);
     this.timelines = new Unpacked("timelines", data.table.timelineBlockSize);
     this.dialog.addEventListener("click", (event) => { if (event.target === this.dialog) this.close(); });
-    this.dialog.addEventListener("close", () => this.closed());
+    this.dialog.addEventListener("close", () => setHash(""));
     this.dialog.addEventListener("keydown", (event) => this.key(event));
     this.step = () => null;
   }
@@ -29,11 +29,6 @@ class ItemSheet {
 
   close() {
     this.dialog.close();
-  }
-
-  closed() {
-    setHash("");
-    if (this.onClose) this.onClose();
   }
 
   async open(row) {
