@@ -8,7 +8,7 @@ from typing import Any, Union, cast
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from agentbatch import agents, flows, models
+from agentbatch import agents, flows, models, tools
 from agentbatch.config.field_docs import all_sections, field_docs
 from agentbatch.config.loading import Config
 from agentbatch.config.spellings import SPELLINGS
@@ -30,16 +30,18 @@ def json_schema() -> dict[str, Any]:
     groups = [_class_of(entry) for entry in flows.KINDS.values()]
     agent_kinds = [_class_of(entry) for entry in agents.KINDS.values()]
     providers = [models.config_class(provider) for provider in models.PROVIDERS]
-    everything: Any = Union[(Config, *providers, *agent_kinds, *groups)]  # made at run time
+    tool_kinds = [tools.config_class(kind) for kind in tools.KINDS]
+    everything: Any = Union[(Config, *providers, *tool_kinds, *agent_kinds, *groups)]  # made at run time
     whole: dict[str, Any] = TypeAdapter[Any](everything).json_schema(
         ref_template="#/$defs/{model}", schema_generator=_WithoutTitles
     )
     defs: dict[str, Any] = whole["$defs"]
     defs["GroupConfig"] = _any_of(kind.__name__ for kind in groups)
     config: dict[str, Any] = defs.pop("Config")
-    for section, kinds in (("models", providers), ("agents", agent_kinds), ("groups", groups)):
+    sections = {"models": providers, "tools": tool_kinds, "agents": agent_kinds, "groups": groups}
+    for section, kinds in sections.items():
         config["properties"][section]["additionalProperties"] = _any_of(kind.__name__ for kind in kinds)
-        if section != "models":
+        if section in ("agents", "groups"):
             config["properties"][section]["propertyNames"] = _NAMES
     for name, kind in all_sections().items():
         section = config if name == "Config" else defs.get(name)
