@@ -267,6 +267,8 @@ class Tally:
         parent = span.parent_id or ""
         row = self._running.get(parent) or self._queued.get(parent) or self._row_of_ended(span)
         attributes = span.attributes
+        if attributes.get("recalled"):  # an earlier run made it and paid for it
+            return
         row.calls += 1
         row.spend(span)
         if attributes.get("attempt", 1) > 1:
