@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -213,7 +214,7 @@ def run(
         junit=junit,
         github=os.environ.get("GITHUB_ACTIONS") == "true" if github is None else github,
     )
-    with broken_runs_told(telling):
+    with broken_runs_told(telling), redirect_stdout(sys.stderr):  # what a user's function prints is no data of ours
         ended = run_loop(run_batch(loaded, options))
     tell_end(ended, telling)
     raise typer.Exit(ended.exit_code)
