@@ -91,10 +91,15 @@ def _circles_from(start: str, graph: StepGraph, done: set[str], origin: Origin) 
             done.add(name)
         elif name in on_way and text is not None:
             circle = " -> ".join([*way[way.index(name) :], name])
-            what = "a step can't be its own fallback" if "fallback" in text.path else "a group can't contain itself"
-            yield origin.problem(text.path, f"{what}: {circle}", word=text.text)
+            yield origin.problem(text.path, f"{_circle_of(text.path)}: {circle}", word=text.text)
         elif name not in done:
             way.append(name)
             on_way.add(name)
             waiting.append((name, None))
             waiting += [(each.text, each) for each in reversed(graph.edges.get(name, ()))]
+
+
+def _circle_of(path: Path) -> str:
+    if "fallback" in path:
+        return "a step can't be its own fallback"
+    return "an agent can't be its own tool" if "tools" in path else "a group can't contain itself"
