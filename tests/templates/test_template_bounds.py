@@ -115,7 +115,7 @@ def test_weight(value: object, size: int) -> None:
 @pytest.mark.slow
 def test_bombs_leave_memory_alone() -> None:
     code = (
-        "import re, sys; sys.path.insert(0, 'tests')\n"
+        "import re, sys; sys.path.insert(0, 'tests/templates')\n"
         "from test_template_bounds import BOMBS\n"
         "from agentbatch.errors import TemplateFault\n"
         "from agentbatch.templates import Template\n"
