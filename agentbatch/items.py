@@ -133,11 +133,14 @@ class Scope:
         counts; but one that was left out does not hide an earlier one, and what a cancelled one had done stays unseen.
         """
         names = dict(self.names)
-        bound, left_out = self._bindings(results)
-        names.update(bound)
-        for name, result in left_out.items():
-            if not isinstance(names.get(name), Result):
-                names[name] = result
+        if len(results) == 1 and results[0].ok and not (results[0].steps or results[0].is_copy):
+            names[results[0].name.partition("[")[0]] = results[0]  # as below, in the common case
+        else:
+            bound, left_out = self._bindings(results)
+            names.update(bound)
+            for name, result in left_out.items():
+                if not isinstance(names.get(name), Result):
+                    names[name] = result
         for result in results:
             if result.sets:
                 names["vars"] = {**names.get("vars", {}), **result.sets}
@@ -150,7 +153,7 @@ class Scope:
         copies: dict[str, list[Result]] = {}
         for result in results:
             if result.steps and result.status != "cancelled":
-                inner_bound, inner_left_out = self._below(result)
+                inner_bound, inner_left_out = self.below(result)
                 bound.update(inner_bound)
                 left_out.update(inner_left_out)
             name = result.name.partition("[")[0]
@@ -165,8 +168,8 @@ class Scope:
                 bound[name] = self._of_copies(name, each)
         return bound, {name: result for name, result in left_out.items() if name not in bound} if left_out else left_out
 
-    def _below(self, result: Result) -> _Bindings:
-        """What a group holds, looked up once: every group around it asks again."""
+    def below(self, result: Result) -> _Bindings:
+        """What the names of the steps below this one stand for, those left out apart; looked up once for all scopes."""
         if result.below is None:
             object.__setattr__(result, "below", self._bindings(result.steps.values()))
         assert result.below is not None

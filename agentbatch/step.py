@@ -24,6 +24,8 @@ from agentbatch.trace import Span, SpanKind, Tracer
 PENDING = Result(status="cancelled")
 """Stands for a step that has begun and not ended."""
 
+_NO_USAGE = Usage()
+
 Ending = tuple[Status, Output | None, Failure | None]
 """How a step's work ended."""
 
@@ -156,23 +158,17 @@ class Visit:
         is_copy: bool = False,
     ) -> Result:
         """Close the books."""
-        worked = self._worked + (perf_counter() - self._since if self._working else 0.0)
+        now = perf_counter()
+        worked = self._worked + (now - self._since if self._working else 0.0)
         return Result(
             name=self.name,
             status=status,
             output=None if output is None else output.value,
             error=error,
-            usage=Usage(
-                self.input_tokens,
-                self.output_tokens,
-                self.requests,
-                self.cached_tokens,
-                self.cache_write_tokens,
-                self.reasoning_tokens,
-            ),
+            usage=self._usage() if self.requests else _NO_USAGE,
             cost_usd=self.cost_usd,
             attempts=self.requests,
-            queued_s=max(0.0, perf_counter() - self._began - worked),
+            queued_s=max(0.0, now - self._began - worked),
             duration_s=worked,
             steps=self.steps,
             kind=kind,
@@ -181,6 +177,16 @@ class Visit:
             tolerated=self.tolerated,
             sets=self.sets,
             is_copy=is_copy,
+        )
+
+    def _usage(self) -> Usage:
+        return Usage(
+            self.input_tokens,
+            self.output_tokens,
+            self.requests,
+            self.cached_tokens,
+            self.cache_write_tokens,
+            self.reasoning_tokens,
         )
 
 
@@ -254,7 +260,12 @@ class Step:
         """Run this step for one item. Failures become data; only cancellation and `RunStopped` pass through."""
         visit = self._enter(parent)
         try:
-            ended = await ending(self._run(scope, visit), visit, visit.name)
+            work = (
+                self.runnable.run(scope, visit)
+                if self.terms.when is None
+                else self._run_if(self.terms.when, scope, visit)
+            )
+            ended = await ending(work, visit, visit.name)
         except BaseException:
             self._leave(visit, parent, ("cancelled", None, None))
             raise
@@ -265,7 +276,7 @@ class Step:
     def skip(self, parent: Visit) -> Result:
         """Leave this step out. An entry says so, unless the step has run in this place before."""
         result = Result("skipped", kind=self.runnable.kind, name=self.label, left_out=True)
-        path = self._path(parent)
+        path = self._path(parent, self.label)
         if path not in parent.paths:
             facts = {"path": path, "kind": result.kind}
             span = parent.tracer.start(self.name, self.span_kind, parent.span, facts)
@@ -273,15 +284,16 @@ class Step:
             parent.steps[path] = result
         return result
 
-    def _path(self, parent: Visit) -> str:
+    def _path(self, parent: Visit, label: str) -> str:
         if self.is_part:
             return f"{parent.path}[{self.number}]"
         if self.shared and parent.path:
-            return f"{parent.path}.{self.label}"
-        return parent.prefix + self.label
+            return f"{parent.path}.{label}"
+        return parent.prefix + label
 
     def _enter(self, parent: Visit) -> Visit:
-        wanted = self._path(parent)
+        label = self.label
+        wanted = self._path(parent, label)
         path = parent.new_path(wanted)
         prefix, seed = parent.prefix, parent.seed
         if self.number or path is not wanted:
@@ -290,15 +302,12 @@ class Step:
             seed = f"{seed}/{self.number}"
         facts = {"path": path, "kind": self.runnable.kind}
         span = parent.tracer.start(self.name, self.span_kind, parent.span, facts)
-        visit = Visit(parent.item, parent.tracer, self.label, path, span, parent, prefix, seed, parent.paths)
+        visit = Visit(parent.item, parent.tracer, label, path, span, parent, prefix, seed, parent.paths)
         parent.steps[path] = PENDING  # keeps the place, so that results stand in the order their steps began
         return visit
 
-    async def _run(self, scope: Scope, visit: Visit) -> Output:
-        when = self.terms.when
-        if when is not None and not when.holds(scope.names):
-            return Output(None, skipped=True)
-        return await self.runnable.run(scope, visit)
+    async def _run_if(self, when: Condition, scope: Scope, visit: Visit) -> Output:
+        return await self.runnable.run(scope, visit) if when.holds(scope.names) else Output(None, skipped=True)
 
     def _conclude(self, ended: Ending, scope: Scope, visit: Visit) -> Ending:
         """Apply the terms to how the step ended: what it sets, what is tolerated."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from agentbatch.config.loading import Config
 
 
-MOST_LEVELS = 100
+MOST_LEVELS = 30
 """Of steps inside each other: Python's stack ends somewhere."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
@@ -10,12 +9,11 @@ from graphlib import TopologicalSorter
 from pydantic import Field
 
 from agentbatch.assembly import Assembly
-from agentbatch.errors import RunStopped
 from agentbatch.flows.aggregate import as_map
 from agentbatch.flows.base import GroupConfig, Member
 from agentbatch.flows.sequence import chosen
 from agentbatch.flows.setters import check_setters
-from agentbatch.flows.together import together
+from agentbatch.flows.together import Crew
 from agentbatch.items import Output, Result, Scope
 from agentbatch.settings import EarlierStep
 from agentbatch.step import MemberFailed, Step, Visit
@@ -42,11 +40,14 @@ class GraphFlow:
     """An order the steps can run in."""
     before: tuple[tuple[int, ...], ...] = field(init=False)
     """For each step, those before it, near and far, in that order."""
+    after: tuple[tuple[int, ...], ...] = field(init=False)
+    """For each step, those that wait for it."""
 
     def __post_init__(self) -> None:
         needs = {position: sorted(need) for position, need in enumerate(self.needs)}
         object.__setattr__(self, "order", tuple(TopologicalSorter(needs).static_order()))
         object.__setattr__(self, "before", _before(self.needs, self.order))
+        object.__setattr__(self, "after", _after(self.needs))
 
     async def run(self, scope: Scope, visit: Visit) -> Output:
         """Run every step as soon as those it needs have ended. Those that need a failed one are left out.
@@ -55,38 +56,13 @@ class GraphFlow:
             MemberFailed: a step failed.
             ConditionFault: two steps of which neither waits for the other set the same value.
         """
-        loop = asyncio.get_running_loop()
-        ended: list[asyncio.Future[Result]] = [loop.create_future() for _ in self.steps]
-
-        async def one(position: int) -> Result:
-            try:
-                result = await self._one(position, ended, scope, visit)
-            except RunStopped as error:  # those that wait for this step have nothing to wait for
-                ended[position].set_exception(error)
-                ended[position].exception()
-                raise
-            ended[position].set_result(result)
-            return result
-
-        found = await together([one(position) for position in range(len(self.steps))])
-        results = [result for result in found if result is not None]
+        results = await _Walk(self, scope, visit).run()
         self._sort(visit, results)
         for result in results:
             if not result.fine:
                 raise MemberFailed.of(result)
         check_setters(results, lambda one, other: one in self.before[other] or other in self.before[one])
         return self._output(scope, results)
-
-    async def _one(self, position: int, ended: list[asyncio.Future[Result]], scope: Scope, visit: Visit) -> Result:
-        """Wait for what a step needs, then run it, or leave it out."""
-        step, ready = self.steps[position], True
-        for need in self.needs[position]:
-            result = await ended[need]
-            ready = ready and result.fine and not result.left_out
-        if not ready:
-            return step.skip(visit)
-        seen = [ended[each].result() for each in self.before[position]]
-        return await step.invoke(scope.after(*seen) if seen else scope, visit)
 
     def _sort(self, visit: Visit, results: list[Result]) -> None:
         """Put the results in the order of the graph: what later steps see of a name must not depend on who is quick."""
@@ -106,6 +82,55 @@ class GraphFlow:
         if len(last) == 1:
             return Output(last[0].output, last[0].messages)
         return Output(as_map(last))
+
+
+class _Walk:
+    """One item's way through a graph: each step, when it has ended, goes on with one that now waits for nothing more,
+    and starts a task for every other one of those."""
+
+    def __init__(self, flow: GraphFlow, scope: Scope, visit: Visit) -> None:
+        self._flow = flow
+        self._scope = scope
+        self._visit = visit
+        self._crew = Crew()
+        self._left = [len(needs) for needs in flow.needs]
+        self._ended: dict[int, Result] = {}
+
+    async def run(self) -> list[Result]:
+        """The results of all steps."""
+        first, *others = [position for position, left in enumerate(self._left) if not left]
+        for position in others:
+            self._crew.start(self._go(position))
+        await self._crew.join(self._go(first))
+        return [self._ended[position] for position in range(len(self._left))]
+
+    async def _go(self, position: int) -> None:
+        while True:
+            self._ended[position] = await self._one(position)
+            ready = [after for after in self._flow.after[position] if self._is_last_for(after)]
+            if not ready:
+                return
+            for other in ready[1:]:
+                self._crew.start(self._go(other))
+            position = ready[0]
+
+    def _is_last_for(self, position: int) -> bool:
+        self._left[position] -= 1
+        return not self._left[position]
+
+    async def _one(self, position: int) -> Result:
+        """Run a step, or leave it out where one that it needs has failed or was left out itself."""
+        step = self._flow.steps[position]
+        needed = [self._ended[need] for need in self._flow.needs[position]]
+        if not all(result.fine and not result.left_out for result in needed):
+            return step.skip(self._visit)
+        seen = [self._ended[each] for each in self._flow.before[position]]
+        return await step.invoke(self._scope.after(*seen) if seen else self._scope, self._visit)
+
+
+def _after(needs: Sequence[frozenset[int]]) -> tuple[tuple[int, ...], ...]:
+    """For each position those that need it."""
+    return tuple(tuple(at for at, need in enumerate(needs) if position in need) for position in range(len(needs)))
 
 
 def _before(needs: Sequence[frozenset[int]], order: Sequence[int]) -> tuple[tuple[int, ...], ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -57,7 +57,7 @@ class LoopFlow:
             ConditionFault: a condition raised, or at the bound it asks for more and that is to be an error.
         """
         ended: list[Result] = []
-        history: list[dict[str, Any]] = []
+        history: list[dict[str, Result]] = []
         while self._goes_on(scope, len(ended) + 1, history):
             if len(ended) == self.max_iterations:
                 self._at_max(visit)
@@ -65,11 +65,11 @@ class LoopFlow:
             visit.extra["iterations"] = len(ended) + 1
             result = await self._iterate(len(ended) + 1, _seen(scope, len(ended) + 1, history), visit)
             ended.append(result)
-            history.append(_by_name(result))
+            history.append(scope.below(result)[0])
             scope = scope.after(result)
         return self._output(ended)
 
-    def _goes_on(self, scope: Scope, number: int, history: list[dict[str, Any]]) -> bool:
+    def _goes_on(self, scope: Scope, number: int, history: list[dict[str, Result]]) -> bool:
         """Whether there is to be an iteration of this number, whatever the bound."""
         if history and self.until is not None and self.until.holds(_seen(scope, number - 1, history).names):
             return False
@@ -98,14 +98,9 @@ class LoopFlow:
         return Output(None, skipped=True) if last is None else Output(last.output, last.messages)
 
 
-def _seen(scope: Scope, index: int, history: list[dict[str, Any]]) -> Scope:
+def _seen(scope: Scope, index: int, history: list[dict[str, Result]]) -> Scope:
     """What iteration `index`, and the conditions before and after it, see."""
     return scope.plus("loop", {"index": index, "history": history})
-
-
-def _by_name(iteration: Result) -> dict[str, Any]:
-    """The results of an iteration's steps, and of all steps below them."""
-    return dict(Scope({}).after(*iteration.steps.values()).names)
 
 
 def build(config: LoopConfig, name: str, assembly: Assembly) -> LoopFlow:

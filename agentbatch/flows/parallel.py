@@ -99,7 +99,8 @@ class ParallelFlow:
             ended.append(result)
             return (self.aggregate == "first" and result.ok) or (self.fail_fast and self._is_lost(ended))
 
-        found = await together([member.invoke(scope, visit) for member in self.members], enough)
+        watched = self.fail_fast or self.aggregate == "first"
+        found = await together([member.invoke(scope, visit) for member in self.members], enough if watched else None)
         results = [
             result or Result("cancelled", name=member.label) for member, result in zip(self.members, found, strict=True)
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 from agentbatch.errors import RunStopped
@@ -23,58 +23,80 @@ async def together(
     Raises:
         RunStopped: the run was told to stop before all had ended.
     """
-    watch = _Watch(len(invocations), enough)
-    tasks = [asyncio.create_task(invocation) for invocation in invocations]
-    for place, task in enumerate(tasks):
-        task.add_done_callback(lambda task, place=place: watch.see(place, task))
-    try:
-        await watch.over
-    finally:
-        watch.closed = True
-        await _cancel([task for task in tasks if not task.done()])
-    return watch.results
+    results: list[Result | None] = [None] * len(invocations)
+    crew = Crew()
+
+    async def one(place: int) -> None:
+        result = results[place] = await invocations[place]
+        if enough is not None and enough(place, result):
+            crew.dismiss()
+
+    begun = 0 if enough is not None else 1  # the first needs no task of its own, unless it may have to be cancelled
+    for place in range(begun, len(invocations)):
+        crew.start(one(place))
+    await crew.join(one(0) if begun and invocations else None)
+    return results
 
 
-class _Watch:
-    """Collects results by place; `over` is done when all have ended, or enough have, or one raised what it must not."""
+class Crew:
+    """Tasks that a flow starts as it goes; `join` waits for them. None outlives it."""
 
-    def __init__(self, size: int, enough: Callable[[int, Result], bool] | None) -> None:
-        self.results: list[Result | None] = [None] * size
-        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.closed = False
-        self._left = size
-        self._enough = enough
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._over: asyncio.Future[None] | None = None
+        self._dismissed = False
         self._stopped: RunStopped | None = None
+        self._fault: BaseException | None = None
 
-    def see(self, place: int, task: asyncio.Task[Result]) -> None:
-        """A task has ended: with a result, with the run, or because we cancelled it."""
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Begin some work beside the rest."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._see)
+
+    def dismiss(self) -> None:
+        """Wait for nobody any more."""
+        self._dismissed = True
+        self._wake()
+
+    async def join(self, own: Awaitable[None] | None = None) -> None:
+        """Do `own` work here, and wait for all the rest.
+
+        Raises:
+            RunStopped: the run was told to stop; what was in flight has ended.
+        """
+        try:
+            if own is not None:
+                try:
+                    await own
+                except RunStopped as stopped:
+                    self._stopped = stopped
+            while self._tasks and not self._dismissed and self._fault is None:
+                self._over = asyncio.get_running_loop().create_future()
+                await self._over
+        finally:
+            await _cancel([task for task in self._tasks if not task.done()])
+        if self._fault is not None:
+            raise self._fault
+        if self._stopped is not None and not self._dismissed:
+            raise self._stopped
+
+    def _see(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
         fault = None if task.cancelled() else task.exception()  # asked for, so that it is not reported a second time
-        if task.cancelled() or self.closed:
-            return
-        self._left -= 1
-        enough = False
         if isinstance(fault, RunStopped):
             self._stopped = fault
         elif fault is not None:
-            self._end(fault)
-        else:
-            result = self.results[place] = task.result()
-            enough = self._enough is not None and self._enough(place, result)
-        if enough:
-            self._end(None)
-        elif not self._left:
-            self._end(self._stopped)
+            self._fault = fault
+        if fault is not None or not self._tasks:
+            self._wake()
 
-    def _end(self, fault: BaseException | None) -> None:
-        if self.over.done():
-            return
-        if fault is None:
-            self.over.set_result(None)
-        else:
-            self.over.set_exception(fault)
+    def _wake(self) -> None:
+        if self._over is not None and not self._over.done():
+            self._over.set_result(None)
 
 
-async def _cancel(tasks: list[asyncio.Task[Result]]) -> None:
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
     """Cancel and wait until all have gone, however often this is cancelled itself."""
     cancelled: asyncio.CancelledError | None = None
     for task in tasks:

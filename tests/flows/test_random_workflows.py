@@ -27,7 +27,7 @@ from agentbatch.trace import Span, Tracer
 
 ITEMS = [{"x": x, "list": list(range(x + 1)), "kind": kind} for x, kind in ((0, "p"), (1, "q"), (2, "z"))]
 PHASES = (Phase.explicit, Phase.generate)
-FAST = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
+FAST = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
 THOROUGH = settings(FAST, max_examples=1500)
 
 
