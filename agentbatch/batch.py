@@ -17,7 +17,7 @@ from agentbatch.config.input_fields import InputNeeds
 from agentbatch.engines.local import LocalEngine
 from agentbatch.errors import ExitCode, OutputError
 from agentbatch.events import EventFile, refuse_same_file
-from agentbatch.inputs import BadLine, Inputs, open_inputs, select, selected_count
+from agentbatch.inputs import BadLine, Inputs, open_inputs, select, selected_count, selected_indexes
 from agentbatch.inputs.item_source import FileItems, StreamItems
 from agentbatch.items import Item, ItemResult
 from agentbatch.limits import Budget
@@ -81,6 +81,11 @@ class RunOptions:
     show: Callable[[Display], Progress] | None = None
     continue_command: str | None = None
 
+    @property
+    def whole(self) -> bool:
+        """Whether all inputs are this run's business."""
+        return not self.offset and self.limit is None and self.sample is None
+
 
 async def run_batch(config: Config, options: RunOptions) -> Summary:
     """Run every item that is not finished yet, and say how it went.
@@ -105,7 +110,10 @@ async def _run(config: Config, options: RunOptions, redactor: Redactor) -> Summa
     async with AsyncExitStack() as opened:
         signals = await opened.enter_async_context(SignalWatch(control))
         book = ResultBook(
-            _book_options(config, options), new_header(config_shape(config), inputs.digest), redactor, control
+            _book_options(config, options, inputs.count),
+            new_header(config_shape(config), inputs.digest),
+            redactor,
+            control,
         )
         opened.enter_context(book)
         run = _Run(config, options, control, inputs, book, redactor)
@@ -117,9 +125,12 @@ async def _run(config: Config, options: RunOptions, redactor: Redactor) -> Summa
     return run.summary(signals.exit_code)
 
 
-def _book_options(config: Config, options: RunOptions) -> BookOptions:
+def _book_options(config: Config, options: RunOptions, count: int | None) -> BookOptions:
     return BookOptions(
         files=options.files,
+        selected=selected_indexes(
+            count, offset=options.offset, limit=options.limit, sample=options.sample, seed=options.seed
+        ),
         inputs=options.inputs,
         overwrite=options.overwrite,
         retry_failed=options.retry_failed,
@@ -200,7 +211,7 @@ class _Run:
                 self._control.on_stop(source.close)
                 await engine.run(source.take, self._deliver)
             self._settle_held()
-            self._book.complete = self._read_all and not self._control.stopping
+            self._book.complete = self._options.whole and self._read_all and not self._control.stopping
         finally:
             if timer is not None:
                 timer.cancel()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 from agentbatch.errors import InputError
 from agentbatch.inputs.csv_records import read_csv_records
@@ -25,6 +25,8 @@ from agentbatch.inputs.records import Record
 from agentbatch.inputs.spool import Spool
 from agentbatch.items import Item
 
+_T = TypeVar("_T")
+_NO_END = 1 << 62
 _SHOWN_BAD_LINES = 20
 _SHOWN_ID = 80
 
@@ -160,7 +162,21 @@ def selected_count(
     return left
 
 
-def _sampled(items: Iterable[Item | BadLine], total: int, wanted: int, draw: random.Random) -> Iterator[Item | BadLine]:
+def selected_indexes(
+    count: int | None, *, offset: int = 0, limit: int | None = None, sample: int | None = None, seed: int = 0
+) -> Iterable[int]:
+    """The indexes of the items that `select` will give of `count`; with a sample of what is unknown, none."""
+    total = selected_count(count, offset=offset, limit=limit)
+    if total is None:
+        end = _NO_END if limit is None else offset + limit
+        return range(offset, end) if sample is None else ()
+    everything = range(offset, offset + total)
+    if sample is None:
+        return everything
+    return tuple(_sampled(everything, total, min(sample, total), random.Random(seed)))
+
+
+def _sampled(items: Iterable[_T], total: int, wanted: int, draw: random.Random) -> Iterator[_T]:
     """Selection sampling: Knuth, TAOCP volume 2, 3.4.2, algorithm S. Nothing is held."""
     for seen, item in enumerate(items):
         if wanted == 0:

@@ -6,7 +6,7 @@ Entered before anything is paid, so that whatever is wrong with the output is fo
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -34,7 +34,7 @@ class BookOptions:
     """How results are kept. `files` None stands for stdout, where nothing can be continued.
 
     `include` are the optional parts of a line (`agents`, `usage`); `inputs` names the inputs, which are not to be
-    overwritten.
+    overwritten; `selected` are the indexes of the items that are this run's business, None for all.
     """
 
     files: ResultFiles | None
@@ -43,6 +43,7 @@ class BookOptions:
     retry_failed: bool = False
     ordered: bool = False
     include: frozenset[str] = frozenset({"agents", "usage"})
+    selected: Iterable[int] | None = None
 
 
 class ResultBook:
@@ -98,10 +99,10 @@ class ResultBook:
 
     @property
     def before(self) -> dict[str, int]:
-        """Items that earlier runs finished and this one leaves alone, by status."""
+        """Items of those selected that earlier runs finished and this one leaves alone, by status."""
         if self._finished is None:
             return {}
-        counts: dict[str, int] = {**self._finished.counts()}
+        counts: dict[str, int] = {**self._finished.counts(self._options.selected)}
         return {s: n for s, n in counts.items() if s in ("ok", "skipped")} if self._options.retry_failed else counts
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from array import array
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -76,9 +77,14 @@ class Finished:
         """The status in the item's last line; None for an item still to do."""
         return _STATUSES[self.states[index]] if index < len(self.states) else None
 
-    def counts(self) -> dict[Status, int]:
-        """Items by status."""
-        return {status: self.states.count(code) for status, code in _CODES.items() if code in self.states}
+    def counts(self, indexes: Iterable[int] | None = None) -> dict[Status, int]:
+        """Items by status: all of them, or those at these indexes."""
+        states = self.states
+        if isinstance(indexes, range):
+            states = states[indexes.start : indexes.stop]
+        elif indexes is not None:
+            states = bytes(states[index] for index in indexes if index < len(states))
+        return {status: states.count(code) for status, code in _CODES.items() if code in states}
 
     @property
     def done(self) -> int:

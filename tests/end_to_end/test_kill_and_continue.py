@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -100,6 +101,22 @@ def test_paid_steps_of_unfinished_items_are_not_paid_again(project: Project, pro
     # what an earlier run paid belongs to the item's books all the same
     assert all(line["usage"]["requests"] == 3 for line in project.lines())
     assert not list(project.folder.glob("*.sqlite*")), "a complete run needs no journal"
+
+
+@pytest.mark.slow
+def test_running_a_part_does_not_throw_away_what_was_paid_for_the_rest(project: Project, provider: Provider) -> None:
+    ids = project.give(12)
+    project.configure(agents=CHAIN, workflow=["first", "second", "third"])
+    provider.script = lambda asked: Reply(raw=b"", then="hang") if "third" in asked.prompt else good(asked.id)
+    with project.start("--max-concurrency", "4") as run:
+        provider.wait_for(3 * 4)
+        run.kill()
+    provider.script = lambda asked: good(asked.id)
+    assert project.run("--limit", "2").code == 0
+    assert project.run().code == 0
+    assert not faults_of(project.results, ids)
+    paid = Counter((one.id, one.prompt.split(";")[1].split()[0]) for one in provider.requests if one.status)
+    assert [call for call, times in paid.items() if times > 1] == []
 
 
 KILLS = [

@@ -121,6 +121,18 @@ def test_parts_of_the_inputs_make_the_whole(project: Project, provider: Provider
     assert len(provider.requests) == 12
 
 
+def test_a_part_of_the_inputs_that_is_stopped_is_not_taken_for_done(project: Project, provider: Provider) -> None:
+    """Results of other parts in the same file are not this part's."""
+    project.give(30)
+    assert project.run("--limit", "20").code == 0
+    provider.script = lambda asked: refused("401 No")
+    for part in (("--offset", "20", "--limit", "5"), ("--sample", "15", "--seed", "2")):
+        ended = project.run(*part)
+        assert ended.code == 3, ended.stderr
+        assert "Continue with:" in ended.stderr
+        assert "Nothing left to do" not in ended.stderr
+
+
 @pytest.mark.slow
 def test_a_sample_is_the_same_for_the_same_seed(project: Project, provider: Provider) -> None:
     project.give(50)

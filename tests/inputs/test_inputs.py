@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentbatch.errors import InputError
-from agentbatch.inputs import BadLine, Inputs, check_inputs, open_inputs, select, selected_count
+from agentbatch.inputs import BadLine, Inputs, check_inputs, open_inputs, select, selected_count, selected_indexes
 from agentbatch.items import Item
 
 MiB = 1024 * 1024
@@ -483,6 +483,22 @@ def test_a_sample_is_the_same_for_the_same_seed_and_in_order(tmp_path: Path) -> 
     assert first != chosen(inputs, sample=10, seed=2)
     assert chosen(inputs, sample=1000) == list(range(100))
     assert all(20 <= index < 50 for index in chosen(inputs, offset=20, limit=30, sample=5))
+
+
+@pytest.mark.parametrize("offset", [0, 3, 200])
+@pytest.mark.parametrize("limit", [None, 0, 7])
+@pytest.mark.parametrize("sample", [None, 4])
+def test_what_is_chosen_is_known_without_reading_it(
+    tmp_path: Path, offset: int, limit: int | None, sample: int | None
+) -> None:
+    part: dict[str, Any] = {"offset": offset, "limit": limit, "sample": sample, "seed": 5}
+    assert list(selected_indexes(100, **part)) == chosen(numbered(tmp_path, 100), **part)
+
+
+def test_of_a_stream_only_the_beginning_and_the_end_are_known() -> None:
+    assert selected_indexes(None, offset=3, limit=4) == range(3, 7)
+    assert selected_indexes(None, offset=3)[0] == 3
+    assert selected_indexes(None, sample=3) == ()
 
 
 def test_a_sample_draws_each_item_equally_often(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ def test_a_file_says_what_is_finished_and_what_it_cost(tmp_path: Path, total: in
     finished = scan(tmp_path, CONTENT, total)
     assert [finished.status_of(index) for index in range(6)] == ["ok", "timeout", "error", "ok", None, None]
     assert finished.counts() == {"ok": 2, "timeout": 1, "error": 1}
+    assert finished.counts(range(2, 1 << 40)) == finished.counts((2, 3, 7)) == {"ok": 1, "error": 1}
     assert (finished.done, finished.lines, finished.healed_bytes) == (4, 4, 0)
     assert finished.cost_usd == 1.0
     assert finished.usage == Usage(40, 20, 4)
