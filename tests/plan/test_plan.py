@@ -227,7 +227,7 @@ def test_groups_that_are_nested_too_deeply_are_refused(tmp_path: Path) -> None:
     groups: dict[str, Any] = {"g0": {"sequence": ["writer"]}}
     for number in range(1, 400):
         groups[f"g{number}"] = {"sequence": [f"g{number - 1}"]}
-    with pytest.raises(ConfigError, match="nested (too deeply|more than 30 levels deep)"):
+    with pytest.raises(ConfigError, match=r"nested (too deeply|more than 30 levels deep)"):
         plan_of(tmp_path, groups=groups, workflow="g399")
 
 
