@@ -211,6 +211,7 @@ class _Run:
                 self._control.on_stop(source.close)
                 await engine.run(source.take, self._deliver)
             self._settle_held()
+            await self._book.settle()
             self._book.complete = self._options.whole and self._read_all and not self._control.stopping
         finally:
             if timer is not None:

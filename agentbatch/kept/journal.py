@@ -128,12 +128,17 @@ class Journal:
             if self._thread is not None or item in self._known:
                 self._ended.append(item)
 
-    def close(self, *, complete: bool) -> None:
-        """Write what waits, and end the thread; with `complete` nothing is left to do, and the file goes."""
+    def close(self, *, complete: bool, timeout: float | None = None) -> None:
+        """Write what waits, and end the thread; with `complete` nothing is left to do, and the file goes.
+
+        Args:
+            complete: all items have a result.
+            timeout: seconds to wait for a disk that has stopped.
+        """
         self._closing = True
         self._urgent.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(timeout)
         if complete:
             for suffix in ("", "-wal", "-shm"):
                 self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)

@@ -5,16 +5,17 @@ Entered before anything is paid, so that whatever is wrong with the output is fo
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, deque
 from collections.abc import Awaitable, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from agentbatch.errors import InputError, OutputError
 from agentbatch.files.lock import OutputLock
-from agentbatch.items import ItemResult
+from agentbatch.items import ItemResult, Status
 from agentbatch.kept.journal import Journal
 from agentbatch.process.control import Control
 from agentbatch.results.encode import encode_result
@@ -24,6 +25,10 @@ from agentbatch.results.order import OrderedLines, sort_results
 from agentbatch.results.scan import Finished, scan_results
 from agentbatch.results.writer import LineWriter, ResultWriter, StdoutWriter
 from agentbatch.text.redact import Redactor
+
+_GRACE_S = 5.0
+_HURRY_S = 1.0
+"""How long a run that is told to stop, or to stop at once, waits for what it writes to."""
 
 _MOST_WAITING = 2_000
 """Lines put and not yet on disk; beyond it the workers wait, which bounds the paid work that a crash can lose."""
@@ -69,7 +74,9 @@ class ResultBook:
         self._control = control
         self._finished: Finished | None = None
         self._held: list[ItemResult] = []
-        self._uncommitted: deque[int] = deque()
+        self._uncommitted: deque[tuple[int, Status]] = deque()
+        """Index and status of the lines that are not known to be on disk."""
+        self._patience: float | None = None
         self._committed = 0
         self._answered = False
         self.complete = False
@@ -88,14 +95,42 @@ class ResultBook:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._opened:
-            if self._order is not None:
-                for line in self._order.flush():
-                    self._writer.put(line)
-            self.error = self._writer.close() or self.error
+            self._flush_order()
+            failure = self._writer.close(self._patience)
+            if self._patience is None:
+                self.error = failure or self.error
+            elif failure is not None:
+                self._opened.pop_all()  # the thread may write on until the process ends, and so long the lock holds
+            self._take_back_uncommitted()
             if self.journal is not None:
-                self.journal.close(complete=self.complete and self.error is None)
-            if self._options.files is not None and self._options.ordered and self.error is None:
+                self.journal.close(complete=self.complete and failure is None, timeout=self._patience)
+            if self._options.files is not None and self._options.ordered and failure is None:
                 sort_results(self._options.files.results)
+
+    async def settle(self) -> None:
+        """Wait until all is on disk.
+
+        In a run that is told to stop, no longer than is fit: neither a hung disk nor a reader of stdout that does not
+        read may keep it from its end. What could not be written stays to do.
+        """
+        self._flush_order()
+        loop = asyncio.get_running_loop()
+        over = False
+        try:
+            async with asyncio.timeout(None) as patience:
+
+                def hurry() -> None:
+                    if not over:
+                        patience.reschedule(loop.time() + (_HURRY_S if self._control.at_once else _GRACE_S))
+
+                self._control.on_stop(hurry)
+                if self._control.stopping:
+                    hurry()
+                await self._drained(1)
+        except TimeoutError:
+            self._patience = 0.0
+        finally:
+            over = True
 
     @property
     def before(self) -> dict[str, int]:
@@ -134,7 +169,7 @@ class ResultBook:
             self._answered = True
             self.release_held()
         self._put(ended)
-        return self._writer.drained(_MOST_WAITING // 2) if self._writer.backlog > _MOST_WAITING else None
+        return self._drained(_MOST_WAITING // 2) if self._writer.backlog > _MOST_WAITING else None
 
     def release_held(self) -> None:
         """Commit what was held back: it was about those items after all."""
@@ -149,19 +184,37 @@ class ResultBook:
         error = self._held[0].result.error
         return error and f"{error.type}: {error.message}"
 
+    async def _drained(self, limit: int) -> None:
+        """Wait until fewer than `limit` lines wait for the disk; a failure of it is told to the run elsewhere."""
+        with suppress(OutputError):
+            await self._writer.drained(limit)
+
+    def _flush_order(self) -> None:
+        if self._order is not None:
+            for line in self._order.flush():
+                self._writer.put(line)
+
     def _put(self, ended: ItemResult) -> None:
         self.written[ended.result.status] += 1
-        self._uncommitted.append(ended.item.index)
+        self._uncommitted.append((ended.item.index, ended.result.status))
         line = self._redactor.data(encode_result(ended, self._options.include))
         for ready in [line] if self._order is None else self._order.push(ended.item.index, line):
             self._writer.put(ready)
 
     def _on_commit(self, lines: int) -> None:
         """So many lines are on disk: their items' paid calls need not be kept any longer."""
-        newly = [self._uncommitted.popleft() for _ in range(lines - self._committed)]
+        newly = [self._uncommitted.popleft()[0] for _ in range(lines - self._committed)]
         self._committed = lines
         if self.journal is not None:
             self.journal.forget(newly)
+
+    def _take_back_uncommitted(self) -> None:
+        """What did not get to the disk is not written, and stays to do."""
+        self._on_commit(self._writer.committed)
+        for _, status in self._uncommitted:
+            self.written[status] -= 1
+        if self._uncommitted and self.error is None:
+            self.notes.append(f"{len(self._uncommitted):,} results could not be written in time, and stay to do")
 
     def _fail(self, error: OutputError) -> None:
         self.error = self.error or error
@@ -169,7 +222,7 @@ class ResultBook:
 
     def _open(self, files: ResultFiles | None, opening: ExitStack) -> LineWriter:
         if files is None:
-            return StdoutWriter(self._fail)
+            return StdoutWriter(self._fail, self._on_commit)
         note = check_output(files, self._options.inputs)
         if note is not None:
             self.notes.append(note)

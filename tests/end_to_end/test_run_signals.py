@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from end_to_end.cases import cases
 from end_to_end.checker import committed, faults_of, paid_twice
 from end_to_end.project import Project, Running
 from end_to_end.provider import Asked, Provider, Reply, good
+from end_to_end.tracing import can_trace, strace
 
 STARTED_ALREADY_S = 0.1
 """A request may be on its way when the signal comes."""
@@ -125,6 +128,48 @@ def test_a_hang_up_is_ignored_under_nohup(project: Project, provider: Provider) 
         ended = run.end()
     assert ended.code == 0, ended.stderr
     assert not faults_of(project.results, ids)
+
+
+@pytest.mark.parametrize(("signals", "patience"), cases({"one": (1, 8.0), "two": (2, 3.0)}, "two"))
+def test_a_reader_of_results_that_does_not_read_can_be_left(
+    project: Project, provider: Provider, signals: int, patience: float
+) -> None:
+    project.give(3000)
+    provider.script = lambda asked: good(asked.id, text="x" * 3000)
+    reading, writing = os.pipe()
+    try:
+        with project.start("-o", "-", stdout=writing) as run:
+            provider.wait_for(100)
+            for _ in range(signals):
+                sent = run.send(signal.SIGINT)
+                time.sleep(0.2)
+            ended = run.end()
+            assert time.perf_counter() - sent < patience
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert ended.code == 130, ended.stderr
+    assert "results could not be written in time" in ended.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not can_trace(), reason="needs strace, and the right to trace")
+def test_a_disk_that_hangs_can_be_left(project: Project, provider: Provider) -> None:
+    """Nothing that is not on disk passes for done, and nothing is torn."""
+    ids = project.give(60)
+    provider.script = lambda asked: good(asked.id, delay=0.02)
+    slow = strace(project.results, "fdatasync", "delay_enter=8000000:when=3+")
+    with project.start("--json", under=slow) as run:
+        provider.wait_for(50)
+        tracee = int(Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()[0])
+        for _ in range(2):
+            os.kill(tracee, signal.SIGINT)
+            time.sleep(0.2)
+        ended = run.end(20)
+    assert ended.code == 130, ended.stderr
+    assert ended.summary["counts"].get("ok", 0) <= len(committed(project.results))
+    assert not faults_of(project.results, ids, complete=False)
+    check_continues(project, provider, ids)
 
 
 @pytest.mark.slow
