@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from agentbatch.checks.counts import CheckCount, CheckTally
 from agentbatch.config import Config, config_shape
 from agentbatch.config.cache_choice import CacheUse, open_run_cache
 from agentbatch.config.input_fields import InputNeeds
@@ -27,10 +28,11 @@ from agentbatch.process.signals import SignalWatch
 from agentbatch.progress import Progress, Silent, Tally
 from agentbatch.progress.log import SpokenLog
 from agentbatch.progress.view import Pressure
-from agentbatch.results import bad_line_result, is_truncated
+from agentbatch.results import bad_line_result, checks_of, is_truncated
 from agentbatch.results.book import BookOptions, ResultBook
 from agentbatch.results.files import ResultFiles
 from agentbatch.results.header import new_header
+from agentbatch.results.lines import CountedLines
 from agentbatch.stop_rules import FailureAllowance, FailureCount
 from agentbatch.summary import Summary, Verdict, summarize, verdict_line
 from agentbatch.text.redact import Redactor
@@ -174,6 +176,8 @@ class _Run:
         self._before = sum(book.before.values())
         self._seen = 0
         self._truncated = 0
+        has_checks = bool(config.checks) or any(agent.checks for agent in config.agents.values())
+        self._checks = CheckTally(config.checks, config.thresholds) if has_checks else None
         self._read_all = False
         self._allowance = FailureAllowance.parse(config.limits.max_failures)
         self._failures = FailureCount(
@@ -243,7 +247,8 @@ class _Run:
         if self._events is not None:
             self._events.drain()
         total = self._total if self._total is not None else (self._seen if self._read_all else None)
-        code, verdict = self._verdict(signalled, total)
+        checks = self._check_counts()
+        code, verdict = self._verdict(signalled, total, checks)
         files = self._options.files
         summary = summarize(
             self._tally.counts(),
@@ -258,6 +263,7 @@ class _Run:
             continue_command=self._options.continue_command if self._left(total) and files is not None else None,
             stop_reason=self._stop_reason(),
             notes=self._notes(),
+            checks=checks,
         )
         if self._events is not None:
             self._events.end(summary)
@@ -295,6 +301,8 @@ class _Run:
     def _deliver(self, ended: ItemResult) -> Awaitable[None] | None:
         reason = self._failures.add(ended.result)
         self._truncated += is_truncated(ended.result)
+        if self._checks is not None:
+            self._checks.add(ended.result.status, checks_of(ended.result))
         waiting = self._book.commit(ended)
         if reason is not None:
             self._control.stop(reason)
@@ -321,7 +329,22 @@ class _Run:
         left = None if self._total is None else max(0, self._total - self._before)
         return self._options.show(Display(self._tally, left, self._before, engine.pressure))
 
-    def _verdict(self, signalled: ExitCode | None, total: int | None) -> tuple[ExitCode, Verdict]:
+    def _check_counts(self) -> tuple[CheckCount, ...]:
+        """What the checks came to, over the items of earlier runs too: those are counted from their lines."""
+        files = self._options.files
+        if self._checks is None:
+            return ()
+        if not self._before or files is None:
+            return self._checks.counts()
+        tally = CheckTally(self._config.checks, self._config.thresholds)
+        with CountedLines(files.results) as lines:
+            for line in lines:
+                tally.add(line["status"], line.get("checks") or {})
+        return tally.counts()
+
+    def _verdict(
+        self, signalled: ExitCode | None, total: int | None, checks: Sequence[CheckCount]
+    ) -> tuple[ExitCode, Verdict]:
         """The exit code and the word for it: what stopped the run, else what its items came to."""
         if isinstance(self._book.error, OutputError):
             return self._book.error.exit_code, "stopped"
@@ -330,7 +353,7 @@ class _Run:
         failures = self._failures.failures
         if self._control.stopping and self._left(total):
             return ExitCode.STOPPED, "stopped"
-        if not self._allowance.accepted(failures, total or self._seen):
+        if not self._allowance.accepted(failures, total or self._seen) or not all(check.met for check in checks):
             return ExitCode.FAILED, "failed"
         return ExitCode.OK, "ok"
 

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from agentbatch import agents, flows, models
 from agentbatch.agents.asking import AskingConfig
+from agentbatch.agents.base import AgentConfig
 from agentbatch.agents.function import FunctionConfig
 from agentbatch.build_tools import ToolShop
+from agentbatch.checks.checked import with_checks
 from agentbatch.config.step_graph import dependencies, name_of, names_set, root_members, shared_names, written_names
 from agentbatch.endpoints.answering import Answering
 from agentbatch.endpoints.endpoint import Endpoint, EndpointSettings
@@ -89,7 +91,7 @@ class Workshop:
         self._not_run: Mapping[str, Any] = dict.fromkeys(names, NOT_RUN)
         self._not_set: Mapping[str, Any] = dict.fromkeys(names_set(config), NOT_RUN)
         self._values = [(name, Value(text, where=f"vars.{name}")) for name, text in config.vars.items()]
-        self.root = self._root(root_members(config))
+        self.root = with_checks(self._root(root_members(config)), config.checks, "checks", self)
 
     def check_prices(self) -> None:
         """See that every cost can be kept under a cap.
@@ -215,6 +217,8 @@ class Workshop:
         runnable = self._with_fallback(runnable, name, config)
         kind = "group" if isinstance(config, GroupConfig) else "agent"
         where = f"{kind}s.{name}"
+        if isinstance(config, AgentConfig):
+            runnable = with_checks(runnable, config.checks, f"{where}.checks", self)
         if config.for_each is not None:
             body = Step(name, runnable, kind, _tolerance(config) or NO_TERMS)
             runnable, kind = ForEach(Condition(config.for_each, where=f"{where}.for_each"), body), "group"

@@ -8,10 +8,13 @@ from typing import Any, Literal
 
 import orjson
 
+from agentbatch.checks.counts import CheckCount
 from agentbatch.files.plain_json import to_plain
 from agentbatch.progress.tally import AgentStats, Counts, ErrorGroup
 from agentbatch.text import figures
 from agentbatch.text.redact import visible
+from agentbatch.text.suggestions import listing
+from agentbatch.text.table import aligned
 
 Verdict = Literal["ok", "failed", "stopped", "interrupted"]
 
@@ -46,6 +49,7 @@ class Summary:
         results, traces: the files; None where there is none.
         continue_command: what runs what is left; None where nothing is.
         notes: what else a person should know, a sentence each.
+        checks: what the config's checks came to, over all items that have a result.
     """
 
     verdict: Verdict
@@ -71,6 +75,7 @@ class Summary:
     continue_command: str | None = None
     stop_reason: str | None = None
     notes: Sequence[str] = field(default_factory=tuple[str, ...])
+    checks: Sequence[CheckCount] = field(default_factory=tuple[CheckCount, ...])
     version: int = SUMMARY_VERSION
 
     @property
@@ -98,6 +103,7 @@ def summarize(
     continue_command: str | None = None,
     stop_reason: str | None = None,
     notes: Sequence[str] = (),
+    checks: Sequence[CheckCount] = (),
 ) -> Summary:
     """Make a summary of a tally's last counts. `written` says what is on disk, where that is not all that ended."""
     before = dict(before or {})
@@ -127,6 +133,7 @@ def summarize(
         continue_command=continue_command,
         stop_reason=stop_reason,
         notes=tuple(notes),
+        checks=tuple(checks),
     )
 
 
@@ -142,6 +149,7 @@ def summary_json(summary: Summary) -> bytes:
         }
         for group in summary.errors
     ]
+    document["checks"] = {check.name: check.document() for check in summary.checks}
     document["agents"] = {agent.name: _agent_json(agent) for agent in summary.agents}
     return orjson.dumps(to_plain(document), option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_INDENT_2)
 
@@ -165,14 +173,33 @@ def _agent_json(agent: AgentStats) -> dict[str, Any]:
 
 def render_summary(summary: Summary, color: bool) -> str:
     """The end-of-run text: the verdict first, last the command that continues. For 80 columns; ends in a newline."""
-    blocks = [_verdict(summary, color), _error_lines(summary), _agent_table(summary), _facts(summary)]
+    blocks = [
+        _verdict(summary, color),
+        _error_lines(summary),
+        _check_lines(summary),
+        _agent_table(summary),
+        _facts(summary),
+    ]
     if summary.continue_command:
         blocks.append(["Continue with:", f"  {visible(summary.continue_command, 4000)}"])
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
 
 def verdict_line(summary: Summary) -> str:
-    """The run in one sentence: `12 of 2,000 items failed in 1m 23s`."""
+    """The run in a sentence or two: `12 of 2,000 items failed, in 1m 23s. Below its threshold: right.`"""
+    return " ".join([_items_sentence(summary), *_missed_sentence(summary)])
+
+
+def _missed_sentence(summary: Summary) -> list[str]:
+    """The checks that did not come to what the config asks for. A run that was stopped has not had its chance."""
+    missed = [check for check in summary.checks if not check.met]
+    if not missed or summary.verdict in ("stopped", "interrupted"):
+        return []
+    names = listing((visible(check.name, 40) for check in missed), 5)
+    return [f"Below {'their thresholds' if len(missed) > 1 else 'its threshold'}: {names}."]
+
+
+def _items_sentence(summary: Summary) -> str:
     done, failed, took = figures.count(summary.done), summary.failed, figures.span_of_time(summary.wall_s)
     if summary.verdict in ("stopped", "interrupted"):
         why = f": {visible(summary.stop_reason, 300)}" if summary.stop_reason else ""
@@ -225,6 +252,26 @@ def _error_lines(summary: Summary) -> list[str]:
     if hidden := len(summary.errors) - len(shown):
         lines.append(f"  and {hidden} more kinds")
     return lines
+
+
+def _check_lines(summary: Summary) -> list[str]:
+    if not summary.checks:
+        return []
+    rows = [("check", "passed", "failed", "share", "mean score", "")]
+    for check in summary.checks:
+        mean = "-" if check.mean_score is None else f"{check.mean_score:.3f}"
+        share = figures.percent(check.share) if check.passed + check.failed else "-"
+        wanted = "" if check.met else f"missed: {wanted_of(check)}"
+        counts = figures.count(check.passed), figures.count(check.failed)
+        rows.append((visible(check.name, 30), *counts, share, mean, wanted))
+    return [f"  {line}" for line in aligned(rows, left=(0, 5))]
+
+
+def wanted_of(check: CheckCount) -> str:
+    """What a threshold asks for: `share of 95%`."""
+    parts = [] if check.least_share is None else [f"share of {figures.percent(check.least_share)}"]
+    parts += [] if check.least_mean is None else [f"mean score of {check.least_mean:g}"]
+    return " and ".join(parts)
 
 
 _COLUMNS = ("agent", "ok", "failed", "retries", "p50", "p95", "tokens in", "out", "cost")

@@ -18,6 +18,7 @@ from typer.models import ArgumentInfo, OptionInfo
 
 from agentbatch import agents, flows, models, tools
 from agentbatch.agents.base import AgentConfig
+from agentbatch.checks.config import ThresholdConfig
 from agentbatch.cli.app import app
 from agentbatch.config import Config
 from agentbatch.config.field_docs import field_docs
@@ -75,6 +76,8 @@ def _whole_config() -> Iterator[str]:
         if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
             yield f"#### `{key}`"
             yield _table(field.annotation)
+    yield "#### A mapping under `thresholds`"
+    yield _table(ThresholdConfig)
 
 
 def _models() -> Iterator[str]:
@@ -110,6 +113,8 @@ def _steps() -> Iterator[str]:
         "agent and every group has:"
     )
     yield _table(StepConfig)
+    yield "Every agent also has:"
+    yield _table(AgentConfig, beyond=StepConfig)
     for kind, section in agent_kinds.items():
         yield f"#### An agent with `kind: {kind}`"
         yield _table(section, beyond=AgentConfig)

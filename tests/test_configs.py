@@ -208,6 +208,12 @@ def check_data_cleaning(rows: Rows) -> None:
     assert rows["c-03"]["output"]["missing"] == ["email", "phone"]
 
 
+def check_checks(rows: Rows) -> None:
+    assert all(set(row["checks"]) == {"right", "fair", "reader.one_word"} for row in rows.values())
+    assert all(row["checks"]["right"]["passed"] for row in rows.values())
+    assert {row["checks"]["fair"]["score"] for row in rows.values()} == {0.7, 0.8, 0.9}
+
+
 CHECKS: dict[str, Callable[[Rows], None]] = {
     "quickstart": check_quickstart,
     "document-analysis": check_document_analysis,
@@ -226,6 +232,7 @@ CHECKS: dict[str, Callable[[Rows], None]] = {
     "supervisor": check_supervisor,
     "coding-agents": check_coding_agents,
     "data-cleaning": check_data_cleaning,
+    "checks": check_checks,
 }
 
 

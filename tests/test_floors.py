@@ -20,7 +20,7 @@ FLOORS: dict[str, str] = {
         step step_config models.base tools.base tools.parameters assembly answer_schema
         endpoints kept progress inputs results traces events text.screen logs
     """,
-    "3 kinds": "models tools agents flows",
+    "3 kinds": "models tools agents flows checks",
     "4 config": "config",
     "5 build": "build build_tools plan",
     "6 engines": "engines",

@@ -5,6 +5,7 @@ import re
 import pytest
 from progress.scripted_run import ScriptedRun
 
+from agentbatch.checks.counts import CheckCount
 from agentbatch.progress.tally import AgentStats, ErrorGroup, Tally
 from agentbatch.summary import Summary, render_summary, summarize, summary_json
 from agentbatch.trace import Tracer
@@ -165,7 +166,7 @@ def test_the_json_keeps_its_names() -> None:
     assert list(document) == [
         "version", "verdict", "exit_code", "total", "before", "counts", "remaining", "errors", "agents", "started_at",
         "wall_s", "input_tokens", "output_tokens", "calls", "retries", "cost_usd", "known_cost_usd",
-        "possibly_billed", "items_per_s", "results", "traces", "continue_command", "stop_reason", "notes",
+        "possibly_billed", "items_per_s", "results", "traces", "continue_command", "stop_reason", "notes", "checks",
     ]  # fmt: skip
     assert document["version"] == 1
     assert document["errors"][0] == {
@@ -209,3 +210,19 @@ def test_what_is_on_disk_wins_over_what_ended() -> None:
         tally.counts(), verdict="failed", exit_code=1, started_at="", total=3, written={"error": 1, "ok": 1}
     )
     assert (summary.counts, summary.remaining, summary.failed) == ({"error": 1, "ok": 1}, 1, 1)
+
+
+def test_checks_are_told_and_missed_thresholds_come_first() -> None:
+    checks = (CheckCount("right", 8999, 1001, 0.9, 0.9), CheckCount("near", 1, 0, None))
+    ended = dataclasses.replace(FAILED, errors=(), counts={"ok": 10}, before={}, checks=checks)
+    text = render_summary(ended, color=False)
+    assert text.startswith("All 10 items succeeded, in 1m 23s. Below its threshold: right.\n")
+    assert (
+        "  check  passed  failed  share  mean score\n"
+        "  right   8,999   1,001  89.9%       0.900  missed: share of 90%\n"
+        "  near        1       0   100%           -\n"
+    ) in text
+    document = json.loads(summary_json(ended))
+    assert (document["checks"]["right"]["met"], document["checks"]["near"]["met"]) == (False, True)
+    stopped = dataclasses.replace(ended, verdict="stopped")
+    assert "threshold" not in render_summary(stopped, color=False).splitlines()[0]

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from agentbatch.checks.counts import CheckCount
 from agentbatch.progress.tally import AgentStats, ErrorGroup
-from agentbatch.summary import Summary, verdict_line
+from agentbatch.summary import Summary, verdict_line, wanted_of
 from agentbatch.text import figures
 from agentbatch.text.redact import visible
 
@@ -25,13 +26,21 @@ _PUNCTUATION: Final = re.compile(f"([{re.escape(string.punctuation)}])")
 
 
 def workflow_commands(summary: Summary) -> str:
-    """A workflow command for the verdict, if it is not a good one, and one for each error type. Ends in a newline."""
+    """Workflow commands: the verdict, if it is not a good one, each missed threshold, each type of error."""
     if summary.verdict == "ok" and not summary.errors:
         return ""
     level = "warning" if summary.verdict == "ok" else "error"
     lines = [_command(level, "agentbatch", verdict_line(summary))]
-    lines += [_error_command(level, group) for group in summary.errors[: _MOST_ANNOTATIONS - 1]]
-    return "".join(f"{line}\n" for line in lines)
+    lines += [_check_command(check) for check in summary.checks if not check.met]
+    lines += [_error_command(level, group) for group in summary.errors]
+    return "".join(f"{line}\n" for line in lines[:_MOST_ANNOTATIONS])
+
+
+def _check_command(check: CheckCount) -> str:
+    came_to = f"{figures.percent(check.share)} passed"
+    if check.mean_score is not None:
+        came_to += f", mean score {check.mean_score:.3f}"
+    return _command("error", f"check {visible(check.name, 40)}", f"{came_to}; the threshold is a {wanted_of(check)}")
 
 
 def _error_command(level: str, group: ErrorGroup) -> str:
@@ -64,7 +73,13 @@ def append_step_summary(path: Path, summary: Summary) -> None:
 
 def step_summary(summary: Summary) -> str:
     """The run in Markdown: the verdict, counts, errors with an example each, agents, files. Some 50 kB at most."""
-    blocks = [f"### {_text(verdict_line(summary))}", _facts(summary), _errors(summary.errors), _agents(summary.agents)]
+    blocks = [
+        f"### {_text(verdict_line(summary))}",
+        _facts(summary),
+        _errors(summary.errors),
+        _checks(summary.checks),
+        _agents(summary.agents),
+    ]
     if summary.continue_command:
         blocks.append(f"Continue with:\n\n{_code(summary.continue_command)}")
     return "\n\n".join(block for block in blocks if block) + "\n\n"
@@ -102,6 +117,21 @@ def _errors(groups: Sequence[ErrorGroup]) -> str:
         for group in groups[:_MOST_ROWS]
     ]
     return _table(("count", "error", "e.g. item", "agent", "message"), rows) if rows else ""
+
+
+def _checks(checks: Sequence[CheckCount]) -> str:
+    rows = [
+        (
+            _text(check.name),
+            figures.count(check.passed),
+            figures.count(check.failed),
+            _text(figures.percent(check.share)),
+            "\\-" if check.mean_score is None else _text(f"{check.mean_score:.3f}"),
+            "" if check.met else _text(f"missed: {wanted_of(check)}"),
+        )
+        for check in checks[:_MOST_ROWS]
+    ]
+    return _table(("check", "passed", "failed", "share", "mean score", "threshold"), rows) if rows else ""
 
 
 def _agents(agents: Sequence[AgentStats]) -> str:

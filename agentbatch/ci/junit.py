@@ -23,7 +23,7 @@ _UNFIT: Final = re.compile("[^\t\n\r -~\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010
 """What XML 1.0 (section 2.2) does not allow, and the control characters that it does."""
 _MOST_TEXT: Final = 10_000
 """Characters of one message."""
-_ANSWERS: Final = frozenset({"output_schema", "content_filter", "max_turns", "bad_response", "check"})
+_ANSWERS: Final = frozenset({"output_schema", "content_filter", "max_turns", "bad_response"})
 """Error types that speak of an answer: failures. All others are errors: the item could not be put to the test."""
 
 Outcome = Literal["passed", "failure", "error", "skipped"]
@@ -83,16 +83,30 @@ def case_of(line: Mapping[str, Any]) -> Case:
     status, kind = str(line["status"]), str(error.get("type") or line["status"])
     outcome: Outcome = "failure" if kind in _ANSWERS else "error"
     if status == "ok":
-        outcome = "passed"
-    elif status == "skipped":
+        return _checked_case(line)
+    if status == "skipped":
         outcome = "skipped"
     agent = f"{error['agent']}: " if error.get("agent") else ""
     return Case(
         name=str(line["id"]),
         seconds=float(line.get("duration_s") or 0.0),
         outcome=outcome,
-        type="" if outcome == "passed" else kind,
+        type=kind,
         message=f"{agent}{error.get('message') or ''}",
+        trace_id=str(line.get("trace_id") or ""),
+    )
+
+
+def _checked_case(line: Mapping[str, Any]) -> Case:
+    """The case of an item that succeeded: passed, unless one of its checks did not."""
+    checks: Mapping[str, Mapping[str, Any]] = line.get("checks") or {}
+    failed = [f"{name}: {check.get('message') or 'failed'}" for name, check in checks.items() if not check["passed"]]
+    return Case(
+        name=str(line["id"]),
+        seconds=float(line.get("duration_s") or 0.0),
+        outcome="failure" if failed else "passed",
+        type="check" if failed else "",
+        message="\n".join(failed),
         trace_id=str(line.get("trace_id") or ""),
     )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel
 
-from agentbatch.config.step_graph import StepTexts, circle, dependencies, name_of, root_members
+from agentbatch.config.step_graph import StepTexts, circle, dependencies, judges, name_of, root_members
 from agentbatch.config.yaml_tree import Path
 from agentbatch.flows.base import GroupConfig, Member, MemberConfig
 from agentbatch.flows.condition import ConditionConfig
@@ -70,6 +70,7 @@ class _FlowCheck:
             yield from self._graph(("agents",), self._root)
         yield from self._own_history()
         yield from self._needs()
+        yield from _thresholds(self._config)
         yield from self._unused()
 
     def _depth(self) -> int:
@@ -213,12 +214,25 @@ class _FlowCheck:
                 yield Finding(("agents", name, "history"), message, "an agent sees its own last answer in a loop only")
 
     def _unused(self) -> Iterator[Finding]:
-        used = {name for member in self._root for name in self._texts.inside(member)}
+        used = {name for member in (*self._root, *judges(self._config)) for name in self._texts.inside(member)}
         unused = [("agents", name) for name in self._config.agents if name not in used]
         unused += [("groups", name) for name in self._config.groups if name not in used]
         if unused:
             names = listing((name for _, name in unused), 20)
             yield Finding(unused[0], f"not in use, as no step of the workflow leads to it: {names}", note=True)
+
+
+def _thresholds(config: Config) -> Iterator[Finding]:
+    """Thresholds of checks that there are none of."""
+    names = [*config.checks, *(f"{agent}.{check}" for agent, each in config.agents.items() for check in each.checks)]
+    for name, threshold in config.thresholds.items():
+        if name not in names:
+            there_are = f"there are: {listing(names, 20)}" if names else "there is no check at all"
+            yield Finding(
+                ("thresholds", name), f"unknown check {name!r}", did_you_mean(name, names).lstrip(", ") or there_are
+            )
+        elif threshold.min is None and threshold.mean_score is None:
+            yield Finding(("thresholds", name), "a threshold has `min`, `mean_score` or both", "min: 0.9")
 
 
 def _clash(path: Path, one: Member, other: Member, name: str) -> Finding:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import AfterValidator, Field, PrivateAttr
 
 from agentbatch.agents.base import AgentConfig
+from agentbatch.checks.config import CheckConfig, ThresholdConfig
 from agentbatch.config.environment import read_dotenv
 from agentbatch.config.problems import Problem, SourceText, report
 from agentbatch.config.sections import read_sections
@@ -99,6 +100,10 @@ class Config(Settings):
     """Values computed once per item, as `vars.NAME`."""
     workflow: StepName | Annotated[list[Member], Field(min_length=1)] | None = None
     """Where an item enters: an agent, a group, or a list of them, one after the other. Default: every agent."""
+    checks: dict[Name, CheckConfig] = Field(default_factory=dict[Name, CheckConfig])
+    """Checks of the workflow's output, by name. Their verdicts stand in the result lines."""
+    thresholds: dict[str, ThresholdConfig] = Field(default_factory=dict[str, ThresholdConfig])
+    """What checks must come to over the whole run, by their names; an agent's as `AGENT.CHECK`. Missed: exit code 1."""
     limits: Limits = Limits()
     """What ends the run early."""
     cache: CacheConfig = CacheConfig(enabled=False)

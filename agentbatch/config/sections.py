@@ -100,7 +100,7 @@ class _Reading:
             self._add(("agents",), "no agents: an agent has at least a model and a prompt")
         workflow = self._nested(whole.model_fields["workflow"].annotation, data.get("workflow"), ("workflow",))
         rest = {**data, **built} | ({"workflow": workflow} if "workflow" in data else {})
-        of_whole = {key: rest[key] for key in ("workflow", "vars", "toolsets") if key in rest}
+        of_whole = {key: rest[key] for key in ("workflow", "vars", "toolsets", "checks") if key in rest}
         self._texts += [self._with_file(text, rest, ()) for text in meant_texts(whole, of_whole, ())]
         config = self._checked(whole, rest, ())
         templates = self._check_texts(named)
@@ -295,6 +295,7 @@ class _Reading:
         looped = (text.text for text in self._texts if text.of == "step" and "loop" in text.path)
         mapped = (owner_of(text.path) for text in self._texts if text.path[-1] == "for_each")
         judges = (text.text for text in self._texts if text.of == "step" and "aggregate" in text.path)
+        checking = (text.text for text in self._texts if text.of == "step" and "checks" in text.path)
         sets = [text.path for text in self._texts if text.path[0] == "vars" or "set" in text.path[2:-1]]
         return NamesThere(
             steps,
@@ -302,13 +303,14 @@ class _Reading:
             looped=graph.below(*looped),
             mapped=graph.below(*mapped) - {ROOT},
             judging=graph.below(*judges),
+            checking=graph.below(*checking),
             delegated=graph.below(*(text.text for text in delegated)),
             arguments=argument_names(tools),
         )
 
     def _is_certain(self, path: Path) -> bool:
         """Whether every item comes through the part at `path` if it comes to its owner at all."""
-        if "fallback" in path or path[0] == "tools":
+        if "fallback" in path or "checks" in path or path[0] == "tools":
             return False
         return not any(path[:end] in self._maybe for end in range(1, len(path) + 1))
 

@@ -47,6 +47,7 @@ def config_shape(config: Config) -> dict[str, str]:
             shape |= {f"{section}.{name}.{key}": _digest(value) for key, value in _parts(part)}
     shape |= {f"vars.{name}": _digest(text) for name, text in config.vars.items()}
     shape |= {f"toolsets.{name}": _digest(tools) for name, tools in config.toolsets.items()}
+    shape |= {f"checks.{name}": _digest(_plain(check)) for name, check in config.checks.items()}
     shape["workflow"] = _digest(_plain(config.workflow))
     return shape
 

@@ -153,8 +153,14 @@ def root_members(config: Config) -> list[Member]:
     if config.workflow is None:
         texts = StepTexts(config)
         stand_ins = {other for name in config.agents for other in texts.of(name).steps if other != name}
+        stand_ins |= {*judges(config)}
         return [name for name in config.agents if name not in stand_ins] or list(config.agents)
     return [config.workflow] if isinstance(config.workflow, str) else list(config.workflow)
+
+
+def judges(config: Config) -> list[str]:
+    """The steps that score the workflow's output."""
+    return [check.judge.agent for check in config.checks.values() if check.judge is not None]
 
 
 def shared_names(config: Config) -> frozenset[str]:
@@ -164,7 +170,7 @@ def shared_names(config: Config) -> frozenset[str]:
     order they are written in, so that their numbers don't depend on chance.
     """
     texts, places = StepTexts(config), Counter[str]()
-    waiting = root_members(config)
+    waiting = [*root_members(config), *dict.fromkeys(judges(config))]
     while waiting:
         member = waiting.pop()
         name = name_of(member)

@@ -26,7 +26,9 @@ SOMETIMES_THERE = {
     "loop": "only what runs in a loop, and the loop's own conditions, know `loop`",
     "each": "only what runs for_each element knows `each`",
     "members": "only a parallel group's judge knows its `members`",
-    "output": "only `set`, `fallback.when`, and a group's `best` and `vote` know `output`: elsewhere write NAME.output",
+    "output": "only `set`, `checks` and their judges, `fallback.when`, and a group's `best` and `vote` know `output`: "
+    "elsewhere write NAME.output",
+    "judgement": "only a judge's `score` knows its `judgement`",
 }
 
 
@@ -49,6 +51,7 @@ class NamesThere:
         looped: the steps that run in loops, and so see `loop` and their own last answer.
         mapped: those that run for each element of a list, and see `each`.
         judging: those that see `members`.
+        checking: those that judge what checks look at, and see it as `output`.
         delegated: those that are tools of others, and see the arguments of the call, `args`.
         arguments: what `args` holds in a tool's own templates, for the tools that say it.
     """
@@ -58,6 +61,7 @@ class NamesThere:
     looped: Collection[str] = ()
     mapped: Collection[str] = ()
     judging: Collection[str] = ()
+    checking: Collection[str] = ()
     delegated: Collection[str] = ()
     arguments: Mapping[str, Collection[str]] = field(default_factory=dict[str, Collection[str]])
 
@@ -75,6 +79,10 @@ class NamesThere:
             found.add("members")
         if (path[-1] == "when" and path[-2] == "fallback") or "set" in path[2:-1]:
             found.add("output")
+        if "checks" in path or owner in self.checking:
+            found.add("output")
+        if "checks" in path and path[-1] == "score":
+            found.add("judgement")
         if "aggregate" in path and path[-1] in ("best", "by"):
             found |= {"output", "name", "status"}
         return frozenset(found)
@@ -146,6 +154,6 @@ def _said_of_step(
         nearest = did_you_mean(rest[0], STEP_FIELDS).lstrip(", ")
         fields_there = f"a step has {listing(STEP_FIELDS)}; its answer's fields: {name}.output.{rest[0]}"
         return f"no field {rest[0]!r} in {name}", nearest or fields_there
-    if path[:2] == ("agents", name) and name not in names.looped and not {"set", "fallback"} & set(path[2:]):
+    if path[:2] == ("agents", name) and name not in names.looped and not {"set", "fallback", "checks"} & set(path[2:]):
         return f"{name!r} reads its own {rest[0]}", "an agent sees its own last answer in a loop only"
     return None

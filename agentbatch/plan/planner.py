@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlsplit
 
+from agentbatch.agents.base import AgentConfig
+from agentbatch.checks.config import CheckConfig
 from agentbatch.config.step_graph import dependencies, name_of, root_members, shared_names
 from agentbatch.errors import ConfigError
 from agentbatch.flows.base import GroupConfig, Member, MemberConfig
@@ -184,7 +186,8 @@ class _Planner:
         members = root_members(self._config)
         in_order = self._config.workflow is not None or len(members) == 1
         inside = self._sequence(members, _Place()) if in_order else self._graph(members, _Place())
-        node = PlanNode("workflow", inside.kind, "", inside.detail, inside.children, parallel=inside.parallel)
+        children = (*inside.children, *self._judges(self._config.checks, _Place()))
+        node = PlanNode("workflow", inside.kind, "", inside.detail, children, parallel=inside.parallel)
         return replace(node, calls=calls_of(node))
 
     def _members(self, members: Iterable[Member], place: _Place) -> tuple[PlanNode, ...]:
@@ -238,7 +241,7 @@ class _Planner:
             kind=inside.kind,
             path=place.path,
             detail=", ".join(part for part in (inside.detail, again) if part),
-            children=(*inside.children, *self._fallbacks(section, place)),
+            children=(*inside.children, *self._fallbacks(section, place), *self._judges_of(section, place)),
             parallel=inside.parallel,
             conditional=inside.conditional,
             limits=tuple(_step_limits(section)),
@@ -254,6 +257,15 @@ class _Planner:
         why = f" if {bare(given.when)}" if isinstance(given, FallbackConfig) and given.when else ""
         for name in names:
             yield replace(self._member(name, place), label=f"fallback{why}", role="fallback")
+
+    def _judges_of(self, section: StepConfig, place: _Place) -> Iterator[PlanNode]:
+        if isinstance(section, AgentConfig):
+            yield from self._judges(section.checks, place)
+
+    def _judges(self, checks: Mapping[str, CheckConfig], place: _Place) -> Iterator[PlanNode]:
+        for name, check in checks.items():
+            if check.judge is not None:
+                yield replace(self._member(check.judge.agent, place), label=f"check {name}", role="helper")
 
     def _inside(self, section: StepConfig, place: _Place) -> _Inside:
         match section:

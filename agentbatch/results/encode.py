@@ -36,6 +36,8 @@ def encode_result(ended: ItemResult, include: frozenset[str] = frozenset({"agent
     }
     if is_truncated(result):
         line["truncated"] = True
+    if checks := checks_of(result):
+        line["checks"] = checks
     with_usage = "usage" in include
     if "agents" in include:
         agents: dict[str, Any] = {}
@@ -53,6 +55,21 @@ def encode_result(ended: ItemResult, include: frozenset[str] = frozenset({"agent
 def is_truncated(result: Result) -> bool:
     """Whether an answer in it, of an agent below, was cut by `max_tokens`."""
     return any(step.extra.get("truncated") or (step.steps and is_truncated(step)) for step in result.steps.values())
+
+
+def checks_of(result: Result) -> dict[str, Any]:
+    """The verdicts of an item's checks by name, an agent's with its name before theirs. Of one name the last counts."""
+    found: dict[str, Any] = {}
+    _add_checks(found, result.steps)
+    return {**result.extra.get("checks", {}), **found}
+
+
+def _add_checks(found: dict[str, Any], steps: Mapping[str, Result]) -> None:
+    for step in steps.values():
+        agent = step.name.partition("[")[0]
+        found |= {f"{agent}.{name}": verdict for name, verdict in step.extra.get("checks", {}).items()}
+        if step.steps:
+            _add_checks(found, step.steps)
 
 
 def bad_line_result(bad: BadLine, trace_id: str, started_ns: int) -> ItemResult:

@@ -55,6 +55,12 @@ def span_of_time(value: float) -> str:
     return f"{whole // 86400}d {whole % 86400 // 3600:02}h"
 
 
+def percent(share: float) -> str:
+    """A share from 0 to 1, cut to a tenth of a percent, so that what is below a bound also looks like it: `89.9%`."""
+    tenths = int(share * 1000 + 1e-6)
+    return f"{tenths // 10}%" if tenths % 10 == 0 else f"{tenths / 10:.1f}%"
+
+
 def money(usd: float | None) -> str:
     """US dollars with at least two figures that count: `$12.34`, `$0.0042`; `?` where a price is unknown."""
     if usd is None:

@@ -3,6 +3,7 @@ from pathlib import Path
 
 from ended_run import SUMMARY
 
+from agentbatch.checks.counts import CheckCount
 from agentbatch.ci.github import append_step_summary, step_summary, workflow_commands
 from agentbatch.progress.tally import AgentStats, ErrorGroup
 
@@ -96,3 +97,20 @@ def test_a_step_s_earlier_words_stay(tmp_path: Path) -> None:
     path.write_text("before\n")
     append_step_summary(path, SUMMARY)
     assert path.read_text("utf-8").startswith("before\n### All 3 items succeeded")
+
+
+def test_missed_thresholds_are_told() -> None:
+    checks = (
+        CheckCount("right", 8, 2, 0.8, 0.9),
+        CheckCount("near|", 9, 1, None),
+        CheckCount("low", 1, 1, 0.2, None, 0.5),
+    )
+    ended = replace(SUMMARY, checks=checks)
+    assert workflow_commands(ended).splitlines() == [
+        "::error title=agentbatch::All 3 items succeeded, in 1m 23s. Below their thresholds: right, low.",
+        "::error title=check right::80%25 passed, mean score 0.800; the threshold is a share of 90%25",
+        "::error title=check low::50%25 passed, mean score 0.200; the threshold is a mean score of 0.5",
+    ]
+    text = step_summary(ended)
+    assert "| right | 8 | 2 | 80\\% | 0\\.800 | missed\\: share of 90\\% |\n" in text
+    assert "| near\\| | 9 | 1 | 90\\% | \\- |  |\n" in text

@@ -96,3 +96,18 @@ def test_what_is_a_failure_and_what_an_error() -> None:
         ("input", "error"),
     ):
         assert case_of(json.loads(item_result("a", 0, "error", error=(kind, "")))).outcome == outcome
+
+
+def test_a_failed_check_is_a_failure(tmp_path: Path) -> None:
+    results, path = tmp_path / "r.jsonl", tmp_path / "j.xml"
+    passed = {"passed": True, "score": 1.0, "message": ""}
+    failed = {"passed": False, "score": 0.2, "message": "0.2 is below 0.7"}
+    for number, checks in enumerate(({"good": passed}, {"good": passed, "right": failed, "near": failed})):
+        line = json.loads(item_result(number, number))
+        with results.open("ab") as file:
+            file.write(json.dumps({**line, "checks": checks}).encode() + b"\n")
+    write_junit(path, results, SUMMARY, "flow")
+    one, other = read_junit(path)
+    assert list(one) == []
+    assert other[0].attrib == {"type": "check", "message": "right: 0.2 is below 0.7"}
+    assert other[0].text == "right: 0.2 is below 0.7\nnear: 0.2 is below 0.7"

@@ -59,3 +59,15 @@ def test_money(usd: float | None, text: str) -> None:
 @pytest.mark.parametrize(("per_second", "text"), [(0, "0"), (0.25, "0.25"), (7.21, "7.2"), (1240.4, "1,240")])
 def test_rate(per_second: float, text: str) -> None:
     assert figures.rate(per_second) == text
+
+
+def test_percent_never_looks_better_than_it_is():
+    assert [figures.percent(share) for share in (0, 0.5, 0.29, 0.8999, 0.9, 0.99999, 1)] == [
+        "0%",
+        "50%",
+        "29%",
+        "89.9%",
+        "90%",
+        "99.9%",
+        "100%",
+    ]
