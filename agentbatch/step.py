@@ -165,7 +165,7 @@ class Visit:
             status=status,
             output=None if output is None else output.value,
             error=error,
-            usage=self._usage() if self.requests else _NO_USAGE,
+            usage=self._usage() if self.requests or self.input_tokens or self.output_tokens else _NO_USAGE,
             cost_usd=self.cost_usd,
             attempts=self.requests,
             queued_s=max(0.0, now - self._began - worked),

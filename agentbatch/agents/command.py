@@ -31,6 +31,7 @@ from agentbatch.templates import Template
 from agentbatch.templates.tree import TemplateTree
 from agentbatch.tools.command import text_of
 from agentbatch.transports.command import Command, run_command
+from agentbatch.transports.process_tree import end_orphans
 from agentbatch.transports.threads import Raised, Threads
 
 _MAX_OUTPUT = 10_000_000
@@ -258,6 +259,7 @@ def build(config: CommandConfig, name: str, assembly: Assembly) -> CommandAgent:
     if config.artifacts and assembly.artifacts is None:
         raise ConfigError(f"agents.{name}.artifacts: with results on stdout there is no place for them: give -o a file")
     where = f"agents.{name}"
+    end_orphans()
     return CommandAgent(
         line=CommandLine.of(config, where, assembly.folder),
         place=_workplace(config, where, assembly),

@@ -17,6 +17,7 @@ from agentbatch.step import Visit
 from agentbatch.tools.base import ToolConfig, with_arguments
 from agentbatch.tools.parameters import parameter_schema
 from agentbatch.transports.command import Ended, run_command
+from agentbatch.transports.process_tree import end_orphans
 
 _BYTES_A_CHARACTER = 4
 _MAX_JSON = 10_000_000
@@ -78,6 +79,7 @@ def text_of(ended: Ended) -> str:
 
 def build(config: CommandToolConfig, name: str, assembly: Assembly) -> CommandTool:
     """The tool that `config` describes."""
+    end_orphans()
     as_text = config.output == "text"
     return CommandTool(
         spec=ToolSpec(name, config.description, parameter_schema(config.parameters)),

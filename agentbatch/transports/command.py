@@ -14,12 +14,11 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from secrets import token_hex
 from typing import IO, cast
 
 from agentbatch.errors import CommandFault
 from agentbatch.text.redact import visible
-from agentbatch.transports.process_tree import MARK, kill_group, kill_tree
+from agentbatch.transports.process_tree import kill_group, kill_tree, marked, new_mark
 
 PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR")
 """Of this process's environment a command sees only these, and what its config names: never the models' keys."""
@@ -100,7 +99,7 @@ class _Running:
 
     def __init__(self, command: Command, max_stdout: int, max_stderr: int) -> None:
         self._loop = asyncio.get_running_loop()
-        self._mark = token_hex(12)
+        self._mark = new_mark()
         self._process = _start(command, self._mark)
         self.exited: asyncio.Future[None] = self._loop.create_future()
         self._pidfd = _open_pidfd(self._process.pid)
@@ -231,14 +230,13 @@ class _Writer:
 
 
 def _start(command: Command, mark: str) -> subprocess.Popen[bytes]:
-    outer = os.environ.get(MARK, "")
     try:
         return subprocess.Popen(
             command.argv,
             stdin=subprocess.PIPE if command.stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**command.env, MARK: f"{outer} {mark}".strip()},
+            env=marked(command.env, mark),
             cwd=command.cwd,
             bufsize=0,
             start_new_session=True,

@@ -13,14 +13,13 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from secrets import token_hex
 from typing import Any, cast
 
 import orjson
 
 from agentbatch.errors import FunctionFault
 from agentbatch.files.plain_json import to_plain
-from agentbatch.transports.process_tree import MARK, kill_tree
+from agentbatch.transports.process_tree import kill_tree, marked, new_mark
 
 _LENGTH = struct.Struct(">Q")
 _MAX_BYTES = 256 * 1024 * 1024
@@ -70,7 +69,7 @@ class _Worker:
     """One process, and the socket to it."""
 
     def __init__(self, name: str, folder: Path) -> None:
-        self._mark = token_hex(12)
+        self._mark = new_mark()
         ours, theirs = socket.socketpair()
         with theirs:
             try:
@@ -78,7 +77,7 @@ class _Worker:
                     [sys.executable, "-P", "-m", "agentbatch.transports.function_worker", str(theirs.fileno())],
                     stdin=subprocess.DEVNULL,
                     stdout=2,  # stdout carries data only: what a function prints goes to stderr
-                    env={**os.environ, MARK: f"{os.environ.get(MARK, '')} {self._mark}".strip()},
+                    env=marked(os.environ, self._mark),
                     pass_fds=(theirs.fileno(),),
                     start_new_session=True,
                 )

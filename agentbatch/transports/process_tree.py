@@ -7,16 +7,41 @@ three ways at once: its group, who is whose child, and a mark in the environment
 from __future__ import annotations
 
 import os
+import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from secrets import token_hex
 
 MARK = "AGENTBATCH_MARK"
-"""The environment variable with the marks of all commands that a process runs under, outermost first."""
+"""The environment variable with the marks of all commands that a process runs under, outermost first. A mark is
+`RUNNER-STARTED-RANDOM`: the number of the process that began the command, when that was started, and a random word."""
 
+_MARKS = re.compile(rb"(?:^|\0)" + MARK.encode() + rb"=((?:\d+-\d+-[0-9a-f]+ ?)+)(?:\0|$)")
 _MOST_ROUNDS = 20
 _PROC = Path("/proc")
+
+
+def new_mark() -> str:
+    """A mark for one command of this process."""
+    pid = os.getpid()
+    return f"{pid}-{_started(pid)}-{token_hex(12)}"
+
+
+def marked(environment: Mapping[str, str], mark: str) -> dict[str, str]:
+    """An environment that carries the mark, and those of the commands that this process itself runs under."""
+    return {**environment, MARK: f"{os.environ.get(MARK, '')} {mark}".strip()}
+
+
+def end_orphans() -> None:
+    """Kill the commands of runs that were killed before they could end them: nobody waits for what they do."""
+    for pid in _all_processes():
+        marks = _MARKS.search(_environment(pid))
+        runners = [] if marks is None else [mark.split(b"-")[:2] for mark in marks[1].split()]
+        if any(_started(int(runner)) != int(started) for runner, started in runners):
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def kill_group(pid: int) -> None:
@@ -80,8 +105,17 @@ def _environment(pid: int) -> bytes:
 
 
 def _parent(pid: int) -> int:
+    return _stat(pid, 1)
+
+
+def _started(pid: int) -> int:
+    """When a process was started, in the kernel's own ticks: with its number it names it for ever. 0: there is none."""
+    return _stat(pid, 19)
+
+
+def _stat(pid: int, place: int) -> int:
     try:
         stat = (_PROC / str(pid) / "stat").read_bytes()
-        return int(stat.rpartition(b")")[2].split()[1])  # the name before it may hold anything
+        return int(stat.rpartition(b")")[2].split()[place])  # the name before it may hold anything
     except (OSError, ValueError, IndexError):
         return 0

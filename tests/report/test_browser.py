@@ -157,6 +157,7 @@ async def test_an_item_shows_its_timeline_and_what_was_said(page: Page, report: 
     names = await texts(page, ".span-row .who")
     assert names == ["item", "writer", "smallrate_limited", "smallattempt 2"]
     assert await page.eval("document.querySelectorAll('.track .wait, .track .queue').length") == 2
+    assert "Describe <b>it</b>" in await texts(page, ".sheet > div > .turn pre"), "the prompt stands as the input"
     await page.click("div:nth-child(4) > .span-row")
     details = await page.eval("document.querySelector('.more:not([hidden])').textContent")
     assert "Describe <b>it</b>" in details

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from agentbatch.errors import CommandFault
 from agentbatch.transports.command import Captured, Command, Ended, clean_environment, run_command
-from agentbatch.transports.process_tree import MARK
+from agentbatch.transports.process_tree import MARK, end_orphans
 
 ENV = clean_environment({})
 
@@ -133,6 +134,28 @@ async def test_a_background_process_of_its_group_ends_with_it() -> None:
     word = "100.0424"
     await sh(f"sleep {word} >/dev/null 2>&1 & exit 0")
     await none_left(word)
+
+
+async def test_commands_of_a_killed_run_are_ended_and_those_of_a_living_one_are_not() -> None:
+    word = "100.0425"
+    runner = f"""
+import asyncio
+from agentbatch.transports.command import *
+asyncio.run(run_command(Command(["/bin/sh", "-c", "setsid sleep {word} & sleep {word}"], clean_environment({{}}))))
+"""
+    killed = subprocess.Popen([sys.executable, "-c", runner])
+    own = asyncio.ensure_future(sh("sleep 100.0426"))
+    while len(survivors(word)) < 3 or not survivors("100.0426"):
+        await asyncio.sleep(0.01)
+    end_orphans()
+    assert len(survivors(word)) >= 3
+    killed.kill()
+    killed.wait()
+    end_orphans()
+    await none_left(word)
+    assert survivors("100.0426")
+    own.cancel()
+    await none_left("100.0426")
 
 
 @pytest.mark.parametrize(

@@ -76,10 +76,13 @@ class ItemSheet {
   }
 
   inputs(timeline) {
-    const said = timeline && timeline[2].some((span) => span[11] && span[11].said);
-    return el("div", {}, el("h3", {}, "Input"), el("p", { class: "soft" }, said
-      ? "What each model was asked stands with its call in the timeline: choose one."
-      : ["Inputs are not in the results. The prompts, as they were sent, are in the traces of a run whose config says ", el("span", { class: "mono" }, "trace: {content: true}"), "."]));
+    const calls = timeline ? timeline[2].filter((span) => span[11] && span[11].said) : [];
+    if (!calls.length) {
+      return el("div", {}, el("h3", {}, "Input"), el("p", { class: "soft" }, "Inputs are not in the results. The prompts, as they were sent, are in the traces of a run whose config says ", el("span", { class: "mono" }, "trace: {content: true}"), "."));
+    }
+    const asked = calls[0][11].said.filter(([role]) => role !== "assistant");
+    return el("div", {}, el("h3", {}, "Input"), asked.map(turn),
+      calls.length > 1 ? el("p", { class: "cut" }, `This is what the first of ${count(calls.length)} calls was asked. The others stand in the timeline: choose one.`) : null);
   }
 }
 
@@ -220,10 +223,11 @@ function spanFacts(span, unit) {
     fact("waited to retry", more.waits ? more.waits.map(([, length]) => seconds(length * unit)).join(", ") : null),
     fact("billing", more.possibly_billed ? "may have been billed" : null));
   return [facts, more.error ? fault(more.error) : null,
-    more.said ? el("div", {}, more.said.map(([role, text, length]) => el("div", { class: "turn" }, el("span", {}, visible(role)), textBlockOf(text, length)))) : null,
-    ...["arguments", "result"].map((name) => (more[name] ? el("div", { class: "turn" }, el("span", {}, name), textBlockOf(more[name])) : null))].filter(Boolean);
+    more.said ? el("div", {}, more.said.map(turn)) : null,
+    ...["arguments", "result"].map((name) => (more[name] ? turn([name, more[name]]) : null))].filter(Boolean);
 }
 
-function textBlockOf(text, length) {
-  return [el("pre", { class: "text", dir: "auto" }, visible(text)), length ? el("p", { class: "cut" }, `The first ${count(text.length)} of ${count(length)} characters.`) : null];
+function turn([role, text, length]) {
+  return el("div", { class: "turn" }, el("span", {}, visible(role)), el("pre", { class: "text", dir: "auto" }, visible(text)),
+    length ? el("p", { class: "cut" }, `The first ${count(text.length)} of ${count(length)} characters.`) : null);
 }
