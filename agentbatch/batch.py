@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from agentbatch.process.signals import SignalWatch
 from agentbatch.progress import Progress, Silent, Tally
 from agentbatch.progress.log import SpokenLog
 from agentbatch.progress.view import Pressure
+from agentbatch.record import record
 from agentbatch.results import bad_line_result, checks_of, is_truncated
 from agentbatch.results.book import BookOptions, ResultBook
 from agentbatch.results.files import ResultFiles
@@ -42,7 +43,7 @@ from agentbatch.traces.trace_file import TraceFile
 _LOGGER = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Display:
     """What a progress display is given to look at."""
 
@@ -52,7 +53,7 @@ class Display:
     pressure: Callable[[], Pressure]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunOptions:
     """One run, as its command line says it. Times are in seconds, money in US dollars.
 

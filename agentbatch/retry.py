@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 
 from agentbatch.errors import StepError
+from agentbatch.record import record
 
 MAX_BACKOFF_S = 30.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RetryPolicy:
     """How often and how patiently. `retries` are the attempts after the first; `base_s` the shortest back-off."""
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from agentbatch.record import record
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
@@ -18,7 +19,7 @@ NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 class Settings(BaseModel):
     """Base of every config section: unknown keys and wrong types are errors, and nothing changes after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
 
 def parse_duration(value: Any) -> float:
@@ -62,7 +63,7 @@ class Grounded(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Meaning:
     """What a text of the config is, beyond being text: the loader checks it, and loads `file://` templates."""
 

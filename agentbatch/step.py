@@ -18,6 +18,7 @@ from agentbatch.errors import InternalFault, RunStopped, StepError, StepTimeout
 from agentbatch.items import Failure, Item, Output, Result, Scope, Status
 from agentbatch.limits import Permits
 from agentbatch.messages import Usage
+from agentbatch.record import record
 from agentbatch.templates import Condition, Value
 from agentbatch.trace import Span, SpanKind, Tracer
 
@@ -205,7 +206,7 @@ class MemberFailed(StepError):
         return cls(failure, "timeout" if result.status == "timeout" else "error")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Terms:
     """On what terms a step stands in its flow.
 
@@ -222,7 +223,7 @@ class Terms:
 NO_TERMS = Terms()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Step:
     """A runnable with its place in the workflow: its name and its terms.
 
@@ -376,7 +377,7 @@ async def within(seconds: float | None, visit: Visit, work: Awaitable[Output]) -
         raise StepTimeout(f"{visit.name} worked for longer than its timeout of {seconds:g} s") from None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Bounded:
     """A runnable that works for at most `timeout` seconds on one item, and in no more places than it has permits."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from agentbatch.items import Result
+from agentbatch.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FailureAllowance:
     """So many failed items are accepted: a number, or a share of all items. None: any number, but none go unsaid."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import Any, Literal
 
 import orjson
@@ -11,6 +11,7 @@ import orjson
 from agentbatch.checks.counts import CheckCount
 from agentbatch.files.plain_json import to_plain
 from agentbatch.progress.tally import AgentStats, Counts, ErrorGroup
+from agentbatch.record import record
 from agentbatch.text import figures
 from agentbatch.text.redact import visible
 from agentbatch.text.suggestions import listing
@@ -25,7 +26,7 @@ _MOST_AGENTS = 20
 _MOST_ERRORS = 10
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Summary:
     """The end of a run. The field names are those of the JSON summary and stay as they are within a `version`.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
@@ -17,6 +17,7 @@ from agentbatch.errors import SchemaFault
 from agentbatch.items import Output
 from agentbatch.limits import Limiter
 from agentbatch.messages import ChatRequest, ChatResponse, Message, ToolSpec
+from agentbatch.record import record
 from agentbatch.settings import EarlierStep, ModelName, PositiveInt, TemplateText
 from agentbatch.step import Visit
 from agentbatch.templates import Template
@@ -44,7 +45,7 @@ class AskingConfig(AgentConfig):
     """This agent's tokens in any 60 s, prompt and answer."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Offered:
     """What a request brings beside its messages: the tools, and whether the model may, must or can't call them."""
 
@@ -56,7 +57,7 @@ class Offered:
 NO_TOOLS = Offered()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Asker:
     """Asks one model on behalf of one agent."""
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from agentbatch.agents.asking import Asker, AskingConfig, build_asker
 from agentbatch.assembly import Assembly
 from agentbatch.items import Output, Scope
+from agentbatch.record import record
 from agentbatch.step import Visit
 
 
@@ -17,7 +17,7 @@ class ChatConfig(AskingConfig):
     kind: Literal["chat"] = "chat"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ChatAgent:
     """One prompt, one answer; with a schema, a checked and parsed one."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -24,6 +24,7 @@ from agentbatch.kept.paid_work import PaidWork
 from agentbatch.limits import Budget
 from agentbatch.messages import Usage
 from agentbatch.process.control import Control
+from agentbatch.record import record
 from agentbatch.results.artifacts import file_name, keep_artifacts
 from agentbatch.settings import Duration, PositiveInt, Settings, TemplateText, TemplateValue
 from agentbatch.step import Visit
@@ -79,7 +80,7 @@ class CommandConfig(CommandFields, AgentConfig):
         yield from self.command_faults(folder)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Workplace:
     """Where a command runs, what is put there before, and what is kept of it afterwards."""
 
@@ -158,7 +159,7 @@ def _as_json(content: Any) -> str:
     return orjson.dumps(to_plain(content), option=orjson.OPT_INDENT_2).decode()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CommandAgent:
     """Runs a command once for each item."""
 

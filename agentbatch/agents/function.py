@@ -7,7 +7,6 @@ index, and one named like an agent or a group that step's output. Everything els
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +19,7 @@ from agentbatch.files.plain_json import to_plain
 from agentbatch.items import Output, Scope
 from agentbatch.kept.journal import Journal
 from agentbatch.kept.paid_work import PaidWork
+from agentbatch.record import record
 from agentbatch.settings import TemplateValue
 from agentbatch.step import Visit
 from agentbatch.templates.tree import TemplateTree
@@ -61,7 +61,7 @@ class FunctionConfig(AgentConfig):
                 yield "arguments", f"{self.function} has no parameter {name!r}{known}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FunctionAgent:
     """Calls the function once for each item."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -14,6 +13,7 @@ from agentbatch.assembly import Assembly
 from agentbatch.errors import MaxTurns, ToolFault
 from agentbatch.items import Output, Scope
 from agentbatch.messages import ChatResponse, Message, ToolCall
+from agentbatch.record import record
 from agentbatch.settings import PositiveInt, ToolName
 from agentbatch.step import Visit
 from agentbatch.text.suggestions import listing
@@ -43,7 +43,7 @@ class ReactConfig(AskingConfig):
     one at a time. Default: at once, and the provider is not told."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Bounds:
     """How long an agent may go on. `answers`: it is asked for an answer at the end, rather than failing."""
 
@@ -52,7 +52,7 @@ class Bounds:
     answers: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ReactAgent:
     """Asks, has tools called, hands back their results in the order of the calls, and asks again."""
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
 from agentbatch.errors import CommandFault
+from agentbatch.record import record
 from agentbatch.settings import Settings, TemplateText
 from agentbatch.templates import Template
 from agentbatch.transports.command import Command, Ended, clean_environment
@@ -61,7 +62,7 @@ def program_path(program: str, folder: Path) -> str:
     return str(folder.absolute() / program) if "/" in program else program
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CommandLine:
     """A command whose templates are compiled."""
 

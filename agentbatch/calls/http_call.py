@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -16,6 +15,7 @@ from agentbatch.calls.output_form import read_output
 from agentbatch.endpoints.retry_after import retry_after_seconds
 from agentbatch.errors import BadRequest, BadResponse, RateLimited, ServerFault, StepError
 from agentbatch.files.plain_json import to_plain
+from agentbatch.record import record
 from agentbatch.settings import Settings, TemplateText, TemplateValue
 from agentbatch.templates import Template
 from agentbatch.templates.tree import TemplateTree
@@ -54,7 +54,7 @@ class HttpCallFields(Settings):
     """What of the answer is taken: `text`, `json`, `jsonl`, or a dotted path into the JSON, such as `data.answer`."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HttpCall:
     """A request whose templates are compiled."""
 

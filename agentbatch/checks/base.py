@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import orjson
 
 from agentbatch.files.plain_json import to_plain
+from agentbatch.record import record
 
 _SHOWN = 200
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Verdict:
     """What a check found. `score` is from 0 to 1; None where there is none. `message` says why it did not pass."""
 

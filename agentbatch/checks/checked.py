@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -15,11 +14,12 @@ from agentbatch.checks.judge import Judge
 from agentbatch.errors import StepError
 from agentbatch.flows.together import together
 from agentbatch.items import Output, Scope
+from agentbatch.record import record
 from agentbatch.step import Runnable, Visit
 from agentbatch.templates import Condition
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NamedCheck:
     """A check, or a judge, by its name; `of` says what it looks at, where that is not the whole answer."""
 
@@ -28,7 +28,7 @@ class NamedCheck:
     of: Condition | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Checked:
     """Runs a step, and then its checks, the judges among them all at once. A failed check is no failed step.
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from agentbatch.assembly import Assembly
 from agentbatch.checks.base import Verdict
 from agentbatch.checks.config import CheckConfig
+from agentbatch.record import record
 from agentbatch.templates import Condition
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Holds:
     """Computes the expression, which sees what is checked as `output`."""
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from agentbatch.assembly import Assembly
 from agentbatch.checks.base import Verdict, as_text, shown
 from agentbatch.checks.config import CheckConfig
+from agentbatch.record import record
 from agentbatch.templates import Template
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Contains:
     """Looks for each text. `wanted` False turns it round: none may be there."""
 

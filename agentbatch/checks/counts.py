@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from agentbatch.checks.config import ThresholdConfig
+from agentbatch.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CheckCount:
     """One check over all items.
 

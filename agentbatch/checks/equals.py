@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from agentbatch.assembly import Assembly
 from agentbatch.checks.base import Verdict, as_text, shown
 from agentbatch.checks.config import CheckConfig
+from agentbatch.record import record
 from agentbatch.templates import Condition
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Equals:
     """Compares values; where one is a text, both as texts, without outer white space."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from agentbatch.answer_schema import AnswerSchema
@@ -11,9 +10,10 @@ from agentbatch.assembly import Assembly
 from agentbatch.checks.base import Verdict, as_text
 from agentbatch.checks.config import CheckConfig
 from agentbatch.errors import SchemaFault
+from agentbatch.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Fits:
     """Holds an answer against the schema; of a text, the JSON that it is."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, cast
 
 from agentbatch.answer_schema import AnswerSchema
@@ -13,13 +12,14 @@ from agentbatch.checks.config import CheckConfig
 from agentbatch.checks.number_range import number_of
 from agentbatch.errors import SchemaFault, StepError
 from agentbatch.items import Result
+from agentbatch.record import record
 from agentbatch.step import Step
 from agentbatch.templates import Condition
 
 _REASONS = ("reason", "message", "explanation", "comment")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Judge:
     """A step that is run on what is checked, and what its answer must come to."""
 

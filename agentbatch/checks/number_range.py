@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import inf, isnan
 from typing import Any
 
 from agentbatch.assembly import Assembly
 from agentbatch.checks.base import Verdict, shown
 from agentbatch.checks.config import CheckConfig
+from agentbatch.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NumberRange:
     """From `least` to `most`, both included."""
 

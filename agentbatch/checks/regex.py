@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from agentbatch.assembly import Assembly
 from agentbatch.checks.base import Verdict, as_text, shown
 from agentbatch.checks.config import CheckConfig
+from agentbatch.record import record
 
 _MOST_TEXT: Final = 100_000
 """Characters looked at: a pattern may take time that grows faster than the text."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Regex:
     """Searches, as `re.search` does: `^` and `$` bind it to the ends."""
 

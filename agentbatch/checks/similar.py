@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from agentbatch.assembly import Assembly
 from agentbatch.checks.base import Verdict, as_text
 from agentbatch.checks.config import CheckConfig
+from agentbatch.record import record
 from agentbatch.templates import Condition
 
 _MOST_TEXT: Final = 10_000
 """Characters compared of each text: some 50 ms of work at most."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Similar:
     """Compares texts without outer white space."""
 

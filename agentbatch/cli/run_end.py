@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +13,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from agentbatch.errors import AgentBatchError, OutputError
+from agentbatch.record import record
 
 if TYPE_CHECKING:
     from agentbatch.summary import Summary
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Telling:
     """Who wants to know how the run ended.
 

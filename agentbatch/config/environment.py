@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from agentbatch.record import record
 from agentbatch.text.suggestions import did_you_mean
 
 _JINJA_CLOSES = {"{{": "}}", "{%": "%}", "{#": "#}"}
@@ -22,7 +22,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _REST = re.compile(r"(:?[-?+])")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Expanded:
     """A text with its variables filled in, and which they were: names and values that came from the environment."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,6 +17,7 @@ from agentbatch.flows.loop import LoopConfig
 from agentbatch.flows.parallel import ParallelConfig, QuorumConfig
 from agentbatch.flows.route import RouteConfig, case_key
 from agentbatch.flows.sequence import SequenceConfig
+from agentbatch.record import record
 from agentbatch.step_config import StepConfig
 from agentbatch.text.suggestions import did_you_mean, listing
 
@@ -29,7 +29,7 @@ MOST_LEVELS = 30
 """Of steps inside each other: Python's stack ends somewhere."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Finding:
     """Something to say about the part at `path`: a problem, or a mere note."""
 

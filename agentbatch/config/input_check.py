@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from agentbatch.config.input_fields import LOOKED_AT, InputNeeds, missing_fields
 from agentbatch.config.loading import Config
 from agentbatch.inputs import Inputs, open_inputs
 from agentbatch.items import Item
+from agentbatch.record import record
 
 _SHOWN = 20
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InputsFound:
     """How many inputs can be used, and a line for each problem with the others (of many, the first ones)."""
 
@@ -42,7 +42,7 @@ def check_fields(config: Config, name: str) -> InputsFound:
     return InputsFound(look.good, tuple(shown))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _BadLine:
     """What is wrong with one line; `lacks` where it is only a field that is missing."""
 

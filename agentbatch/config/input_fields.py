@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, cast
 
@@ -12,6 +11,7 @@ from agentbatch.config.problems import Problem
 from agentbatch.config.source import dotted
 from agentbatch.config.templates import TemplateUse
 from agentbatch.items import Item
+from agentbatch.record import record
 from agentbatch.text.suggestions import did_you_mean, listing
 
 LOOKED_AT = 1_000
@@ -19,7 +19,7 @@ LOOKED_AT = 1_000
 _SHOWN_FIELDS = 20
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InputNeeds:
     """Fields that every item needs, each as a path below `input`, with the template that needs it."""
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from agentbatch.config.yaml_tree import Path
+from agentbatch.record import record
 from agentbatch.settings import Meaning
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MeantText:
     """A text at `path` that is a template, a condition, or the name of a model or step."""
 

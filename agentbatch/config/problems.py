@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from agentbatch.record import record
 
 _SHOWN = 200
 """Problems in one message; of more, only the number."""
@@ -12,7 +13,7 @@ _EXCERPT = 140
 """Characters of a source line around its caret."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SourceText:
     """A file as problems quote it. `name` is what the user called it."""
 
@@ -24,7 +25,7 @@ class SourceText:
         return cls(name, tuple(re.split(r"\r\n|\n|\r", text)))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Problem:
     """One thing to mend.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
@@ -12,6 +11,7 @@ from agentbatch.config.meanings import keys_of, sections_in
 from agentbatch.config.problems import KEY_NAME, Problem
 from agentbatch.config.source import Origin
 from agentbatch.config.yaml_tree import Path, parse_scalar
+from agentbatch.record import record
 from agentbatch.text.suggestions import did_you_mean, listing, nearest
 
 Section = TypeVar("Section", bound=BaseModel)
@@ -45,7 +45,7 @@ def _without_echoes(faults: list[_Fault], known: Iterable[str]) -> list[_Fault]:
     return [fault for fault in faults if fault.type != "missing" or fault.path not in meant]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Fault:
     """One error of pydantic's, at its path in the data. `tags` is its path as pydantic has it, union arms and all."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, cast, get_args, get_origin
@@ -33,6 +32,7 @@ from agentbatch.config.templates import (
 from agentbatch.config.tools import argument_names, delegations, tool_name_problems
 from agentbatch.config.yaml_tree import Path
 from agentbatch.flows.base import GroupConfig
+from agentbatch.record import record
 from agentbatch.settings import NAME_PATTERN, Grounded
 from agentbatch.templates.references import References
 from agentbatch.text.suggestions import did_you_mean, listing
@@ -52,7 +52,7 @@ _JINJA_WORDS = frozenset(
 _MODEL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/@-]*")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sections:
     """What reading a config's data gave. `config` is None where there are problems."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
@@ -14,6 +13,7 @@ from pydantic import BaseModel
 from agentbatch.config.meanings import meant_texts
 from agentbatch.flows import KIND_NAMES, kind_of
 from agentbatch.flows.base import GroupConfig, Member, MemberConfig
+from agentbatch.record import record
 from agentbatch.step_config import StepConfig
 from agentbatch.templates import Condition, Template
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _VALUE = "vars."
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StepFacts:
     """What one section says, with all that is written inside it.
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from agentbatch.config.meanings import MeantText
 from agentbatch.config.problems import Problem
 from agentbatch.config.source import Origin
 from agentbatch.config.yaml_tree import Path
+from agentbatch.record import record
 from agentbatch.text.suggestions import did_you_mean, listing
 
 ROOT = ""
 """The owner of the names in `workflow`."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StepGraph:
     """For each agent, group, and the workflow: the steps it names, and where."""
 

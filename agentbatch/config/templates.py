@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 
 from agentbatch.config.meanings import MeantText
 from agentbatch.config.problems import Problem
@@ -11,6 +11,7 @@ from agentbatch.config.source import Origin, dotted
 from agentbatch.config.steps import owner_of
 from agentbatch.config.yaml_tree import Path
 from agentbatch.items import Result
+from agentbatch.record import record
 from agentbatch.templates import Condition, Template, TemplateProblem
 from agentbatch.templates.references import References
 from agentbatch.text.suggestions import did_you_mean, listing
@@ -32,7 +33,7 @@ SOMETIMES_THERE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TemplateUse:
     """A template or condition in its place, with what it reads. `certain`: every item comes there."""
 
@@ -41,7 +42,7 @@ class TemplateUse:
     certain: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NamesThere:
     """The names that templates may read, and which steps see those that are there only sometimes.
 

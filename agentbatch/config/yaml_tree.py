@@ -15,6 +15,7 @@ from typing import Any, Literal, cast
 
 import yaml
 
+from agentbatch.record import record
 from agentbatch.text.suggestions import did_you_mean
 
 MAX_CHARS = 5_000_000
@@ -27,7 +28,7 @@ Path = tuple[str | int, ...]
 """Keys and list indices from the top: `("agents", "writer", "prompt")`."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Place:
     """Where something begins, counted from 1 as editors do; `end_line` is the last line of its text."""
 
@@ -38,7 +39,7 @@ class Place:
     """A text after `|` or `>`: its own first line is the one after `line`."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Fault:
     """What is wrong with the YAML as such, and where. `path` leads to the mapping or value at fault."""
 

@@ -10,7 +10,6 @@ import asyncio
 import random
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
@@ -23,6 +22,7 @@ from agentbatch.limits import Admission, Budget, Limiter, Permits, Spending
 from agentbatch.messages import ChatRequest, ChatResponse, Usage
 from agentbatch.models.base import Model
 from agentbatch.process.control import Control
+from agentbatch.record import record
 from agentbatch.retry import RetryBudget, RetryPolicy
 from agentbatch.step import Visit
 from agentbatch.trace import Span
@@ -34,7 +34,7 @@ _LONG_ANSWER = 4096
 """Tokens to set money aside for, where no parameter of the request bounds its answer."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EndpointSettings:
     """How one model may be used. `timeout` is of one attempt, in seconds; `tariff` is None where it is unknown."""
 

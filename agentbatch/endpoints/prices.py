@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Protocol
 
 from agentbatch.messages import Usage
+from agentbatch.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rates:
     """US dollars per token, for requests of more than `above` input tokens."""
 
@@ -32,7 +32,7 @@ class Rates:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tariff:
     """A model's price. Providers that charge more for long prompts have several steps; the whole request pays the step
     it reaches."""

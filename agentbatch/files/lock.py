@@ -9,13 +9,14 @@ import socket
 import weakref
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 
 from agentbatch.errors import LockedError, OutputError
 from agentbatch.files.filesystems import is_network
+from agentbatch.record import record
 
 _HINT_BYTES = 4096
 
@@ -139,7 +140,7 @@ class OutputLock:
             self._fd = -1
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Holder:
     """Who holds an output, as its lock file says.
 

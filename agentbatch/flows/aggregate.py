@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import isnan
 from typing import Any
 
@@ -13,6 +12,7 @@ import orjson
 from agentbatch.errors import ConditionFault
 from agentbatch.files.plain_json import to_plain
 from agentbatch.items import Result, Scope
+from agentbatch.record import record
 from agentbatch.templates import Condition
 
 _TOLD = 100
@@ -41,7 +41,7 @@ def as_text(results: Sequence[Result], separator: str) -> str:
     return separator.join(_text(result.output) for result in results if result.ok)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Vote:
     """The most frequent output of the members that succeeded. Of several with as many votes the first declared wins.
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pydantic import Field
 
 from agentbatch.assembly import Assembly
 from agentbatch.flows.base import GroupConfig, Member
 from agentbatch.items import Output, Scope
+from agentbatch.record import record
 from agentbatch.settings import ConditionText
 from agentbatch.step import MemberFailed, Step, Visit
 from agentbatch.templates import Condition
@@ -25,7 +24,7 @@ class ConditionConfig(GroupConfig):
     """What runs if it does not. Default: nothing; the group is skipped."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ConditionFlow:
     """One of two steps. The other one is left out: what it gave before, if it did, stays."""
 

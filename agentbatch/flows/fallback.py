@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from agentbatch.errors import StepError
 from agentbatch.items import Output, Scope
+from agentbatch.record import record
 from agentbatch.step import MemberFailed, Runnable, Step, Visit
 from agentbatch.templates import Condition
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WithFallback:
     """A step and those that take over, in order. `when` also replaces good answers for which it holds.
 

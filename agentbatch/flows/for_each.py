@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, cast
 
 from agentbatch.errors import ConditionFault
 from agentbatch.flows.setters import check_setters
 from agentbatch.flows.together import together
 from agentbatch.items import Output, Result, Scope
+from agentbatch.record import record
 from agentbatch.step import MemberFailed, Step, Visit
 from agentbatch.templates import Condition
 from agentbatch.templates.sandbox import NotRun
@@ -18,7 +18,7 @@ _AT_ONCE = 100
 """Elements of one item in the works; the permits of steps and models bound what really runs."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ForEach:
     """Runs `body` per element, as `NAME[1]`, `NAME[2]`, ...; the outputs stand in the order of the list."""
 

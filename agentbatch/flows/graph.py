@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from graphlib import TopologicalSorter
 
 from pydantic import Field
@@ -15,6 +15,7 @@ from agentbatch.flows.sequence import chosen
 from agentbatch.flows.setters import check_setters
 from agentbatch.flows.together import Crew
 from agentbatch.items import Output, Result, Scope
+from agentbatch.record import record
 from agentbatch.settings import EarlierStep
 from agentbatch.step import MemberFailed, Step, Visit
 
@@ -28,7 +29,7 @@ class GraphConfig(GroupConfig):
     """The step whose output is the graph's. Default: that of the one step nobody waits for; of several, a map."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GraphFlow:
     """`needs[i]` are the positions of the steps that step i waits for; there is no circle in them."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
@@ -12,6 +11,7 @@ from agentbatch.errors import ConditionFault
 from agentbatch.flows.base import GroupConfig, Member
 from agentbatch.flows.sequence import SequenceFlow
 from agentbatch.items import Output, Result, Scope
+from agentbatch.record import record
 from agentbatch.settings import ConditionText, EarlierStep, PositiveInt
 from agentbatch.step import MemberFailed, Step, Visit
 from agentbatch.templates import Condition
@@ -37,7 +37,7 @@ class LoopConfig(GroupConfig):
     """The step whose output is the iteration's. Default: the last step."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LoopFlow:
     """Iterations of `body`, each a step of its own: `NAME[1]`, `NAME[2]`, ..."""
 

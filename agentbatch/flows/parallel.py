@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import Field
@@ -15,6 +15,7 @@ from agentbatch.flows.base import GroupConfig, Member
 from agentbatch.flows.setters import check_setters
 from agentbatch.flows.together import together
 from agentbatch.items import Output, Result, Scope
+from agentbatch.record import record
 from agentbatch.settings import ConditionText, PositiveInt, Settings, StepName
 from agentbatch.step import MemberFailed, Step, Visit
 from agentbatch.templates import Condition
@@ -74,7 +75,7 @@ class ParallelConfig(GroupConfig):
     """What stands between outputs joined by `concat`."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ParallelFlow:
     """Members that run at once. `needed` of them must succeed; None stands for all that are not skipped."""
 

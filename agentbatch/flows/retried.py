@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from agentbatch.errors import (
     BadResponse,
     CommandFault,
@@ -15,13 +13,14 @@ from agentbatch.errors import (
     ToolFault,
 )
 from agentbatch.items import Output, Scope
+from agentbatch.record import record
 from agentbatch.step import MemberFailed, Runnable, Visit
 
 _BAD_ANSWERS = (BadResponse, CommandFault, ContentFilter, FunctionFault, MaxTurns, SchemaFault, ToolFault)
 """Failures of the answer, not of the way to it: asking once more may give a better one."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Retried:
     """A step that is begun again, at most `retries` times, each time as a new draw."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, cast
 
 from pydantic import Field
@@ -15,6 +14,7 @@ from agentbatch.flows.base import GroupConfig, Member
 from agentbatch.flows.setters import check_setters
 from agentbatch.flows.together import together
 from agentbatch.items import Output, Scope
+from agentbatch.record import record
 from agentbatch.settings import ConditionText, Settings, StepName
 from agentbatch.step import MemberFailed, Step, Visit
 from agentbatch.templates import Condition
@@ -40,7 +40,7 @@ class RouteConfig(GroupConfig):
     """What runs for any other value. Without it another value is an error of the item."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RouteFlow:
     """Steps by value. Its entry in the books says which way was taken; those of other values have none."""
 

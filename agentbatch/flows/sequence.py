@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
@@ -10,6 +9,7 @@ from pydantic import Field
 from agentbatch.assembly import Assembly
 from agentbatch.flows.base import GroupConfig, Member
 from agentbatch.items import Output, Result, Scope
+from agentbatch.record import record
 from agentbatch.settings import EarlierStep
 from agentbatch.step import MemberFailed, Step, Visit
 from agentbatch.step_config import DefaultConfig
@@ -27,7 +27,7 @@ class SequenceConfig(GroupConfig):
     """The step whose output is the sequence's. Default: the last."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SequenceFlow:
     """Steps in order. `output` names the step whose output counts; None stands for the last that was not skipped."""
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
+
+from agentbatch.record import record
 
 Account = tuple[str, str]
 """Whose bounds: `("all", "")`, or of `model`, `agent` or `group` and its name."""
@@ -54,7 +56,7 @@ class Bounds(NamedTuple):
     high: Spend = _NOTHING
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Bill:
     """The bounds of one step, or of one item, by account; `seconds` is how long it takes from beginning to end."""
 

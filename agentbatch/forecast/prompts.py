@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
@@ -13,6 +12,7 @@ from agentbatch.errors import StepError
 from agentbatch.forecast.bounds import Range
 from agentbatch.items import Item
 from agentbatch.messages import ChatRequest, Message
+from agentbatch.record import record
 from agentbatch.step_config import StepConfig
 from agentbatch.templates import NOT_RUN, Condition, Template, Value
 
@@ -31,7 +31,7 @@ UNKNOWN: Any = object()
 """Stands for what depends on answers that nobody has yet."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Assumptions:
     """What nobody can know before the run.
 
@@ -48,7 +48,7 @@ class Assumptions:
     elements: int = 10
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Lengths:
     """Tokens of one request, and of its answer."""
 

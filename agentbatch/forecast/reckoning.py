@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from agentbatch.agents.base import AgentConfig
@@ -21,6 +20,7 @@ from agentbatch.forecast.time import Constraint, constraints, latency_of
 from agentbatch.items import Item
 from agentbatch.messages import Usage
 from agentbatch.plan import Plan, PlanNode
+from agentbatch.record import record
 from agentbatch.step_config import FallbackConfig, StepConfig
 from agentbatch.templates import NOT_RUN
 
@@ -36,7 +36,7 @@ _SPREAD = 2.0
 """Standard errors by which a range is widened that a sample stands for."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Forecast:
     """What a run will take.
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agentbatch.forecast.bounds import Account, Bounds, Range
 from agentbatch.models.base import ModelConfig
 from agentbatch.models.mock_latency import LogNormalLatency, NormalLatency, UniformLatency
+from agentbatch.record import record
 
 if TYPE_CHECKING:
     from agentbatch.config import Config
@@ -19,7 +19,7 @@ _AUTO_REQUESTS = 64
 """What `max_concurrency: auto` is reckoned with."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Constraint:
     """A limit, in words, and the seconds that the run takes at least because of it."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from agentbatch.config.input_fields import InputNeeds
 from agentbatch.config.shape import config_shape
 from agentbatch.inputs import BadLine, Inputs, open_inputs, select
 from agentbatch.items import Item
+from agentbatch.record import record
 from agentbatch.results.book import continues
 from agentbatch.results.files import ResultFiles
 from agentbatch.results.header import new_header
@@ -23,7 +23,7 @@ SAMPLED = 100
 """Items that an estimate looks at."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Choice:
     """Which of the inputs a run takes, as its command line says it. `files` None stands for results on stdout."""
 
@@ -37,7 +37,7 @@ class Choice:
     seed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ToDo:
     """The items of a run.
 

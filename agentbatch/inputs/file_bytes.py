@@ -11,11 +11,11 @@ import io
 import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from agentbatch.errors import InputError
+from agentbatch.record import record
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 """A longer line is never held in memory: it becomes an error of its item."""
@@ -27,7 +27,7 @@ _GZIP_MAGIC = b"\x1f\x8b\x08"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FileMeasure:
     """A regular file as it was before the start. `digest` is blake2b-256 in hex over the raw bytes."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
@@ -24,6 +23,7 @@ from agentbatch.inputs.json_lines import NotJson, parse_line
 from agentbatch.inputs.records import Record
 from agentbatch.inputs.spool import Spool
 from agentbatch.items import Item
+from agentbatch.record import record
 
 _T = TypeVar("_T")
 _NO_END = 1 << 62
@@ -31,7 +31,7 @@ _SHOWN_BAD_LINES = 20
 _SHOWN_ID = 80
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BadLine:
     """A line (or CSV row) that is no item: it becomes an `error` result of type `input`.
 
@@ -44,7 +44,7 @@ class BadLine:
     id: str | int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Inputs:
     """What one run works on.
 
@@ -75,11 +75,11 @@ class Inputs:
             InputError: the inputs can't be read on, or changed while they were read.
         """
         ids = IdTable(self.count or 0)
-        for index, record in enumerate(self.records()):
-            yield _named(self.name, index, record, ids)
+        for index, value in enumerate(self.records()):
+            yield _named(self.name, index, value, ids)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InputCheck:
     """What a reading of all the inputs found. `bad` holds the first 20 of `bad_count`."""
 

@@ -12,11 +12,11 @@ import logging
 import sqlite3
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from agentbatch.errors import OutputError
+from agentbatch.record import record
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, made_at REAL NOT NULL, answer BLOB NOT NULL) WITHOUT ROWID
@@ -145,7 +145,7 @@ def open_cache(path: Path) -> sqlite3.Connection:
     return database
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CacheStats:
     """What a cache holds. Times are Unix seconds, None where it is empty."""
 

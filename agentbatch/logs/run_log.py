@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from agentbatch.logs.json_log import JsonLog
+from agentbatch.record import record
 
 _OURS: Final = "agentbatch"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LogChoice:
     """How much is logged. `verbose` adds one level to what a person gets and to what the file gets.
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import orjson
 
 from agentbatch.messages import ChatRequest
+from agentbatch.record import record
 
 
 class MalformedBody(ValueError):
     """The body is not what the API asks for; the message is what the client is told."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Asked:
     """What a client wants: of which model, and in which form."""
 

@@ -6,15 +6,15 @@ import hmac
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from email.utils import formatdate
 
 from agentbatch.mock_server.rate_limit import RateLimit
 from agentbatch.mock_server.settings import MockServerSettings, RetryAfterForm
 from agentbatch.models.mock_faults import FaultKind
+from agentbatch.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Refusal:
     """No, and why: `reason` is the knob that said so, `retry_after` the seconds to wait where waiting helps."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 
 from agentbatch.mock_server.settings import MockServerSettings
+from agentbatch.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Quota:
     """One limit: per minute, left in the window, and seconds until all of it is back."""
 
@@ -17,7 +17,7 @@ class Quota:
     reset_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Standing:
     """What is left of both limits; None where there is none."""
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
 
 from agentbatch.errors import OutputError
+from agentbatch.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LogLine:
     """One request. `prompt` is a digest of its content, never the content; `status` 0 means that it got no answer."""
 

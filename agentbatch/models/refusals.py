@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import urljoin, urlsplit
 
@@ -28,6 +27,7 @@ from agentbatch.errors import (
     ServerFault,
     StepError,
 )
+from agentbatch.record import record
 from agentbatch.text.redact import visible
 from agentbatch.transports.base import HttpResponse
 
@@ -84,7 +84,7 @@ _NAMED_STATUSES: Mapping[str, int] = {
 _HINTS = {401: "check api_key", 403: "check api_key", 404: "check model and base_url"}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Complaint:
     """What a provider says about its refusal: a message for people, and its codes and types in lower case."""
 

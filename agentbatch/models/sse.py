@@ -6,12 +6,13 @@ Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-str
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from agentbatch.record import record
 
 _BOM = b"\xef\xbb\xbf"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SseEvent:
     """One event. `data` is as it came: UTF-8 if the server keeps to the specification."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -13,6 +12,7 @@ from agentbatch.errors import BadResponse, ConnectionFault, StepError, StepTimeo
 from agentbatch.models.json_answer import parse_answer
 from agentbatch.models.refusals import refusal, refusal_amid, request_id_of
 from agentbatch.models.sse import SseEvent, SseParser
+from agentbatch.record import record
 from agentbatch.transports.base import HttpResponse, HttpStream, HttpTransport
 
 _FAREWELL_S = 1.0
@@ -42,7 +42,7 @@ class Assembly(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StreamedAnswer:
     """An answer's JSON, the HTTP answer it came in (without its body), and seconds to its first token."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from agentbatch.record import record
 
 
 class Times(NamedTuple):
@@ -18,7 +19,7 @@ ONCE = Times(1, 1)
 MANY = Times(0, None)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Calls:
     """Requests at least and at most; None where there is no bound.
 

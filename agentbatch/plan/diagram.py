@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from agentbatch.plan.planner import Plan, PlanNode, bare
 from agentbatch.plan.text import phrase, title
+from agentbatch.record import record
 from agentbatch.text.redact import visible
 
 Shape = Literal["step", "choice", "end", "join"]
@@ -23,14 +24,14 @@ class Port(NamedTuple):
     label: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Box:
     id: str
     lines: tuple[str, ...]
     shape: Shape = "step"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Arrow:
     start: str
     end: str

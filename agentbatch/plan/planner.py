@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlsplit
 
@@ -20,6 +20,7 @@ from agentbatch.flows.route import RouteConfig, RouterConfig
 from agentbatch.flows.sequence import SequenceConfig
 from agentbatch.models.base import HttpModelConfig, ModelConfig
 from agentbatch.plan.calls import MANY, ONCE, ONE_CALL, Calls, Times
+from agentbatch.record import record
 from agentbatch.step_config import FallbackConfig, StepConfig
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ Rule = Literal["all", "one", "some"]
 """How many of a step's members run: all of them, one, or at least one."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PlanNode:
     """One step in its place.
 
@@ -96,7 +97,7 @@ class PlanNode:
             yield from child.walk()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ModelUse:
     """A model that the workflow asks. `agents` are those who ask it; `fallbacks` the models that stand in for it."""
 
@@ -109,7 +110,7 @@ class ModelUse:
     fallbacks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Plan:
     """The workflow of one item, the models in use, and the limits of the run in words."""
 
@@ -151,7 +152,7 @@ def _by_rule(rule: Rule, members: list[Calls]) -> Calls:
     return Calls.one_of(members) if rule == "one" else Calls.some_of(members)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Inside:
     """What a step is made of, before its place and its wrappers."""
 
@@ -165,7 +166,7 @@ class _Inside:
     times: Times = ONCE
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Place:
     """Where steps stand: the path of the step they are in, and what their own paths begin with."""
 

@@ -6,13 +6,13 @@ Pure text and styles; of rich it knows only how wide a letter is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from rich.cells import cell_len, set_cell_size
 
 from agentbatch.progress.tally import AgentStats
 from agentbatch.progress.view import View
+from agentbatch.record import record
 from agentbatch.text import figures
 from agentbatch.text.redact import visible
 
@@ -26,7 +26,7 @@ _MOST_ROWS: Final = 12
 _NAME_WIDTH: Final = 22
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Glyphs:
     """The characters of the bar and between facts."""
 
@@ -39,7 +39,7 @@ class Glyphs:
 ASCII_GLYPHS: Final = Glyphs("#", "", "-", " | ")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Row:
     """One line of the table: an agent, or the sum of those that did not fit."""
 
@@ -47,7 +47,7 @@ class Row:
     calls_per_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Column:
     """A column: `rank` says which go first where the terminal is narrow (the highest), `least` its smallest width."""
 

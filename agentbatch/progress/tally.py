@@ -7,14 +7,15 @@ half counted, which the next look mends.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import perf_counter
 
 from agentbatch.progress.histogram import LatencyHistogram
+from agentbatch.record import record
 from agentbatch.trace import Span
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AgentStats:
     """One agent's figures. Latencies are seconds of work, without the time it queued.
 
@@ -39,7 +40,7 @@ class AgentStats:
     queued_p95_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ErrorGroup:
     """All failed items of one error type, with the first of them as the example."""
 
@@ -50,7 +51,7 @@ class ErrorGroup:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Refusal:
     """The attempts that failed in one way, whether or not another attempt mended it; `message` is the latest."""
 
@@ -60,7 +61,7 @@ class Refusal:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Counts:
     """Everything a tally knows, at one moment.
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from time import perf_counter
 
 from agentbatch.progress.tally import Counts, Tally
+from agentbatch.record import record
 
 _WINDOW_S = 10.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pressure:
     """What the engine says of itself. `held_by` is a phrase such as `rate limit rpm of model fast`, or empty."""
 
@@ -35,7 +35,7 @@ def unknown_pressure() -> Pressure:
     return Pressure(known=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class View:
     """One moment of the run. Rates are per second over the last ten seconds or so; `eta_s` is None while unknown."""
 

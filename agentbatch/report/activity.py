@@ -8,8 +8,9 @@ continued a week later is as sharp as one that was not.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+from agentbatch.record import record
 
 Track = Literal["items", "calls", "waits"]
 """What takes time: an item, an attempt of a call, and a sleep before the next attempt."""
@@ -29,7 +30,7 @@ _IDLE_SHARE = 0.05
 _IDLE_S = 10.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Stretch:
     """A time without a long pause in it. Each list has one number per slice, the first of which begins at `start_s`.
 
@@ -49,7 +50,7 @@ class Stretch:
     failures: Mapping[str, Sequence[int]]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Course:
     """A whole run over time: its stretches, in slices of `slice_s` seconds."""
 

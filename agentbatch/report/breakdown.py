@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from agentbatch.record import record
 from agentbatch.report.durations import Durations, Spread
 from agentbatch.report.result_lines import StepLine
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Share:
     """One agent's or one model's part of a run.
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from agentbatch.record import record
 from agentbatch.report.item_book import ItemBook
 from agentbatch.report.result_lines import SUCCESSES
 
@@ -12,7 +12,7 @@ MOST_LISTED = 500
 """Ids named per list; the counts are of all."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Listed:
     """Items that have something in common: how many, and the ids of the first."""
 
@@ -20,7 +20,7 @@ class Listed:
     ids: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Comparison:
     """How the items of one run differ from those of another, item by item.
 

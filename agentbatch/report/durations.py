@@ -5,8 +5,9 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import ceil, floor, log10
+
+from agentbatch.record import record
 
 BINS_PER_DECADE = 12
 """Bins of the distribution are as wide as their neighbour times 10 ** (1/12): 21 %."""
@@ -14,7 +15,7 @@ BINS_PER_DECADE = 12
 _SMALLEST_S = 1e-6
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Spread:
     """How long something took, over `count` times. All in seconds; None where there was nothing.
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from agentbatch.inputs.id_table import IdTable
+from agentbatch.record import record
 from agentbatch.report.result_lines import STATUSES, LineError, ResultLine
 
 _CODES = {status: code for code, status in enumerate(STATUSES)}
@@ -18,7 +18,7 @@ _SHOWN_EXAMPLES = 4
 _LONGEST_MESSAGE = 2000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Example:
     """One failed item, and why."""
 
@@ -28,7 +28,7 @@ class Example:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ErrorGroup:
     """All items that failed with one type of error; examples with different messages."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from agentbatch.errors import InputError
+from agentbatch.record import record
 from agentbatch.report.activity import Activity, Course
 from agentbatch.report.blocks import Packer
 from agentbatch.report.breakdown import AgentBook, Share
@@ -22,7 +22,7 @@ _READ_AHEAD = 1 << 20
 """A trace is some kilobytes long: the usual 8 would be a read for each."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunFigures:
     """What a results file and its traces say of a run.
 
@@ -74,7 +74,7 @@ class RunFigures:
         return None if self.traces is None else sum(model.retries or 0 for model in self.models)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ItemTable:
     """The rows of the page's table and what is shown of each when it is opened, in packed blocks.
 

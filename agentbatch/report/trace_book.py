@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from agentbatch.record import record
 from agentbatch.report.activity import Activity
 from agentbatch.report.blocks import Blocks, Packer
 from agentbatch.report.breakdown import AgentBook, ShareBook
@@ -17,7 +17,7 @@ _TIMELINES_A_BLOCK = 128
 _LONGEST_MESSAGE = 500
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Refusals:
     """Failed attempts of one type at one model, whether or not another attempt mended it; the last one's message."""
 

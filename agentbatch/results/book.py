@@ -9,7 +9,6 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Awaitable, Iterable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -18,6 +17,7 @@ from agentbatch.files.lock import OutputLock
 from agentbatch.items import ItemResult, Status
 from agentbatch.kept.journal import Journal
 from agentbatch.process.control import Control
+from agentbatch.record import record
 from agentbatch.results.encode import encode_result
 from agentbatch.results.files import ResultFiles, check_output
 from agentbatch.results.header import RunHeader, compare_headers, read_header, write_header
@@ -34,7 +34,7 @@ _MOST_WAITING = 2_000
 """Lines put and not yet on disk; beyond it the workers wait, which bounds the paid work that a crash can lose."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class BookOptions:
     """How results are kept. `files` None stands for stdout, where nothing can be continued.
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from agentbatch.record import record
 from agentbatch.results.lines import CountedLines, parse_result
 from agentbatch.results.stats import Sums
 from agentbatch.text import figures
@@ -22,7 +23,7 @@ _SHOWN: Final = 20
 """Items shown of each change."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ItemDiff:
     """One item that differs: in what, and its line in each file, where it has one."""
 

@@ -6,16 +6,16 @@ import os
 import shutil
 import stat
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from agentbatch.errors import OutputError
 from agentbatch.files.filesystems import filesystem_of, is_network
+from agentbatch.record import record
 
 _PROBE_BYTES = 4096
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ResultFiles:
     """The files of one output: for `x.results.jsonl` the others are `x.results.traces.jsonl` and so on."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -13,11 +13,12 @@ import orjson
 import agentbatch
 from agentbatch.errors import InputError, OutputError
 from agentbatch.files.durable import replacing
+from agentbatch.record import record
 
 HEADER_VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunHeader:
     """The shape of a run.
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 from agentbatch.errors import InputError, OutputError
 from agentbatch.files.durable import replacing
 from agentbatch.files.lock import OutputLock
+from agentbatch.record import record
 from agentbatch.results.files import ResultFiles
 from agentbatch.results.header import RunHeader, compare_headers, read_header, write_header
 from agentbatch.results.lines import CountedLines, parse_result
@@ -18,7 +18,7 @@ from agentbatch.text.redact import visible
 _FORCE = "--force merges them all the same"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Merged:
     """What a merge came to.
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import cast
 
 from jinja2 import nodes
+
+from agentbatch.record import record
 
 Path = tuple[str, ...]
 
@@ -14,7 +15,7 @@ _GUARDS = frozenset({"default", "d", "defined", "undefined"})
 _FUNCTIONS = frozenset({"range", "dict", "cycler", "joiner", "namespace"})
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class References:
     """Dotted paths that a template reads, such as `("critic", "output", "issues")`.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import Final, TextIO
 
 from agentbatch.progress import use_color
 from agentbatch.progress.outlet import Outlet
+from agentbatch.record import record
 
 _NO_TERMINAL: Final = 120
 """Columns of text that goes to a file or a pipe."""
@@ -15,7 +15,7 @@ _NO_TERMINAL: Final = 120
 _CODES: Final = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1", "cyan": "36"}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Screen:
     """What text for it may look like.
 

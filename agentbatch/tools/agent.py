@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from agentbatch.assembly import Assembly
 from agentbatch.errors import ToolFault
 from agentbatch.items import Scope
 from agentbatch.messages import ToolSpec
+from agentbatch.record import record
 from agentbatch.settings import StepName
 from agentbatch.step import Step, Visit
 from agentbatch.tools.base import ToolConfig, with_arguments
@@ -25,7 +25,7 @@ class AgentToolConfig(ToolConfig):
     """An agent or a group. What it is called with is `args.prompt`, or what `parameters` say."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AgentTool:
     """Runs a step for the item at hand. Its result stands among the item's, under the caller's."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from agentbatch.calls.output_form import read_output
 from agentbatch.errors import ToolFault
 from agentbatch.items import Scope
 from agentbatch.messages import ToolSpec
+from agentbatch.record import record
 from agentbatch.step import Visit
 from agentbatch.tools.base import ToolConfig, with_arguments
 from agentbatch.tools.parameters import parameter_schema
@@ -38,7 +38,7 @@ class CommandToolConfig(CommandFields, ToolConfig):
             yield "cwd", f"there is no folder {self.cwd!r} beside the config"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CommandTool:
     """Runs a command; its output is the result."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +13,7 @@ from agentbatch.errors import ConfigError
 from agentbatch.files.plain_json import to_plain
 from agentbatch.items import Scope
 from agentbatch.messages import ToolSpec
+from agentbatch.record import record
 from agentbatch.settings import TemplateValue
 from agentbatch.step import Visit
 from agentbatch.templates.tree import TemplateTree
@@ -42,7 +42,7 @@ class FunctionToolConfig(ToolConfig):
             yield "function", str(error)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FunctionTool:
     """Calls the function with the model's arguments and the config's."""
 

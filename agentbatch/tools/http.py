@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from agentbatch.assembly import Assembly
 from agentbatch.calls.http_call import HttpCall, HttpCallFields
 from agentbatch.items import Scope
 from agentbatch.messages import ToolSpec
+from agentbatch.record import record
 from agentbatch.step import Visit
 from agentbatch.tools.base import ToolConfig, with_arguments
 from agentbatch.tools.parameters import parameter_schema
@@ -22,7 +22,7 @@ class HttpToolConfig(ToolConfig):
     """The request."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HttpTool:
     """Sends a request; the answer is the result."""
 

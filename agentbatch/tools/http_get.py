@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
@@ -16,6 +15,7 @@ from agentbatch.calls.http_call import status_fault
 from agentbatch.errors import ToolFault
 from agentbatch.items import Scope
 from agentbatch.messages import ToolSpec
+from agentbatch.record import record
 from agentbatch.settings import Settings
 from agentbatch.step import Visit
 from agentbatch.text.redact import visible
@@ -51,7 +51,7 @@ class HttpGetToolConfig(ToolConfig):
     """The list."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HttpGetTool:
     """Gets one page."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agentbatch.assembly import Assembly
 from agentbatch.items import Scope
 from agentbatch.messages import ToolSpec
+from agentbatch.record import record
 from agentbatch.step import Visit
 from agentbatch.tools.base import ToolConfig
 from agentbatch.tools.files import PATH, Folder, RootFields, look, root_faults
@@ -30,7 +30,7 @@ class ListFilesToolConfig(ToolConfig):
         yield from root_faults("list_files", self.list_files, folder)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ListFilesTool:
     """Lists one folder."""
 

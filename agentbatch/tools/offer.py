@@ -6,7 +6,6 @@ import asyncio
 import random
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -18,6 +17,7 @@ from agentbatch.kept.journal import Journal
 from agentbatch.kept.paid_work import PaidWork
 from agentbatch.limits import Limiter
 from agentbatch.messages import ToolCall, ToolSpec
+from agentbatch.record import record
 from agentbatch.retry import RetryPolicy
 from agentbatch.step import Visit, within
 from agentbatch.text.redact import visible
@@ -31,7 +31,7 @@ _MAY_PASS = (CommandFault, FunctionFault, ToolFault)
 _BACKOFF = RetryPolicy(base_s=0.2, cap_s=10.0)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ToolTerms:
     """How a tool may be used.
 

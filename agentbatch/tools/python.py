@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agentbatch.assembly import Assembly
 from agentbatch.items import Scope
 from agentbatch.messages import ToolSpec
+from agentbatch.record import record
 from agentbatch.step import Visit
 from agentbatch.tools.base import ToolConfig
 from agentbatch.tools.parameters import parameter_schema
@@ -30,7 +30,7 @@ class PythonToolConfig(ToolConfig):
         yield from sandbox_faults("python", self.python)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PythonTool:
     """Runs one program."""
 

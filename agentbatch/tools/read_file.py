@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agentbatch.assembly import Assembly
 from agentbatch.items import Scope
 from agentbatch.messages import ToolSpec
+from agentbatch.record import record
 from agentbatch.step import Visit
 from agentbatch.tools.base import ToolConfig
 from agentbatch.tools.files import PATH, Folder, RootFields, look, root_faults, text_of
@@ -35,7 +35,7 @@ class ReadFileToolConfig(ToolConfig):
         yield from root_faults("read_file", self.read_file, folder)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ReadFileTool:
     """Reads some lines of a file."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from agentbatch.errors import CommandFault
+from agentbatch.record import record
 from agentbatch.settings import PositiveInt, Settings
 from agentbatch.tools.base import TIMEOUT_S, ToolConfig
 from agentbatch.tools.command import text_of
@@ -31,7 +31,7 @@ def sandbox_faults(key: str, fields: SandboxFields) -> Iterator[tuple[str, str]]
         yield key, f"{problem}; or write `{key}: {{unsafe: true}}` to run a model's code without a sandbox"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CodeRunner:
     """Runs a model's code; what it prints is the result."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from agentbatch.assembly import Assembly
 from agentbatch.files.folders import Outside
 from agentbatch.items import Scope
 from agentbatch.messages import ToolSpec
+from agentbatch.record import record
 from agentbatch.step import Visit
 from agentbatch.tools.base import TIMEOUT_S, ToolConfig
 from agentbatch.tools.files import Folder, RootFields, look, root_faults
@@ -39,7 +39,7 @@ class SearchFilesToolConfig(ToolConfig):
         yield from root_faults("search_files", self.search_files, folder)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SearchFilesTool:
     """Looks through a folder and all below it, for at most `seconds`."""
 

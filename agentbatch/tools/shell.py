@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from agentbatch.assembly import Assembly
 from agentbatch.errors import ToolFault
 from agentbatch.items import Scope
 from agentbatch.messages import ToolSpec
+from agentbatch.record import record
 from agentbatch.step import Visit
 from agentbatch.tools.base import ToolConfig
 from agentbatch.tools.parameters import parameter_schema
@@ -30,7 +30,7 @@ class ShellToolConfig(ToolConfig):
         yield from sandbox_faults("shell", self.shell)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ShellTool:
     """Runs one command line."""
 

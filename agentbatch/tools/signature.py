@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import PydanticUserError, TypeAdapter, create_model
 from pydantic.errors import PydanticSchemaGenerationError
 from pydantic.fields import Field
 
+from agentbatch.record import record
 from agentbatch.transports.argument_types import hints_of
 
 _SECTION = re.compile(r"^(Args|Arguments|Parameters|Returns?|Yields?|Raises|Notes?|Examples?|Attributes)\s*:\s*$")
@@ -21,7 +21,7 @@ _FIELD = re.compile(r"^:param(?:\s+[\w\[\], .]+?)?\s+(\w+)\s*:\s*(.*)$")
 Function = Callable[..., Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FunctionSpec:
     """A function as a model is told of it. `parameters` is a JSON Schema of type object."""
 

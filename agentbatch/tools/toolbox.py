@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from agentbatch.errors import ToolFault
 from agentbatch.messages import ToolSpec
+from agentbatch.record import record
 from agentbatch.tools.base import ToolSource
 from agentbatch.tools.offer import Offer
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Offers:
     """Tools that are there. `specs` is the same object in every request, so that providers encode it once."""
 
@@ -19,7 +19,7 @@ class Offers:
     specs: tuple[ToolSpec, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OneTool:
     """A `ToolSource` of one tool that is always there."""
 

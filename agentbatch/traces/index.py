@@ -10,7 +10,6 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
@@ -19,6 +18,7 @@ from zlib import crc32
 import orjson
 
 from agentbatch.errors import InputError
+from agentbatch.record import record
 from agentbatch.trace import Span
 from agentbatch.traces.entries import TraceEntry, entry_of_trace
 from agentbatch.traces.otlp import decode_trace
@@ -57,7 +57,7 @@ _COUNTS: Final = """
 _FAILED: Final = f"a.status NOT IN ('ok', 'skipped', 'stopped') AND {_COUNTS}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Covered:
     """The state of the traces that an index was made of. `indexed` bytes were read, all whole lines."""
 
@@ -69,7 +69,7 @@ class Covered:
     tail: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ErrorKind:
     """The failed items of one error type, and the first of them."""
 

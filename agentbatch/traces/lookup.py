@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from agentbatch.errors import InputError
+from agentbatch.record import record
 from agentbatch.results import format_time
 from agentbatch.results.files import ResultFiles
 from agentbatch.results.lines import find_result, parse_result, reading
@@ -22,7 +22,7 @@ _SHORTEST: Final = 4
 _TRACE_START: Final = b'{"resourceSpans"'
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Found:
     """One item: its spans, or, where it has no trace, its result line.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from rich.cells import cell_len, set_cell_size
 
+from agentbatch.record import record
 from agentbatch.text import figures
 from agentbatch.text.redact import visible
 from agentbatch.text.screen import Screen
@@ -24,7 +24,7 @@ _STYLES: Final = {"ok": "", "skipped": "dim", "stopped": "yellow"}
 _MOST_NOTE: Final = 2000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Glyphs:
     tee: str
     corner: str
@@ -38,7 +38,7 @@ _UNICODE: Final = _Glyphs("├─ ", "└─ ", "│  ", "█", "░", " ")
 _ASCII: Final = _Glyphs("|- ", "`- ", "|  ", "#", ".", " ")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Row:
     """One node's line: its branches of the tree, and those of the lines below it that belong to it."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, cast
 
+from agentbatch.record import record
 from agentbatch.trace import Span
 from agentbatch.traces.entries import root_of
 
@@ -13,7 +13,7 @@ Interval = tuple[float, float]
 """From when to when, in seconds from the item's start."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Node:
     """The item, or a part of it: a group, an agent, an attempt, a tool call.
 

@@ -12,11 +12,12 @@ import os
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import IO, cast
 
 from agentbatch.errors import CommandFault
+from agentbatch.record import record
 from agentbatch.text.redact import visible
 from agentbatch.transports.process_tree import kill_group, kill_tree, marked, new_mark
 
@@ -30,7 +31,7 @@ _CHUNK = 65536
 _MOST_IN_A_PIPE = 2 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Command:
     """What to run. `env` is the whole environment; `cwd` None is this process's own folder.
 
@@ -44,7 +45,7 @@ class Command:
     pass_fds: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Captured:
     """The beginning of what was written, and how many bytes of it are not here."""
 
@@ -56,7 +57,7 @@ class Captured:
         return self.data.decode("utf-8", "replace")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ended:
     """How a command ended. `code` is its exit status, or the negative number of the signal that killed it."""
 

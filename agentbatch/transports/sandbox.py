@@ -12,11 +12,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from agentbatch.errors import CommandFault
+from agentbatch.record import record
 from agentbatch.transports.command import Command, Ended, clean_environment, run_command
 
 _PROBE_S = 10.0
@@ -35,7 +35,7 @@ _PROCESSES = 512
 """In the sandbox. Outside of it the system counts all of the user's, so that no number is right."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Bounds:
     """What a program in the sandbox may use: address space and files in MB, processor time in seconds."""
 

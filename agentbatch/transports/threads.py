@@ -6,17 +6,17 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
 
 from agentbatch.errors import FunctionFault
+from agentbatch.record import record
 
 MOST_THREADS = 1_000
 """Calls that were given up run on; so many of them and something is wrong with what is called."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Job:
     call: Callable[[], Any]
     future: asyncio.Future[Any]
