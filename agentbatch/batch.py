@@ -35,7 +35,7 @@ from agentbatch.results.files import ResultFiles
 from agentbatch.results.header import new_header
 from agentbatch.results.lines import CountedLines
 from agentbatch.stop_rules import FailureAllowance, FailureCount
-from agentbatch.summary import Summary, Verdict, summarize, verdict_line
+from agentbatch.summary import Audit, Summary, Verdict, summarize, verdict_line
 from agentbatch.text.redact import Redactor
 from agentbatch.trace import SpanObserver, Tracer
 from agentbatch.traces.trace_file import TraceFile
@@ -139,6 +139,7 @@ def _book_options(config: Config, options: RunOptions, count: int | None) -> Boo
         retry_failed=options.retry_failed,
         ordered=options.ordered,
         include=frozenset(config.output.include),
+        count=count,
     )
 
 
@@ -175,7 +176,7 @@ class _Run:
         self._tracer = Tracer(observers)
         self._total = selected_count(inputs.count, offset=options.offset, limit=options.limit, sample=options.sample)
         self._before = sum(book.before.values())
-        self._seen = 0
+        self._seen = self._seen_to_do = 0
         self._truncated = 0
         has_checks = bool(config.checks) or any(agent.checks for agent in config.agents.values())
         self._checks = CheckTally(config.checks, config.thresholds) if has_checks else None
@@ -265,10 +266,18 @@ class _Run:
             stop_reason=self._stop_reason(),
             notes=self._notes(),
             checks=checks,
+            audit=self._audit(total),
         )
         if self._events is not None:
             self._events.end(summary)
         return summary
+
+    def _audit(self, total: int | None) -> Audit | None:
+        """What a continued run came to; None where nothing was continued, or nothing was left to do."""
+        if not self._book.continued or not self._seen_to_do:
+            return None
+        left = None if total is None else max(0, total - self._before - sum(self._book.written.values()))
+        return Audit(left, self._book.paid_twice)
 
     def _to_do(self) -> Iterator[Item]:
         """The items this run has to do. Lines that are no items get their error result in passing."""
@@ -279,6 +288,7 @@ class _Run:
             self._seen += 1
             if self._book.is_done(entry.id, entry.index):
                 continue
+            self._seen_to_do += 1
             self._book.expect(entry.index)
             item = self._checked(entry)
             if isinstance(item, Item):

@@ -10,6 +10,7 @@ import orjson
 
 from agentbatch.checks.counts import CheckCount
 from agentbatch.files.plain_json import to_plain
+from agentbatch.kept.begun_calls import PaidTwice
 from agentbatch.progress.tally import AgentStats, Counts, ErrorGroup
 from agentbatch.record import record
 from agentbatch.text import figures
@@ -24,6 +25,20 @@ SUMMARY_VERSION = 1
 _WIDTH = 80
 _MOST_AGENTS = 20
 _MOST_ERRORS = 10
+
+
+@record
+class Audit:
+    """What a continued run came to.
+
+    Attributes:
+        missing: items without a result line; None where their number is not known.
+        paid_twice: what was made again because an earlier run broke off, over all runs of this output; None where it is
+            not known, because the machine or the container is not the same any more.
+    """
+
+    missing: int | None
+    paid_twice: PaidTwice | None
 
 
 @record
@@ -51,6 +66,7 @@ class Summary:
         continue_command: what runs what is left; None where nothing is.
         notes: what else a person should know, a sentence each.
         checks: what the config's checks came to, over all items that have a result.
+        audit: of a run that continued another one; None of one that did not.
     """
 
     verdict: Verdict
@@ -77,6 +93,7 @@ class Summary:
     stop_reason: str | None = None
     notes: Sequence[str] = field(default_factory=tuple[str, ...])
     checks: Sequence[CheckCount] = field(default_factory=tuple[CheckCount, ...])
+    audit: Audit | None = None
     version: int = SUMMARY_VERSION
 
     @property
@@ -105,6 +122,7 @@ def summarize(
     stop_reason: str | None = None,
     notes: Sequence[str] = (),
     checks: Sequence[CheckCount] = (),
+    audit: Audit | None = None,
 ) -> Summary:
     """Make a summary of a tally's last counts. `written` says what is on disk, where that is not all that ended."""
     before = dict(before or {})
@@ -135,6 +153,7 @@ def summarize(
         stop_reason=stop_reason,
         notes=tuple(notes),
         checks=tuple(checks),
+        audit=audit,
     )
 
 
@@ -150,6 +169,8 @@ def summary_json(summary: Summary) -> bytes:
         }
         for group in summary.errors
     ]
+    if summary.audit is not None and summary.audit.paid_twice is not None:
+        document["audit"]["paid_twice"]["cost_usd"] = _known_cost(summary.audit.paid_twice)
     document["checks"] = {check.name: check.document() for check in summary.checks}
     document["agents"] = {agent.name: _agent_json(agent) for agent in summary.agents}
     return orjson.dumps(to_plain(document), option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_INDENT_2)
@@ -331,6 +352,7 @@ def _facts(summary: Summary) -> list[str]:
         ("time", f"{figures.span_of_time(summary.wall_s)}, {figures.rate(summary.items_per_s)} items/s"),
         ("tokens", f"{figures.count(summary.input_tokens)} in, {figures.count(summary.output_tokens)} out"),
         ("cost", _cost(summary)),
+        ("audit", _audit(summary.audit)),
         ("results", visible(summary.results or "", 4000)),
         ("traces", visible(summary.traces or "", 4000)),
         *(("note", visible(note, 500)) for note in summary.notes),
@@ -348,6 +370,23 @@ def _items(summary: Summary) -> str:
     if summary.remaining:
         text += f"; {figures.count(summary.remaining)} to do"
     return text
+
+
+def _audit(audit: Audit | None) -> str:
+    if audit is None:
+        return ""
+    missing = "not known" if audit.missing is None else figures.count(audit.missing)
+    twice = audit.paid_twice
+    if twice is None:
+        return f"missing: {missing}, paid twice: not known (the machine or container is not the earlier run's any more)"
+    text = f"missing: {missing}, paid twice: {figures.count(twice.calls)} calls, {figures.money(_known_cost(twice))}"
+    if unsure := twice.calls - twice.answered:
+        text += f" ({figures.count(unsure)} of them under way when the run broke off: perhaps not billed then)"
+    return text + (f"; tools and commands run twice: {figures.count(twice.works)}" if twice.works else "")
+
+
+def _known_cost(twice: PaidTwice) -> float | None:
+    return None if twice.unpriced else twice.cost_usd
 
 
 def _cost(summary: Summary) -> str:

@@ -14,7 +14,7 @@ FLOORS: dict[str, str] = {
     "1 mechanisms": """
         items templates limits retry stop_rules text files process calls transports
         endpoints.health endpoints.window endpoints.prices endpoints.token_estimate endpoints.retry_after
-        inputs.json_lines inputs.id_table kept.cache kept.chat_codec
+        inputs.json_lines inputs.id_table kept.begun_calls kept.cache kept.chat_codec
     """,
     "2 contracts and files": """
         step step_config models.base tools.base tools.parameters assembly answer_schema

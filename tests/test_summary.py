@@ -167,6 +167,7 @@ def test_the_json_keeps_its_names() -> None:
         "version", "verdict", "exit_code", "total", "before", "counts", "remaining", "errors", "agents", "started_at",
         "wall_s", "input_tokens", "output_tokens", "calls", "retries", "cost_usd", "known_cost_usd",
         "possibly_billed", "items_per_s", "results", "traces", "continue_command", "stop_reason", "notes", "checks",
+        "audit",
     ]  # fmt: skip
     assert document["version"] == 1
     assert document["errors"][0] == {

@@ -22,6 +22,7 @@ from agentbatch.errors import (
     ServerFault,
     StepTimeout,
 )
+from agentbatch.kept.begun_calls import BegunCall
 from agentbatch.kept.cache import ResponseCache
 from agentbatch.kept.chat_codec import decode_answer, encode_answer, request_bytes
 from agentbatch.kept.journal import Entry, Journal
@@ -60,43 +61,47 @@ class Answering:
     async def ask(self, request: ChatRequest, visit: Visit, agent: Limiter | None = None) -> ChatResponse:
         """An answer to the request. `agent` are the asking agent's own limits."""
         if self._journal is None:
-            return await self._from_cache(request, visit, agent)
+            return await self._from_cache(request, visit, agent, None)
         place = self._journal.place(visit)
         paid = self._journal.recall(place, self._asked(request))
         if paid is not None:
             return self._take(paid, visit, "recalled")
         await self._journal.settle(place.item)
-        answer = await self._from_cache(request, visit, agent)
+        answer = await self._from_cache(request, visit, agent, self._journal.begin(place))
         self._journal.record(Entry(place, lambda: (self._asked(request)(), encode_answer(answer))))
         return answer
 
-    async def _from_cache(self, request: ChatRequest, visit: Visit, agent: Limiter | None) -> ChatResponse:
+    async def _from_cache(
+        self, request: ChatRequest, visit: Visit, agent: Limiter | None, call: BegunCall | None
+    ) -> ChatResponse:
         cache = self._cache
         if cache is None:
-            return await self._from_models(request, visit, agent)
+            return await self._from_models(request, visit, agent, call)
         key = cache.key(self._asked(request)())
         found = await cache.find(key)
         if found is not None:
             visit.extra["cached"] = True
             return self._take(found, visit, "cached")
         with cache.asking(key) as asking:
-            answer = await self._from_models(request, visit, agent)
+            answer = await self._from_models(request, visit, agent, call)
             if "model" not in visit.extra:  # what a fallback says is not what this model would say
                 asking.answered(encode_answer(answer))
         return answer
 
-    async def _from_models(self, request: ChatRequest, visit: Visit, agent: Limiter | None) -> ChatResponse:
+    async def _from_models(
+        self, request: ChatRequest, visit: Visit, agent: Limiter | None, call: BegunCall | None
+    ) -> ChatResponse:
         *first_ones, last = self._chain
         for endpoint in first_ones:
             if endpoint.out_of_service:
                 continue
             try:
-                answer = await endpoint.ask(request, visit, agent)
+                answer = await endpoint.ask(request, visit, agent, call)
             except _ANOTHER_MAY_DO_BETTER as error:
                 visit.extra["fell_back"] = f"{endpoint.settings.name}: {error.type}"
                 continue
             return self._said_by(endpoint, answer, visit)
-        return self._said_by(last, await last.ask(request, visit, agent), visit)
+        return self._said_by(last, await last.ask(request, visit, agent, call), visit)
 
     def _said_by(self, endpoint: Endpoint, answer: ChatResponse, visit: Visit) -> ChatResponse:
         if endpoint is not self._chain[0]:

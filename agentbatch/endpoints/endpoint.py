@@ -18,6 +18,7 @@ from agentbatch.endpoints.prices import Pricing
 from agentbatch.endpoints.token_estimate import NOTHING_EXPECTED, TokenEstimate, output_cap
 from agentbatch.endpoints.window import Sent, Window
 from agentbatch.errors import ConnectionFault, RunStopped, StepError, StepTimeout
+from agentbatch.kept.begun_calls import BegunCall
 from agentbatch.limits import Admission, Budget, Limiter, Permits, Spending
 from agentbatch.messages import ChatRequest, ChatResponse, Usage
 from agentbatch.models.base import Model
@@ -101,15 +102,19 @@ class Endpoint:
         span.attributes |= {"model": self.model.name, "provider": self.model.provider, "attempt": 1, how: True}
         cost = 0.0
         if paid:
-            tariff = self.settings.tariff
-            cost = None if tariff is None else tariff.cost(answer.usage)
+            cost = self._cost(answer)
             self.budget.spent += cost or 0.0
             visit.count(answer.usage, cost)
         _describe(span, answer, cost)
         visit.tracer.end(span)
 
-    async def ask(self, request: ChatRequest, visit: Visit, agent: Limiter | None = None) -> ChatResponse:
-        """Ask until there is an answer, or no further attempt is due. `agent` are the asking agent's own limits."""
+    async def ask(
+        self, request: ChatRequest, visit: Visit, agent: Limiter | None = None, call: BegunCall | None = None
+    ) -> ChatResponse:
+        """Ask until there is an answer, or no further attempt is due.
+
+        `agent` are the asking agent's own limits; `call` is told when the request is sent and answered.
+        """
         if self.params:
             request = request.with_params({**self.params, **request.params})
         limiters = (self.limiter,) if agent is None or agent.unlimited else (agent, self.limiter)
@@ -117,7 +122,7 @@ class Endpoint:
         try:
             while True:
                 attempt += 1
-                answer = await self._enter_and_attempt(request, visit, limiters, attempt)
+                answer = await self._enter_and_attempt(request, visit, limiters, attempt, call)
                 if isinstance(answer, ChatResponse):
                     return answer
                 error, verdict = answer
@@ -132,7 +137,12 @@ class Endpoint:
                 visit.end_work()
 
     async def _enter_and_attempt(
-        self, request: ChatRequest, visit: Visit, limiters: tuple[Limiter, ...], attempt: int
+        self,
+        request: ChatRequest,
+        visit: Visit,
+        limiters: tuple[Limiter, ...],
+        attempt: int,
+        call: BegunCall | None,
     ) -> ChatResponse | tuple[StepError, Verdict]:
         """One attempt, from the end of the queue to the release of its permit.
 
@@ -150,11 +160,17 @@ class Endpoint:
             clock = asyncio.get_running_loop().time
             sent_at = clock()
             async with self.budget.reserved(self._worst_cost(request, tokens.usage)) as spending:
+                if call is not None:
+                    call.sent()
                 answer = await self._attempt(request, visit, attempt, perf_counter() - queued_at, spending)
             if isinstance(answer, StepError):
                 if not _may_be_billed(answer):
                     admission.used(0)
+                    if call is not None:
+                        call.refused()
                 return answer, self._judge(answer, sent, attempt)
+            if call is not None:
+                call.answered(self._cost(answer))
             self._note_success(sent, sent_at, clock())
             if counted:
                 admission.used(self.estimate.learn(tokens, answer.usage))
@@ -177,14 +193,18 @@ class Endpoint:
         except BaseException:
             self._failed(span, visit, StepTimeout("cancelled"), "cancelled")
             raise
-        tariff = self.settings.tariff
-        cost = None if tariff is None else tariff.cost(response.usage)
+        cost = self._cost(response)
         spending.usd = cost or 0.0
         visit.count(response.usage, cost)
         _describe(span, response, cost)
         span.attributes["messages"] = request.messages
         tracer.end(span)
         return response
+
+    def _cost(self, response: ChatResponse) -> float | None:
+        """US dollars for an answer; None where its price is not known."""
+        tariff = self.settings.tariff
+        return None if tariff is None else tariff.cost(response.usage)
 
     def _failed(self, span: Span, visit: Visit, error: StepError, status: str = "error") -> StepError:
         visit.count(_ONE_REQUEST, 0.0)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agentbatch.errors import OutputError
+from agentbatch.kept.begun_calls import BegunCall, BegunCalls
 from agentbatch.record import record
 from agentbatch.step import Visit
 
@@ -62,13 +63,15 @@ class Journal:
     Args:
         path: the SQLite file; it is made when the first entry is written.
         on_failure: called once, on the loop, when entries can no longer be kept.
+        begun: where calls are entered that have begun; None where that is not known.
 
     Raises:
         OutputError: an existing file can't be read.
     """
 
-    def __init__(self, path: Path, on_failure: Callable[[OutputError], None]) -> None:
+    def __init__(self, path: Path, on_failure: Callable[[OutputError], None], begun: BegunCalls | None = None) -> None:
         self.path = path
+        self.begun = begun
         self.recalled = 0
         """Calls answered from the file in this run."""
         self._on_failure = on_failure
@@ -92,6 +95,10 @@ class Journal:
     def place(self, visit: Visit) -> Place:
         """The place of a visit's next call."""
         return Place(visit.item.index, visit.path, visit.next_call())
+
+    def begin(self, place: Place, *, work: bool = False) -> BegunCall | None:
+        """A handle for the call in this place, to say when it is sent and answered; `work` is no model's."""
+        return None if self.begun is None else self.begun.call(place.item, place.path, place.number, work=work)
 
     def recall(self, place: Place, asked: Callable[[], bytes]) -> bytes | None:
         """The answer that an earlier run left here; None where there is none, or something else was asked then."""
@@ -123,6 +130,9 @@ class Journal:
 
     def forget(self, items: Iterable[int]) -> None:
         """These items' result lines are on disk: their entries may go."""
+        items = list(items)
+        if self.begun is not None:
+            self.begun.forget(items)
         for item in items:
             self._unwritten.pop(item, None)
             if self._thread is not None or item in self._known:
@@ -136,6 +146,8 @@ class Journal:
             timeout: seconds to wait for a disk that has stopped.
         """
         self._closing = True
+        if self.begun is not None:
+            self.begun.close(complete=complete)
         self._urgent.set()
         if self._thread is not None:
             self._thread.join(timeout)

@@ -38,7 +38,13 @@ class PaidWork:
         if self._journal is None or self._place is None:
             return await work()
         await self._journal.settle(self._place.item)
-        result = await work()
+        begun = self._journal.begin(self._place, work=True)
+        if begun is None:
+            result = await work()
+        else:
+            begun.sent()
+            result = await work()
+            begun.answered(None)
         self._journal.record(Entry(self._place, lambda: (self._digested(), orjson.dumps(to_plain(result)))))
         return result
 

@@ -15,6 +15,7 @@ from typing import Self
 from agentbatch.errors import InputError, OutputError
 from agentbatch.files.lock import OutputLock
 from agentbatch.items import ItemResult, Status
+from agentbatch.kept.begun_calls import BegunCalls, PaidTwice, open_table
 from agentbatch.kept.journal import Journal
 from agentbatch.process.control import Control
 from agentbatch.record import record
@@ -39,7 +40,8 @@ class BookOptions:
     """How results are kept. `files` None stands for stdout, where nothing can be continued.
 
     `include` are the optional parts of a line (`agents`, `usage`); `inputs` names the inputs, which are not to be
-    overwritten; `selected` are the indexes of the items that are this run's business, None for all.
+    overwritten; `selected` are the indexes of the items that are this run's business, None for all; `count` is how many
+    items the inputs have, None where that shows only as they are read.
     """
 
     files: ResultFiles | None
@@ -49,6 +51,7 @@ class BookOptions:
     ordered: bool = False
     include: frozenset[str] = frozenset({"agents", "usage"})
     selected: Iterable[int] | None = None
+    count: int | None = None
 
 
 class ResultBook:
@@ -77,6 +80,7 @@ class ResultBook:
         self._uncommitted: deque[tuple[int, Status]] = deque()
         """Index and status of the lines that are not known to be on disk."""
         self._patience: float | None = None
+        self._begun_known = False
         self._committed = 0
         self._answered = False
         self.complete = False
@@ -144,6 +148,17 @@ class ResultBook:
     def spent_usd(self) -> float:
         """What the lines of earlier runs cost, as far as it is known."""
         return 0.0 if self._finished is None else self._finished.cost_usd
+
+    @property
+    def continued(self) -> bool:
+        """Whether an earlier run's results are gone on with."""
+        return self._finished is not None
+
+    @property
+    def paid_twice(self) -> PaidTwice | None:
+        """What was made again because an earlier run broke off; None where nobody can know."""
+        begun = None if self.journal is None else self.journal.begun
+        return begun.paid_twice if begun is not None and self._begun_known else None
 
     def is_done(self, item_id: str | int, index: int) -> bool:
         """Whether an item needs no run."""
@@ -230,8 +245,20 @@ class ResultBook:
         if self._options.overwrite:
             files.discard()
         self._continue_or_begin(files)
-        self.journal = Journal(files.journal, self._fail)
+        self.journal = Journal(files.journal, self._fail, self._begun_calls(files))
         return ResultWriter(files.results, self._fail, self._on_commit)
+
+    def _begun_calls(self, files: ResultFiles) -> BegunCalls | None:
+        """What an earlier run had under way, of the items that have no line; None where it can't be kept here."""
+        finished = self._finished
+        try:
+            table, known = open_table(files.results, files.header.read_bytes(), fresh=finished is None)
+        except OSError:
+            return None
+        self._begun_known = known or (finished is not None and _all_done(finished, self._options.count))
+        if finished is not None:
+            table.forget([index for index in table.items if finished.status_of(index) is not None])
+        return table
 
     def _continue_or_begin(self, files: ResultFiles) -> None:
         if not continues(files, self._header):
@@ -242,6 +269,11 @@ class ResultBook:
             self.notes.append(
                 f"cut {self._finished.healed_bytes:,} bytes that a crash left at the end of {files.results}"
             )
+
+
+def _all_done(finished: Finished, count: int | None) -> bool:
+    """Whether every item of the inputs had its line: then nothing was under way."""
+    return count is not None and sum(finished.counts().values()) >= count
 
 
 def continues(files: ResultFiles, header: RunHeader) -> bool:

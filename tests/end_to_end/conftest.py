@@ -9,6 +9,8 @@ import pytest
 from end_to_end.project import Project
 from end_to_end.provider import Provider, running
 
+from agentbatch.kept.begun_calls import table_path
+
 
 @pytest.fixture
 def provider() -> Iterator[Provider]:
@@ -18,6 +20,8 @@ def provider() -> Iterator[Provider]:
 
 
 @pytest.fixture
-def project(tmp_path: Path, provider: Provider) -> Project:
+def project(tmp_path: Path, provider: Provider) -> Iterator[Project]:
     """A config with one agent on that endpoint."""
-    return Project(tmp_path, provider.url)
+    project = Project(tmp_path, provider.url)
+    yield project
+    table_path(project.results).unlink(missing_ok=True)  # of a run that was killed and not continued

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from end_to_end.checker import committed, faults_of, paid_twice
@@ -20,8 +23,11 @@ def slowly(asked: Asked) -> Reply:
     return good(asked.id, delay=0.005 + 0.03 * random.Random(asked.id).random())
 
 
-def kill_and_continue(project: Project, provider: Provider, moments: Iterator[int], items: int) -> None:
-    """Kill at each of these numbers of new requests; after each kill look at what is there. Then let it end."""
+def kill_and_continue(project: Project, provider: Provider, moments: Iterator[int], items: int) -> dict[str, Any]:
+    """Kill at each of these numbers of new requests; after each kill look at what is there. Then let it end.
+
+    Returns the audit of the summary.
+    """
     ids = project.give(items)
     provider.script = slowly
     for more in moments:
@@ -33,10 +39,11 @@ def kill_and_continue(project: Project, provider: Provider, moments: Iterator[in
         assert not paid_twice(before, provider.requests[asked_before:])
         assert before <= committed(project.results)
     before, asked_before = committed(project.results), len(provider.requests)
-    ended = project.run()
+    ended = project.run("--json")
     assert ended.code == 0, ended.stderr
     assert not faults_of(project.results, ids)
     assert not paid_twice(before, provider.requests[asked_before:])
+    return ended.summary["audit"]
 
 
 def faults_of_whole_lines(project: Project, ids: list[str]) -> list[object]:
@@ -47,9 +54,41 @@ def faults_of_whole_lines(project: Project, ids: list[str]) -> list[object]:
 
 
 def test_killed_a_few_times_nothing_is_lost_doubled_or_paid_again(project: Project, provider: Provider) -> None:
-    kill_and_continue(project, provider, iter([1, 9, 40, 23]), items=150)
+    audit = kill_and_continue(project, provider, iter([1, 9, 40, 23]), items=150)
     # only what was in flight at a kill is paid again
     assert len(provider.requests) <= 150 + 4 * 2 * CONCURRENCY
+    # and the summary says how much that was, over all the runs
+    again = len(provider.requests) - 150
+    assert again > 0
+    assert audit["missing"] == 0
+    # what was entered and not yet on the wire when the kill came is counted too
+    assert again <= audit["paid_twice"]["calls"] <= again + 4 * CONCURRENCY
+    assert audit["paid_twice"]["answered"] <= again
+    assert audit["paid_twice"]["cost_usd"] == pytest.approx(audit["paid_twice"]["calls"] * 15e-6)
+
+
+def test_a_run_that_nothing_interrupted_has_no_audit(project: Project, provider: Provider) -> None:
+    project.give(3)
+    assert project.run("--json").summary["audit"] is None
+    project.give(3)
+    assert project.run("--json").summary["audit"] is None
+
+
+def test_what_was_in_memory_only_is_not_known_after_a_restart(project: Project, provider: Provider) -> None:
+    project.give(20)
+    provider.script = slowly
+    with project.start() as run:
+        provider.wait_for(9)
+        run.kill()
+    header = json.dumps(json.loads(header_of(project).read_bytes()))  # not the bytes that were there: another run's
+    header_of(project).write_text(header)
+    ended = project.run("--json")
+    assert ended.summary["audit"] == {"missing": 0, "paid_twice": None}
+    assert "missing: 0, paid twice: not known" in ended.stderr
+
+
+def header_of(project: Project) -> Path:
+    return project.results.with_name("in.results.run.json")
 
 
 @pytest.mark.slow
