@@ -30,7 +30,7 @@ def validate(
     """Check a config, and inputs if given. Nothing is sent anywhere."""
     from agentbatch.config import load  # late: `agentbatch --help` needs none of this
 
-    loaded = load(config, settings or [], {**_stand_ins(), **os.environ})
+    loaded = load(config, settings or [], os.environ, only_check=True)
     for note in loaded.notes:
         typer.echo(f"note: {note}", err=True)
     parts = [_counted(len(loaded.models), "model"), _counted(len(loaded.agents), "agent")]
@@ -39,13 +39,6 @@ def validate(
     if inputs is not None:
         parts.append(_counted(_check_inputs(loaded, inputs), "input"))
     typer.echo("ok: " + ", ".join(parts))
-
-
-def _stand_ins() -> dict[str, str]:
-    """Providers' keys that are not set: nothing is sent, so none is needed."""
-    from agentbatch.config.keys import KEY_VARIABLES
-
-    return dict.fromkeys(KEY_VARIABLES.values(), "stands-in-for-a-key")
 
 
 def _counted(count: int, noun: str) -> str:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from agentbatch.config.problems import KEY_NAME
 from agentbatch.record import record
 from agentbatch.text.suggestions import did_you_mean
 
@@ -28,6 +29,22 @@ class Expanded:
 
     text: str
     variables: Mapping[str, str]
+
+
+class StandIns(dict[str, str]):
+    """An environment for a check that sends nothing: no key is missing, nor what must be set before a run (`:?`).
+
+    `missing` says which were. A plain `${VAR}` may be a slip of the pen, and stays a problem.
+    """
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        super().__init__(variables)
+        self.missing: dict[str, str] = {}
+
+    def stand_in(self, name: str, message: str) -> str:
+        """Something that passes for a URL and for a key."""
+        self.missing[name] = message
+        return "https://stands-in.invalid"
 
 
 def read_dotenv(path: Path) -> dict[str, str]:
@@ -124,7 +141,11 @@ def _variable(inside: str, environ: Mapping[str, str], used: dict[str, str]) -> 
         return value
     if sign.endswith("-"):
         return _fill(argument, environ, used)
-    raise ValueError(_missing(name[0], value, argument, environ))
+    message = _missing(name[0], value, argument, environ)
+    if not isinstance(environ, StandIns) or not (sign.endswith("?") or KEY_NAME.search(name[0])):
+        raise ValueError(message)
+    used[name[0]] = environ.stand_in(name[0], message)
+    return used[name[0]]
 
 
 def _missing(name: str, value: str | None, message: str, environ: Mapping[str, str]) -> str:

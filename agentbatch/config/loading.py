@@ -11,7 +11,8 @@ from pydantic import AfterValidator, Field, PrivateAttr
 
 from agentbatch.agents.base import AgentConfig
 from agentbatch.checks.config import CheckConfig, ThresholdConfig
-from agentbatch.config.environment import read_dotenv
+from agentbatch.config.environment import StandIns, read_dotenv
+from agentbatch.config.keys import KEY_VARIABLES
 from agentbatch.config.problems import Problem, SourceText, report
 from agentbatch.config.sections import read_sections
 from agentbatch.config.shape import config_shape
@@ -143,13 +144,20 @@ class Config(Settings):
         return self._origin
 
 
-def load(path: str | Path, overrides: Sequence[str] = (), environ: Mapping[str, str] | None = None) -> Config:
+def load(
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
+    *,
+    only_check: bool = False,
+) -> Config:
     """Read and check a config.
 
     Args:
         path: the YAML file.
         overrides: `KEY=VALUE`: a dotted path and a value in YAML, as `--set` takes them.
         environ: the environment; default: the process's. A `.env` beside the config stands behind it.
+        only_check: it is not going to be run: something stands in for a variable that is not set, and a note says so.
 
     Raises:
         ConfigError: the message holds every problem, each with its place, the line, and a mend.
@@ -160,16 +168,20 @@ def load(path: str | Path, overrides: Sequence[str] = (), environ: Mapping[str, 
         variables = {**read_dotenv(path.parent / ".env"), **(os.environ if environ is None else environ)}
     except ValueError as error:
         raise ConfigError(str(error)) from None
+    stand_ins = StandIns({**dict.fromkeys(KEY_VARIABLES.values(), "stands-in-for-a-key"), **variables})
+    variables = stand_ins if only_check else variables
     read = read_config(path, text, variables, overrides)
     data: Any = read.data
     if not isinstance(data, dict):
         raise ConfigError(report(read.problems or [_nothing_in(read)]))
     sections = read_sections(Config, cast("dict[str, Any]", data), read.origin, variables)
-    problems = [*read.problems, *sections.problems]
+    known = {problem.where for problem in read.problems if problem.where}  # what follows from those is no news
+    problems = [*read.problems, *(problem for problem in sections.problems if problem.where not in known)]
     if problems or sections.config is None:
         raise ConfigError(report(problems))
     config = sections.config
-    config._notes, config._secrets = sections.notes, sections.secrets  # pyright: ignore[reportPrivateUsage]
+    unset = tuple(f"{message} (a run needs it)" for message in stand_ins.missing.values())
+    config._notes, config._secrets = (*sections.notes, *unset), sections.secrets  # pyright: ignore[reportPrivateUsage]
     config._templates, config._origin = sections.templates, read.origin  # pyright: ignore[reportPrivateUsage]
     return config
 

@@ -81,6 +81,22 @@ def test_usage_errors_exit_2(tmp_path: Path, arguments: tuple[str, ...], message
     assert done.stdout == ""
 
 
+def test_what_a_run_needs_of_the_environment_is_noted_and_a_slip_is_a_problem(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    where = "base_url: '${HOST:?set it}/v1', api_key: '${MY_KEY}'"
+    agent = "agents: {a: {model: m, prompt: hi}}"
+    path.write_text(f"version: 1\nmodels: {{m: {{provider: openai, model: x, {where}}}}}\n{agent}\n")
+    ended = agentbatch("validate", str(path), cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "note: the environment variable HOST is not set: set it (a run needs it)" in ended.stderr
+    assert "MY_KEY is not set" in ended.stderr
+    path.write_text(path.read_text().replace("model: x", "model: x, rpm: '${RPM}'"))
+    ended = agentbatch("validate", str(path), cwd=tmp_path)
+    assert ended.returncode == 2
+    assert ended.stderr.count("models.m.rpm") == 1  # what follows from it is not told too
+    assert "the environment variable RPM is not set" in ended.stderr
+
+
 def test_a_bad_key_is_never_shown(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(
         CONFIG.replace("{provider: mock}", '{provider: openai, model: x, api_key: "${OPENAI_API_KEY}"}')
