@@ -13,6 +13,7 @@ from agentbatch import agents, flows, models
 from agentbatch.agents.asking import AskingConfig
 from agentbatch.agents.base import AgentConfig
 from agentbatch.agents.function import FunctionConfig
+from agentbatch.agents.remote import RemoteConfig
 from agentbatch.build_tools import ToolShop
 from agentbatch.checks.checked import with_checks
 from agentbatch.config.step_graph import dependencies, name_of, names_set, root_members, shared_names, written_names
@@ -209,7 +210,7 @@ class Workshop:
     def _step(self, name: str, config: StepConfig) -> Step:
         """The step that `config` describes, in the wrappers that it asks for, from the inside out."""
         runnable: Runnable = import_module(_module_of(config)).build(config, name, self)
-        if config.retries:
+        if config.retries and not isinstance(config, RemoteConfig):
             runnable = Retried(runnable, config.retries)
         permits = self._permits(name, config)
         if permits is not None or config.timeout is not None:
@@ -234,8 +235,8 @@ class Workshop:
         return WithFallback(runnable, self.steps([*fallback.to]), when)
 
     def _permits(self, name: str, config: StepConfig) -> Permits | None:
-        """A step's permits are held while an item is in it; those of an agent with a model belong to its requests."""
-        if isinstance(config, AskingConfig):
+        """A step's permits are held while an item is in it; those of one that asks a server belong to its requests."""
+        if isinstance(config, AskingConfig | RemoteConfig):
             return None
         concurrency = config.max_concurrency
         if isinstance(config, FunctionConfig):

@@ -9,6 +9,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "chat": ("agentbatch.agents.chat", "ChatConfig"),
     "command": ("agentbatch.agents.command", "CommandConfig"),
     "function": ("agentbatch.agents.function", "FunctionConfig"),
+    "http": ("agentbatch.agents.http", "HttpConfig"),
     "react": ("agentbatch.agents.react", "ReactConfig"),
 }
 

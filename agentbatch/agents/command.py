@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import AfterValidator, Field
 
 from agentbatch.agents.base import AgentConfig
+from agentbatch.agents.usage import UsagePaths, count_usage
 from agentbatch.assembly import Assembly
 from agentbatch.calls.command_line import CommandFields, CommandLine
-from agentbatch.calls.output_form import pick, read_output
+from agentbatch.calls.output_form import read_output
 from agentbatch.errors import CommandFault, ConfigError
 from agentbatch.files.folders import Folder, Outside
 from agentbatch.files.plain_json import to_plain
@@ -22,11 +23,10 @@ from agentbatch.items import Item, Output, Scope
 from agentbatch.kept.journal import Journal
 from agentbatch.kept.paid_work import PaidWork
 from agentbatch.limits import Budget
-from agentbatch.messages import Usage
 from agentbatch.process.control import Control
 from agentbatch.record import record
 from agentbatch.results.artifacts import file_name, keep_artifacts
-from agentbatch.settings import Duration, PositiveInt, Settings, TemplateText, TemplateValue
+from agentbatch.settings import Duration, PositiveInt, TemplateText, TemplateValue
 from agentbatch.step import Visit
 from agentbatch.templates import Template
 from agentbatch.templates.tree import TemplateTree
@@ -43,16 +43,6 @@ def _checked(patterns: list[str]) -> list[str]:
         if not pattern or pattern.startswith(("/", "~")) or ".." in pattern.split("/"):
             raise ValueError(f"{pattern!r}: expected a pattern inside the working folder, such as out/**/*.py")
     return patterns
-
-
-class UsagePaths(Settings):
-    """Where in its JSON a command says what it used, as dotted paths. A path that leads nowhere counts as zero."""
-
-    input_tokens: list[str] | str = Field(default_factory=list[str])
-    """Several paths are added up: some programs count cached tokens apart."""
-    output_tokens: list[str] | str = Field(default_factory=list[str])
-    cost_usd: str | None = None
-    """US dollars. Without it, or where it leads nowhere, the cost of a run that used tokens is unknown."""
 
 
 class CommandConfig(CommandFields, AgentConfig):
@@ -207,7 +197,7 @@ class CommandAgent:
         if ran["artifacts"]:
             visit.extra["artifacts"] = ran["artifacts"]
         if self.usage is not None:
-            self._count(ran["stdout"], visit)
+            count_usage(self.usage, ran["stdout"], visit, self.budget)
         if ran["missing"]:
             visit.extra["truncated"] = True
             if self.output != "text":
@@ -216,39 +206,6 @@ class CommandAgent:
             return Output(read_output(self.output, ran["stdout"]))
         except ValueError as error:
             raise CommandFault(f"its output: {error}") from None
-
-    def _count(self, stdout: str, visit: Visit) -> None:
-        assert self.usage is not None
-        usage, cost = read_usage(self.usage, stdout)
-        self.budget.spent += cost or 0.0
-        visit.count(usage, cost if cost is not None or usage.output_tokens else 0.0)
-        visit.span.attributes["input_tokens"] = usage.input_tokens
-        visit.span.attributes["output_tokens"] = usage.output_tokens
-
-
-def read_usage(paths: UsagePaths, text: str) -> tuple[Usage, float | None]:
-    """Tokens and cost that a command's JSON tells; zero and unknown where it tells nothing."""
-    try:
-        said = read_output("json", text)
-    except ValueError:
-        try:
-            said = read_output("jsonl", text)
-        except ValueError:
-            return Usage(), None
-    cost = None if paths.cost_usd is None else _number(said, paths.cost_usd)
-    return Usage(_sum(said, paths.input_tokens), _sum(said, paths.output_tokens)), cost
-
-
-def _sum(value: Any, paths: list[str] | str) -> int:
-    return int(sum(_number(value, path) or 0 for path in ([paths] if isinstance(paths, str) else paths)))
-
-
-def _number(value: Any, path: str) -> float | None:
-    try:
-        found = pick(value, path)
-    except ValueError:
-        return None
-    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) and found >= 0 else None
 
 
 def build(config: CommandConfig, name: str, assembly: Assembly) -> CommandAgent:

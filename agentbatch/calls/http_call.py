@@ -13,7 +13,16 @@ from pydantic import AfterValidator, Field
 
 from agentbatch.calls.output_form import read_output
 from agentbatch.endpoints.retry_after import retry_after_seconds
-from agentbatch.errors import BadRequest, BadResponse, RateLimited, ServerFault, StepError
+from agentbatch.errors import (
+    AuthFault,
+    BadRequest,
+    BadResponse,
+    Overloaded,
+    QuotaFault,
+    RateLimited,
+    ServerFault,
+    StepError,
+)
 from agentbatch.files.plain_json import to_plain
 from agentbatch.record import record
 from agentbatch.settings import Settings, TemplateText, TemplateValue
@@ -24,7 +33,20 @@ from agentbatch.transports.base import HttpResponse, HttpTransport
 
 _SERVER = re.compile(r"https?://[A-Za-z0-9._~:\[\]-]+(?=[/?#]|$)", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
-_MAY_PASS = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
+_FAULTS: Mapping[int, type[StepError]] = {
+    401: AuthFault,
+    402: QuotaFault,
+    403: AuthFault,
+    408: ServerFault,
+    409: ServerFault,
+    425: ServerFault,
+    429: RateLimited,
+    501: BadRequest,
+    503: Overloaded,
+    505: BadRequest,
+    529: Overloaded,
+}
+"""What a status means beside its class: RFC 9110 section 15, RFC 6585, RFC 8470."""
 
 
 def check_url(url: str) -> str:
@@ -52,6 +74,29 @@ class HttpCallFields(Settings):
     """A text is sent as it is, after its templates; any other value as JSON, with the texts in it as templates."""
     output: str = "text"
     """What of the answer is taken: `text`, `json`, `jsonl`, or a dotted path into the JSON, such as `data.answer`."""
+
+
+@record
+class HttpRequest:
+    """One request, ready to be sent. Header names are in lower case."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes | None = None
+
+    async def send(self, transport: HttpTransport) -> HttpResponse:
+        """Send it once.
+
+        Raises:
+            AuthFault, QuotaFault, BadRequest: the server declined it, or redirects.
+            RateLimited, Overloaded, ServerFault, ConnectionFault: worth another attempt.
+            BadResponse: what came is no HTTP, or too large.
+        """
+        response = await transport.request(self.method, self.url, self.headers, self.body)
+        if not 200 <= response.status < 300:
+            raise status_fault(response)
+        return response
 
 
 @record
@@ -86,9 +131,17 @@ class HttpCall:
 
         Raises:
             TemplateFault, ConditionFault: a template can't be filled in.
-            BadRequest: the request can't be sent, or the server declined it (4xx, or a redirect).
-            RateLimited, ServerFault, ConnectionFault: worth another attempt.
+            StepError: as of `HttpRequest.send`.
             BadResponse: the answer is not what `output` reads.
+        """
+        return self.read(await self.request(names, traceparent).send(self.transport))
+
+    def request(self, names: Mapping[str, Any], traceparent: str | None = None) -> HttpRequest:
+        """The request for one item.
+
+        Raises:
+            TemplateFault, ConditionFault: a template can't be filled in.
+            BadRequest: it can't be sent.
         """
         url, body = self._url(names), self._body(names)
         headers = {name.lower(): self._header(name, template, names) for name, template in self.headers.items()}
@@ -96,14 +149,22 @@ class HttpCall:
             headers.setdefault("content-type", body[0])
         if traceparent is not None:
             headers.setdefault("traceparent", traceparent)
-        response = await self.transport.request(self.method, url, headers, None if body is None else body[1])
-        if not 200 <= response.status < 300:
-            raise status_fault(response)
-        return self._read(response)
+        return HttpRequest(self.method, url, headers, None if body is None else body[1])
+
+    def read(self, response: HttpResponse) -> Any:
+        """What of an answer the config wants.
+
+        Raises:
+            BadResponse: it is not there.
+        """
+        try:
+            return read_output(self.output, text_of(response))
+        except ValueError as error:
+            raise BadResponse(f"the answer of {self.server}: {error}", http_status=response.status) from None
 
     def _url(self, names: Mapping[str, Any]) -> str:
         url = self.url.render(names)
-        if not url.startswith(self.server) or _server_of(url) != _server_of(self.server):
+        if not url.startswith(self.server) or not same_server(url, self.server):
             raise BadRequest(f"the url leads away from {self.server}")
         return _CONTROL.sub(lambda found: f"%{ord(found[0]):02X}", url)
 
@@ -122,11 +183,15 @@ class HttpCall:
             return "text/plain; charset=utf-8", value.encode("utf-8", "replace")
         return "application/json", orjson.dumps(to_plain(value))
 
-    def _read(self, response: HttpResponse) -> Any:
-        try:
-            return read_output(self.output, response.body.decode("utf-8-sig", "replace"))
-        except ValueError as error:
-            raise BadResponse(f"the answer of {self.server}: {error}", http_status=response.status) from None
+
+def text_of(response: HttpResponse) -> str:
+    """An answer's body as text."""
+    return response.body.decode("utf-8-sig", "replace")
+
+
+def same_server(url: str, other: str) -> bool:
+    """Whether two URLs have the same scheme, host and port."""
+    return _server_of(url) == _server_of(other)
 
 
 def _server_of(url: str) -> tuple[str, str]:
@@ -135,14 +200,16 @@ def _server_of(url: str) -> tuple[str, str]:
 
 
 def status_fault(response: HttpResponse) -> StepError:
-    """What an answer that is no success means."""
-    status = response.status
-    says = visible(" ".join(response.body[:2000].decode("utf-8", "replace").split()), 500)
-    message = f"HTTP {status}: {says}" if says else f"HTTP {status}"
+    """What an answer that is no success means; the server's `x-should-retry` wins over its status."""
+    status, headers = response.status, response.headers
     if 300 <= status < 400:
-        target = visible(response.headers.get("location", ""), 200)
+        target = visible(headers.get("location", ""), 200)
         return BadRequest(f"HTTP {status}: redirects to {target!r}, and redirects are not followed", http_status=status)
-    if status not in _MAY_PASS:
-        return BadRequest(message, http_status=status)
-    kind = RateLimited if status == 429 else ServerFault
-    return kind(message, http_status=status, retry_after=retry_after_seconds(response.headers, time.time()))
+    says = visible(" ".join(response.body[:2000].decode("utf-8", "replace").split()), 500)
+    kind = _FAULTS.get(status) or (ServerFault if status >= 500 else BadRequest)
+    return kind(
+        f"HTTP {status}: {says}" if says else f"HTTP {status}",
+        http_status=status,
+        retry_after=retry_after_seconds(headers, time.time()) if kind.transient else None,
+        retry={"true": True, "false": False}.get(headers.get("x-should-retry", "").strip().lower()),
+    )

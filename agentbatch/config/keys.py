@@ -24,7 +24,7 @@ KEY_VARIABLES = {
 """Where a provider's key is looked for when the config gives none, and only for the provider's own server."""
 
 _KEYED_SECTIONS = ("models", "tools", "mcp_servers")
-"""Where keys are given; elsewhere a `token` is a word like others."""
+"""Where keys are given, beside the headers of agents; elsewhere a `token` is a word like others."""
 
 _LOOKS_REAL = re.compile(r"(?i)(bearer\s+)?(sk|pk|rk|gsk|xai|hf|ghp|aiza|akia|eyj)[-_a-z0-9]|.{20,}", re.DOTALL)
 """A provider's prefix, or so long that nobody made it up. Keyless servers are given `EMPTY`, `none`, `test`."""
@@ -58,7 +58,7 @@ class KeyCheck:
                 message = f"the environment variable {variable} is not set"
                 yield self._origin.problem(("models", name), message, key=True, hint=hint)
         for path, value in _keys_in(data):
-            if self._origin.from_environment(path) is None and _LOOKS_REAL.match(value):
+            if "{{" not in value and self._origin.from_environment(path) is None and _LOOKS_REAL.match(value):
                 hint = f"put it in the environment, or in .env beside the config, and write {path[-1]}: ${{API_KEY}}"
                 yield self._origin.problem(path, "a key does not belong in the config", hint=hint)
 
@@ -69,8 +69,10 @@ class KeyCheck:
             variable = self._origin.from_environment(path)
             text = value if variable is None else variable.text
             found.update(dict.fromkeys((text, text.rpartition(" ")[2])))  # of `Bearer xyz` the latter is the secret
-        for expanded in self._origin.variables.values():
-            found.update({value: None for name, value in expanded.variables.items() if KEY_NAME.search(name)})
+        for path, expanded in self._origin.variables.items():
+            for name, value in expanded.variables.items():
+                if KEY_NAME.search(name) or "headers" in path:
+                    found[value] = None
         return tuple(value for value in found if value)
 
 
@@ -101,6 +103,10 @@ def _is_own_server(data: Mapping[str, Any], kind: type[ModelConfig]) -> bool:
 
 def _keys_in(data: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     yield from _key_texts({section: data[section] for section in _KEYED_SECTIONS if section in data}, ())
+    agents = data.get("agents")
+    for name, agent in cast("dict[str, Any]", agents).items() if isinstance(agents, dict) else ():
+        headers = cast("dict[str, Any]", agent).get("headers") if isinstance(agent, dict) else None
+        yield from _key_texts(headers, ("agents", name, "headers"))
 
 
 def _key_texts(value: Any, path: Path) -> Iterator[tuple[Path, str]]:

@@ -27,8 +27,8 @@ SOMETIMES_THERE = {
     "loop": "only what runs in a loop, and the loop's own conditions, know `loop`",
     "each": "only what runs for_each element knows `each`",
     "members": "only a parallel group's judge knows its `members`",
-    "output": "only `set`, `checks` and their judges, `fallback.when`, and a group's `best` and `vote` know `output`: "
-    "elsewhere write NAME.output",
+    "output": "only `set`, `checks` and their judges, `fallback.when`, `poll`, and a group's `best` and `vote` know "
+    "`output`: elsewhere write NAME.output",
     "judgement": "only a judge's `score` knows its `judgement`",
 }
 
@@ -70,7 +70,7 @@ class NamesThere:
         """Names that belong to no step and are there for the template at `path`."""
         owner = owner_of(path)
         found: set[str] = set(ALWAYS_THERE)
-        if owner in self.looped or "loop" in path or path[-1] in ("until", "while"):
+        if owner in self.looped or "loop" in path or (path[-1] in ("until", "while") and "poll" not in path):
             found.add("loop")
         if owner in self.mapped:
             found.add("each")
@@ -78,7 +78,7 @@ class NamesThere:
             found.add("args")
         if owner in self.judging:
             found.add("members")
-        if (path[-1] == "when" and path[-2] == "fallback") or "set" in path[2:-1]:
+        if (path[-1] == "when" and path[-2] == "fallback") or {"set", "poll"} & set(path[2:-1]):
             found.add("output")
         if "checks" in path or owner in self.checking:
             found.add("output")

@@ -76,7 +76,7 @@ class Endpoint:
         self.budget = budget
         permits = settings.limiter.permits
         self._permits = permits or Permits(_UNLIMITED)
-        self.health = Health(settings.name, Window(self._permits.limit, auto=settings.auto))
+        self.health = Health(f"model {settings.name}", Window(self._permits.limit, auto=settings.auto))
         self._permits.resize(self.health.size)
         self.estimate = TokenEstimate()
         self.dead: str | None = None

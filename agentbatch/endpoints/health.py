@@ -106,7 +106,7 @@ class Health:
         if error.http_status == 403 or self.succeeded:  # may be about one request only
             enough = 5
         if self._denied >= enough:
-            return Verdict(stop=f"model {self.name}: {error.type}: {error.message} ({self._denied} times in a row)")
+            return Verdict(stop=f"{self.name}: {error.type}: {error.message} ({self._denied} times in a row)")
         return Verdict()
 
     def _on_refusal(self, error: StepError, sent: Sent, now: float) -> Verdict:
@@ -123,9 +123,7 @@ class Health:
         """It has refused everything for so long that a request's turn is over; after some of them, the run's is."""
         self._given_up += 1
         if self._given_up >= _MOST_GIVEN_UP:
-            return Verdict(
-                stop=f"model {self.name} has refused every request for {self._patience_s:.0f} s: {error.message}"
-            )
+            return Verdict(stop=f"{self.name} has refused every request for {self._patience_s:.0f} s: {error.message}")
         return Verdict(pause_s=max(asked, _FIRST_PAUSE_S), give_up=True)
 
     def _on_fault(self, error: StepError, sent: Sent, first_attempt: bool, now: float) -> Verdict:
@@ -151,9 +149,9 @@ class Health:
         if self.succeeded:
             return None
         if self._unreachable >= 10 and since >= 3.0:
-            return f"model {self.name} can't be reached: {error.message}"
+            return f"{self.name} can't be reached: {error.message}"
         if self._failures >= 100 and since >= 5.0:
-            return f"model {self.name} has given no good answer in {self._failures} requests: {error.message}"
+            return f"{self.name} has given no good answer in {self._failures} requests: {error.message}"
         return None
 
     def _pause_s(self, now: float) -> float:

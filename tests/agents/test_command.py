@@ -10,7 +10,8 @@ import pytest
 import yaml
 from running import run_here
 
-from agentbatch.agents.command import UsagePaths, fixed_part, read_usage
+from agentbatch.agents.command import fixed_part
+from agentbatch.agents.usage import UsagePaths, read_usage
 from agentbatch.config import Config, load
 from agentbatch.errors import ConfigError
 from agentbatch.messages import Usage

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agentbatch.calls.http_call import HttpCall, HttpCallFields
-from agentbatch.errors import BadRequest, BadResponse, RateLimited, ServerFault, TemplateFault
+from agentbatch.errors import AuthFault, BadRequest, BadResponse, Overloaded, RateLimited, TemplateFault
 from agentbatch.transports.base import HttpResponse
 
 
@@ -104,10 +104,10 @@ async def test_a_header_holds_no_line_break() -> None:
     ("status", "error", "words"),
     [
         (404, BadRequest, "HTTP 404: gone"),
-        (401, BadRequest, "HTTP 401"),
+        (401, AuthFault, "HTTP 401"),
         (302, BadRequest, "redirects to 'https://evil.example/', and redirects are not followed"),
         (429, RateLimited, "HTTP 429"),
-        (503, ServerFault, "HTTP 503"),
+        (503, Overloaded, "HTTP 503"),
     ],
 )
 async def test_what_is_no_success_is_an_error(status: int, error: type[Exception], words: str) -> None:

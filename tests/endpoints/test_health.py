@@ -17,7 +17,7 @@ from agentbatch.errors import (
 
 
 def health_of(limit: int) -> Health:
-    return Health("m", Window(limit))
+    return Health("model m", Window(limit))
 
 
 def succeed(health: Health, times: int = 1, *, level: int = 1, now: float = 0.0) -> None:
