@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from agentbatch.checks.counts import CheckCount, CheckTally
 from agentbatch.config import Config, config_shape
@@ -19,6 +20,7 @@ from agentbatch.engines.local import LocalEngine
 from agentbatch.errors import ExitCode, OutputError
 from agentbatch.events import EventFile, refuse_same_file
 from agentbatch.inputs import BadLine, Inputs, open_inputs, select, selected_count, selected_indexes
+from agentbatch.inputs.given import given_inputs
 from agentbatch.inputs.item_source import FileItems, StreamItems
 from agentbatch.items import Item, ItemResult
 from agentbatch.limits import Budget
@@ -33,6 +35,7 @@ from agentbatch.results import bad_line_result, checks_of, is_truncated
 from agentbatch.results.book import BookOptions, ResultBook
 from agentbatch.results.files import ResultFiles
 from agentbatch.results.header import new_header
+from agentbatch.results.hearer import Hearer
 from agentbatch.results.lines import CountedLines
 from agentbatch.stop_rules import FailureAllowance, FailureCount
 from agentbatch.summary import Audit, Summary, Verdict, summarize, verdict_line
@@ -58,16 +61,17 @@ class RunOptions:
     """One run, as its command line says it. Times are in seconds, money in US dollars.
 
     Attributes:
-        inputs: a path, or `-` for stdin.
-        files: where results go; None for stdout.
+        inputs: a path, `-` for stdin, or the records themselves.
+        files: where results go; None for stdout (where `embedded`: nowhere).
         traces: the trace file; None for none.
         events: where the event stream goes: a path, or `-` for stdout; None for nowhere.
         log: what is logged, and where.
         show: makes the progress display.
         continue_command: what a person types to run what is left.
+        embedded: it runs inside somebody else's program: signals, logging and stdout are not ours.
     """
 
-    inputs: str
+    inputs: str | Iterable[Any]
     files: ResultFiles | None
     traces: Path | None = None
     events: str | None = None
@@ -83,6 +87,12 @@ class RunOptions:
     ordered: bool = False
     show: Callable[[Display], Progress] | None = None
     continue_command: str | None = None
+    embedded: bool = False
+
+    @property
+    def path(self) -> str:
+        """Where the inputs are: `-` where they come by a pipe or are in memory."""
+        return self.inputs if isinstance(self.inputs, str) else "-"
 
     @property
     def whole(self) -> bool:
@@ -90,51 +100,64 @@ class RunOptions:
         return not self.offset and self.limit is None and self.sample is None
 
 
-async def run_batch(config: Config, options: RunOptions) -> Summary:
+async def run_to_end(
+    config: Config, options: RunOptions, control: Control | None = None, hearer: Hearer | None = None
+) -> Summary:
     """Run every item that is not finished yet, and say how it went.
+
+    Args:
+        control: the switch that stops it.
+        hearer: is told each result line once it is kept.
 
     Raises:
         InputError: the inputs or the results of an earlier run can't be used.
         OutputError: the results can't be kept. LockedError: another run holds them.
     """
     redactor = Redactor(config.secrets)
+    control = control or Control()
+    if options.embedded:
+        return await _run(config, options, redactor, control, hearer)
     _refuse_log_into_files(options)
     with run_log(options.log, redactor.data) as log:
-        summary = await _run(config, options, redactor)
+        summary = await _run(config, options, redactor, control, hearer)
         _LOGGER.info("the run has ended: %s", verdict_line(summary))
     missing = None if log is None else log.note
     return summary if missing is None else replace(summary, notes=(*summary.notes, missing))
 
 
-async def _run(config: Config, options: RunOptions, redactor: Redactor) -> Summary:
-    control = Control()
+async def _run(
+    config: Config, options: RunOptions, redactor: Redactor, control: Control, hearer: Hearer | None
+) -> Summary:
     tee = options.files.spool if options.files is not None else None
-    inputs = open_inputs(options.inputs, tee=tee)
+    given = options.inputs
+    inputs = open_inputs(given, tee=tee) if isinstance(given, str) else given_inputs(given, tee=tee)
     async with AsyncExitStack() as opened:
-        signals = await opened.enter_async_context(SignalWatch(control))
+        signals = None if options.embedded else await opened.enter_async_context(SignalWatch(control))
         book = ResultBook(
-            _book_options(config, options, inputs.count),
+            _book_options(config, options, inputs.count, hearer),
             new_header(config_shape(config), inputs.digest),
             redactor,
             control,
         )
         opened.enter_context(book)
-        run = _Run(config, options, control, inputs, book, redactor)
+        run = _Run(config, options, control, inputs, book, redactor, hearer)
         _LOGGER.info(
             "the run begins: %s, %s items, done before: %d", inputs.name, inputs.count, sum(book.before.values())
         )
         with run.followed():
             await run.go()
-    return run.summary(signals.exit_code)
+    return run.summary(None if signals is None else signals.exit_code)
 
 
-def _book_options(config: Config, options: RunOptions, count: int | None) -> BookOptions:
+def _book_options(config: Config, options: RunOptions, count: int | None, hearer: Hearer | None) -> BookOptions:
     return BookOptions(
         files=options.files,
         selected=selected_indexes(
             count, offset=options.offset, limit=options.limit, sample=options.sample, seed=options.seed
         ),
-        inputs=options.inputs,
+        inputs=options.path,
+        to_stdout=not options.embedded,
+        hear=None if hearer is None else hearer.hear,
         overwrite=options.overwrite,
         retry_failed=options.retry_failed,
         ordered=options.ordered,
@@ -154,12 +177,14 @@ class _Run:
         inputs: Inputs,
         book: ResultBook,
         redactor: Redactor,
+        hearer: Hearer | None,
     ) -> None:
         self._config = config
         self._options = options
         self._control = control
         self._inputs = inputs
         self._book = book
+        self._hearer = hearer
         self._started = datetime.now(UTC)
         self._redactor = redactor
         self._needs = InputNeeds.of(config)
@@ -171,7 +196,7 @@ class _Run:
         self._events = _open_events(config, options, redactor)
         if self._events is not None:
             observers.append(self._events)
-        if options.log.lowest_level <= logging.INFO:
+        if options.log.lowest_level <= logging.INFO and not options.embedded:
             observers.append(SpanLog())
         self._tracer = Tracer(observers)
         self._total = selected_count(inputs.count, offset=options.offset, limit=options.limit, sample=options.sample)
@@ -207,7 +232,8 @@ class _Run:
         display = self._show(engine)
         log = SpokenLog(display.say, self._redactor.text)
         log.setLevel(self._options.log.person_level)
-        logging.getLogger().addHandler(log)
+        if not self._options.embedded:
+            logging.getLogger().addHandler(log)
         display.start()
         for note in engine.notes:
             display.say(note)
@@ -317,7 +343,7 @@ class _Run:
         waiting = self._book.commit(ended)
         if reason is not None:
             self._control.stop(reason)
-        return waiting
+        return self._hearer.room() if waiting is None and self._hearer is not None else waiting
 
     def _settle_held(self) -> None:
         """What failed for the key or the account was about the run when nothing else came, else about its items."""
@@ -401,7 +427,7 @@ def _refuse_log_into_files(options: RunOptions) -> None:
     files = options.files
     if options.log.file is not None:
         others = () if files is None else (files.results, files.header, files.spool, files.journal)
-        refuse_same_file(str(options.log.file), (*others, options.traces, Path(options.inputs)), "--log-file")
+        refuse_same_file(str(options.log.file), (*others, options.traces, Path(options.path)), "--log-file")
 
 
 def _open_events(config: Config, options: RunOptions, redactor: Redactor) -> EventFile | None:
@@ -410,6 +436,6 @@ def _open_events(config: Config, options: RunOptions, redactor: Redactor) -> Eve
         return None
     files = options.files
     others = () if files is None else (files.results, files.header, files.spool, files.journal)
-    read = (Path(options.inputs), None if config.origin is None else Path(config.origin.text.name))
+    read = (Path(options.path), None if config.origin is None else Path(config.origin.text.name))
     refuse_same_file(options.events, (*others, options.traces, *read))
     return EventFile(options.events, fresh=options.overwrite, redact=redactor.data)

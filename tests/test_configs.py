@@ -15,7 +15,7 @@ import yaml
 from fake_time import run_in_fake_time
 from scripted import SpanList
 
-from agentbatch.batch import RunOptions, run_batch
+from agentbatch.batch import RunOptions, run_to_end
 from agentbatch.config import Config, load
 from agentbatch.engines.local import LocalEngine
 from agentbatch.inputs import open_inputs, select
@@ -71,7 +71,7 @@ async def run(name: str, config: Config, folder: Path) -> Rows:
     """Run it as its head says. Every item must succeed, unless the config is about items that don't."""
     inputs, limit = inputs_of(name)
     files = ResultFiles(folder / "out.jsonl")
-    summary = await run_batch(config, RunOptions(str(inputs), files, files.traces, limit=limit))
+    summary = await run_to_end(config, RunOptions(str(inputs), files, files.traces, limit=limit))
     rows = {row["id"]: row for row in map(json.loads, files.results.read_text("utf-8").splitlines())}
     if name != "rehearsal":
         assert [row["error"] for row in rows.values() if row["status"] not in ("ok", "skipped")] == []

@@ -24,7 +24,7 @@ FLOORS: dict[str, str] = {
     "4 config": "config",
     "5 build": "build build_tools plan",
     "6 engines": "engines",
-    "7 runs": "batch summary report mock_server forecast ci watch",
+    "7 runs": "api batch summary report mock_server forecast ci watch",
     "8 command line": "cli __main__",
 }
 """Which floor each module stands on. A package's name stands for all in it that is not named itself."""
@@ -134,7 +134,7 @@ def test_the_walk_sees_late_imports_and_not_those_for_types():
 from typing import TYPE_CHECKING
 import agentbatch.errors
 if TYPE_CHECKING:
-    from agentbatch.batch import run_batch
+    from agentbatch.api import run_batch
 def late():
     from agentbatch.cli import run
 """

@@ -78,11 +78,16 @@ def shell(tmp_path: Path) -> tuple[Path, dict[str, str]]:
     for block in blocks("yaml"):
         if named := re.match(r"# (\S+\.yaml)\n", block):
             (tmp_path / named[1]).write_text(block, "utf-8")
+    for block in blocks("python"):
+        if named := re.match(r"# (\S+\.py)\n", block):
+            (tmp_path / named[1]).write_text(block, "utf-8")
     programs = tmp_path / "bin"
     programs.mkdir()
     program = programs / "agentbatch"
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m agentbatch "$@"\n', "utf-8")
     program.chmod(0o755)
+    (programs / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', "utf-8")
+    (programs / "python").chmod(0o755)
     return tmp_path, {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "COLUMNS": "100"}
 
 

@@ -150,7 +150,7 @@ def run(
 ) -> None:
     """Run every input through the workflow; results go to JSONL, the same command continues."""
     # late imports: `agentbatch --help` needs none of this
-    from agentbatch.batch import RunOptions, run_batch
+    from agentbatch.api import Terminal, run_batch
     from agentbatch.cli.run_end import Telling, broken_runs_told, tell_end
     from agentbatch.config import load
     from agentbatch.logs import LogChoice
@@ -186,12 +186,12 @@ def run(
         choice = Choice(inputs, files, overwrite, retry_failed, limit, offset, sample, seed)
         show_forecast(loaded, choice, as_json=as_json)
         return
-    options = RunOptions(
-        inputs=inputs,
-        files=files,
+    batch = run_batch(
+        loaded,
+        inputs,
+        output=output if files is None else files.results,
         traces=None if no_traces else traces or (files and files.traces),
         events=events,
-        log=LogChoice(log_file, verbose),
         cache="off" if no_cache else "refresh" if refresh_cache else "as configured",
         overwrite=overwrite,
         retry_failed=retry_failed,
@@ -201,8 +201,11 @@ def run(
         seed=seed,
         fail_fast=fail_fast,
         ordered=ordered,
-        show=_display(_mode(progress, quiet=quiet, to_stdout=files is None or events == "-"), no_color),
-        continue_command=_continue_command(),
+        terminal=Terminal(
+            LogChoice(log_file, verbose),
+            _display(_mode(progress, quiet=quiet, to_stdout=files is None or events == "-"), no_color),
+            _continue_command(),
+        ),
     )
     telling = Telling(
         results=files and files.results,
@@ -215,7 +218,7 @@ def run(
         github=os.environ.get("GITHUB_ACTIONS") == "true" if github is None else github,
     )
     with broken_runs_told(telling), redirect_stdout(sys.stderr):  # what a user's function prints is no data of ours
-        ended = run_loop(run_batch(loaded, options))
+        ended = run_loop(batch.finish())
     tell_end(ended, telling)
     raise typer.Exit(ended.exit_code)
 

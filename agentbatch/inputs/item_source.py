@@ -50,12 +50,15 @@ class StreamItems:
         """Give out no more items; those who wait for one get None."""
         self._ready.clear()
         self._end(None)
+        self._room.release()  # the reader may go, unless it waits for the pipe
 
     def _read(self, items: Iterator[Item]) -> None:
         fault: BaseException | None = None
         try:
             for item in items:
                 self._room.acquire()
+                if self._ended:
+                    return
                 self._loop.call_soon_threadsafe(self._add, item)
         except Exception as error:  # travels to whoever takes the next item
             fault = error

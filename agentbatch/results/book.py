@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Self
@@ -22,9 +22,10 @@ from agentbatch.record import record
 from agentbatch.results.encode import encode_result
 from agentbatch.results.files import ResultFiles, check_output
 from agentbatch.results.header import RunHeader, compare_headers, read_header, write_header
+from agentbatch.results.hearer import Heard, Nowhere
 from agentbatch.results.order import OrderedLines, sort_results
 from agentbatch.results.scan import Finished, scan_results
-from agentbatch.results.writer import LineWriter, ResultWriter, StdoutWriter
+from agentbatch.results.writer import LineWriter, ResultsFile, Sink, StreamOut
 from agentbatch.text.redact import Redactor
 
 _GRACE_S = 5.0
@@ -37,7 +38,8 @@ _MOST_WAITING = 2_000
 
 @record
 class BookOptions:
-    """How results are kept. `files` None stands for stdout, where nothing can be continued.
+    """How results are kept. `files` None stands for stdout, or for nowhere where `to_stdout` is false: nothing can be
+    continued then. `hear` is told the lines that are kept, some at a time, by the thread that writes them.
 
     `include` are the optional parts of a line (`agents`, `usage`); `inputs` names the inputs, which are not to be
     overwritten; `selected` are the indexes of the items that are this run's business, None for all; `count` is how many
@@ -52,6 +54,8 @@ class BookOptions:
     include: frozenset[str] = frozenset({"agents", "usage"})
     selected: Iterable[int] | None = None
     count: int | None = None
+    to_stdout: bool = True
+    hear: Callable[[bytes], None] | None = None
 
 
 class ResultBook:
@@ -237,7 +241,8 @@ class ResultBook:
 
     def _open(self, files: ResultFiles | None, opening: ExitStack) -> LineWriter:
         if files is None:
-            return StdoutWriter(self._fail, self._on_commit)
+            sink = StreamOut() if self._options.to_stdout else Nowhere()
+            return LineWriter(self._heard(sink), self._fail, self._on_commit)
         note = check_output(files, self._options.inputs)
         if note is not None:
             self.notes.append(note)
@@ -246,7 +251,10 @@ class ResultBook:
             files.discard()
         self._continue_or_begin(files)
         self.journal = Journal(files.journal, self._fail, self._begun_calls(files))
-        return ResultWriter(files.results, self._fail, self._on_commit)
+        return LineWriter(self._heard(ResultsFile(files.results)), self._fail, self._on_commit)
+
+    def _heard(self, sink: Sink) -> Sink:
+        return sink if self._options.hear is None else Heard(sink, self._options.hear)
 
     def _begun_calls(self, files: ResultFiles) -> BegunCalls | None:
         """What an earlier run had under way, of the items that have no line; None where it can't be kept here."""

@@ -168,7 +168,7 @@ class LineWriter:
     Made and used on a running event loop; `close` may be called from anywhere.
 
     Args:
-        sink: where lines go; belongs to this writer from now on.
+        sink: where lines go, such as a `ResultsFile`; belongs to this writer from now on.
         on_failure: called once, on the loop, when lines can no longer be kept: no further call may be paid.
         on_commit: called on the loop after each group, with the number of lines committed so far.
     """
@@ -339,27 +339,6 @@ class LineWriter:
                 future.set_exception(self._failure)
             elif self.backlog < limit:
                 future.set_result(None)
-
-
-class ResultWriter(LineWriter):
-    """A `LineWriter` to a results file, which is opened (and made durable by name) before this returns."""
-
-    def __init__(
-        self,
-        path: Path,
-        on_failure: Callable[[OutputError], None],
-        on_commit: Callable[[int], None] | None = None,
-    ) -> None:
-        super().__init__(ResultsFile(path), on_failure, on_commit)
-
-
-class StdoutWriter(LineWriter):
-    """A `LineWriter` to stdout. A reader that leaves is a `ReaderGone`."""
-
-    def __init__(
-        self, on_failure: Callable[[OutputError], None], on_commit: Callable[[int], None] | None = None
-    ) -> None:
-        super().__init__(StreamOut(), on_failure, on_commit)
 
 
 def _write_all(fd: int, data: bytes) -> None:

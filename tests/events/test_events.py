@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from agentbatch.batch import RunOptions, run_batch
+from agentbatch.batch import RunOptions, run_to_end
 from agentbatch.config import load
 from agentbatch.errors import OutputError
 from agentbatch.events import EventFile, refuse_same_file
@@ -63,7 +63,7 @@ def written(folder: Path, items: int = 10, **sections: Any) -> Path:
 
 def run(folder: Path, config: Path, events: str, **options: Any) -> Summary:
     files = ResultFiles(folder / "out.results.jsonl")
-    return run_loop(run_batch(load(config), RunOptions(str(folder / "in.jsonl"), files, events=events, **options)))
+    return run_loop(run_to_end(load(config), RunOptions(str(folder / "in.jsonl"), files, events=events, **options)))
 
 
 def read(path: Path) -> list[Event]:

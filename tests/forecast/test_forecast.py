@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from agentbatch.batch import RunOptions, run_batch
+from agentbatch.batch import RunOptions, run_to_end
 from agentbatch.config import Config, load
 from agentbatch.forecast import Forecast, forecast
 from agentbatch.forecast.bounds import Bill, Bounds, Range, Spend
@@ -255,7 +255,7 @@ def test_a_forecast_holds_what_the_run_then_takes(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text("".join(json.dumps(each) + "\n" for each in fields))
     found = reckoned(config, items_of(*fields))
     options = RunOptions(str(tmp_path / "in.jsonl"), ResultFiles(tmp_path / "out.results.jsonl"))
-    summary = run_loop(run_batch(config, options))
+    summary = run_loop(run_to_end(config, options))
     assert summary.verdict == "ok"
     low, high = found.whole
     assert low.calls <= summary.calls <= high.calls

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from agentbatch.batch import RunOptions, run_batch
+from agentbatch.batch import RunOptions, run_to_end
 from agentbatch.config import Config, load
 from agentbatch.errors import ConfigError
 from agentbatch.plan import Plan, PlanNode, calls_of, make_plan
@@ -241,7 +241,7 @@ def test_paths_are_the_keys_of_result_lines(tmp_path: Path) -> None:
         tmp_path, change=change, groups=groups, workflow=["refine", "panel", {"agent": "writer", "copies": 2}]
     )
     (tmp_path / "in.jsonl").write_text('{"topic": "t"}\n')
-    run_loop(run_batch(config, RunOptions(str(tmp_path / "in.jsonl"), ResultFiles(tmp_path / "out.jsonl"))))
+    run_loop(run_to_end(config, RunOptions(str(tmp_path / "in.jsonl"), ResultFiles(tmp_path / "out.jsonl"))))
     line = json.loads((tmp_path / "out.jsonl").read_text())
     assert line["status"] == "ok", line["error"]
     planned = {node.path for node in make_plan(config).root.walk() if node.path and node.role != "fallback"}

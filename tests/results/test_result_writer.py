@@ -17,7 +17,7 @@ from agentbatch.errors import ExitCode, OutputError
 from agentbatch.items import Item, ItemResult, Result
 from agentbatch.results import encode_result
 from agentbatch.results.scan import scan_results
-from agentbatch.results.writer import LineWriter, ReaderGone, ResultsFile, ResultWriter, StreamOut
+from agentbatch.results.writer import LineWriter, ReaderGone, ResultsFile, StreamOut
 
 HANG_S = 30
 """A test that waits longer than this hangs."""
@@ -65,7 +65,7 @@ def results(tmp_path: Path) -> Path:
 
 
 async def test_lines_are_kept_in_the_order_they_were_put(results: Path) -> None:
-    writer = ResultWriter(results, Failures().append)
+    writer = LineWriter(ResultsFile(results), Failures().append)
     lines = [line(index) for index in range(3000)]
     for one in lines:
         writer.put(one)
@@ -77,7 +77,7 @@ async def test_lines_are_kept_in_the_order_they_were_put(results: Path) -> None:
 
 async def test_a_second_run_appends(results: Path) -> None:
     for index in range(3):
-        writer = ResultWriter(results, Failures().append)
+        writer = LineWriter(ResultsFile(results), Failures().append)
         writer.put(line(index))
         assert writer.close() is None
     assert results.read_bytes() == line(0) + line(1) + line(2)
@@ -101,7 +101,7 @@ async def test_putting_never_blocks_and_what_waits_goes_out_in_one_group() -> No
 
 
 async def test_a_busy_loop_cannot_starve_the_writer(results: Path) -> None:
-    writer = ResultWriter(results, Failures().append)
+    writer = LineWriter(ResultsFile(results), Failures().append)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1000)  # from here on the thread runs only when this one steps aside of itself
     try:
@@ -147,7 +147,7 @@ async def test_waiting_for_a_shorter_backlog_ends_when_it_is_shorter() -> None:
 
 
 async def test_closing_commits_what_is_left_and_may_be_repeated(results: Path) -> None:
-    writer = ResultWriter(results, Failures().append)
+    writer = LineWriter(ResultsFile(results), Failures().append)
     for index in range(100):
         writer.put(line(index))
     assert writer.close() is None
@@ -210,7 +210,7 @@ async def test_a_bug_in_the_sink_stops_the_run_too() -> None:
 
 async def test_a_full_disk_is_named_with_its_path_and_errno() -> None:
     failures = Failures()
-    writer = ResultWriter(Path("/dev/full"), failures.append)
+    writer = LineWriter(ResultsFile(Path("/dev/full")), failures.append)
     writer.put(line(0))
     failure = await wait_for_failure(failures)
     assert str(failure).startswith("/dev/full: cannot be written: No space left on device (ENOSPC). Make room")
@@ -257,7 +257,7 @@ async def test_a_file_somebody_meddles_with_is_never_written_on_silently(
     results = tmp_path / "folder" / "x.results.jsonl"
     results.parent.mkdir()
     failures = Failures()
-    writer = ResultWriter(results, failures.append)
+    writer = LineWriter(ResultsFile(results), failures.append)
     writer.put(line(0))
     await writer.drained()
     meddle(results)
@@ -274,15 +274,15 @@ async def test_a_file_somebody_meddles_with_is_never_written_on_silently(
 async def test_a_file_that_ends_in_an_unfinished_line_is_not_opened(results: Path) -> None:
     results.write_bytes(b'{"id":')
     with pytest.raises(OutputError, match="unfinished line"):
-        ResultWriter(results, Failures().append)
+        LineWriter(ResultsFile(results), Failures().append)
     assert results.read_bytes() == b'{"id":'
 
 
 async def test_what_cannot_be_opened_is_an_output_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be opened: No such file or directory"):
-        ResultWriter(tmp_path / "no" / "x.jsonl", Failures().append)
+        LineWriter(ResultsFile(tmp_path / "no" / "x.jsonl"), Failures().append)
     with pytest.raises(OutputError, match="cannot be opened: Is a directory"):
-        ResultWriter(tmp_path, Failures().append)
+        LineWriter(ResultsFile(tmp_path), Failures().append)
 
 
 def test_children_do_not_inherit_the_file(results: Path) -> None:
@@ -332,7 +332,7 @@ from pathlib import Path
 from time import perf_counter
 from agentbatch.items import Item, ItemResult, Result
 from agentbatch.results.scan import scan_results
-from agentbatch.results.writer import ResultWriter
+from agentbatch.results.writer import LineWriter, ResultsFile
 from agentbatch.results import encode_result
 
 results, count, limit, window = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
@@ -346,7 +346,9 @@ async def main():
     if limit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     failed = asyncio.Event()
-    writer = ResultWriter(results, lambda error: failed.set(), lambda committed: tell(f"committed {done + committed}"))
+    writer = LineWriter(
+        ResultsFile(results), lambda error: failed.set(), lambda committed: tell(f"committed {done + committed}")
+    )
     for index in range(done, count):
         if failed.is_set():
             break
