@@ -32,7 +32,7 @@ _T = TypeVar("_T")
 _LAZY_S = 0.1
 """An entry nobody waits for is written after so long, unless its item's result line was quicker."""
 
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE IF NOT EXISTS calls (
     item INTEGER NOT NULL, path TEXT NOT NULL, number INTEGER NOT NULL, digest BLOB NOT NULL, answer BLOB NOT NULL,
     PRIMARY KEY (item, path, number)
@@ -167,7 +167,7 @@ class Journal:
                 kept = [entry for entry in entries if entry.place.item not in ended]
                 gone = ended & stored
                 if kept or gone:
-                    database = database or _open(self.path)
+                    database = database or open_journal(self.path)
                     _write(database, kept, gone)
                     stored = (stored - gone) | {entry.place.item for entry in kept}
                 self._tell(self._announce, len(entries))
@@ -203,13 +203,13 @@ def _drain(queue: deque[_T]) -> list[_T]:
     return [queue.popleft() for _ in range(len(queue))]
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def open_journal(path: Path) -> sqlite3.Connection:
     import sqlite3  # late: a run of one-call items never needs it
 
     database = sqlite3.connect(path, isolation_level=None)
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = FULL")
-    database.execute(_SCHEMA)
+    database.execute(SCHEMA)
     return database
 
 
@@ -237,7 +237,7 @@ def _read_all(path: Path) -> dict[int, dict[tuple[str, int], tuple[bytes, bytes]
 
     known: dict[int, dict[tuple[str, int], tuple[bytes, bytes]]] = {}
     try:
-        database = _open(path)
+        database = open_journal(path)
         try:
             for item, step, number, asked, answer in database.execute("SELECT * FROM calls"):
                 known.setdefault(item, {})[step, number] = (asked, answer)
@@ -245,7 +245,7 @@ def _read_all(path: Path) -> dict[int, dict[tuple[str, int], tuple[bytes, bytes]
             database.close()
     except sqlite3.Error as error:
         raise OutputError(
-            f"{path}: the call journal of the earlier run cannot be read: {error}. Delete it to go on without: the"
-            " calls in it will be paid again"
+            f"{path}: the call journal of the earlier run cannot be read: {error}. `agentbatch doctor RESULTS --repair`"
+            " keeps what can still be read of it; delete it to go on without: the calls in it will be paid again"
         ) from error
     return known

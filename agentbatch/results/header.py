@@ -69,7 +69,7 @@ def read_header(path: Path) -> RunHeader | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path}: is no readable run header ({error}), so nobody can tell whether this run continues the results "
-            "beside it; name another --output, or --overwrite"
+            "beside it; `agentbatch doctor RESULTS` says how to mend that; or name another --output, or --overwrite"
         ) from error
     except _Newer as error:
         raise InputError(

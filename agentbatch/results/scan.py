@@ -27,11 +27,11 @@ _BEGINNING = b'{"id":'
 _MEND = "give the inputs it was made from, another --output, or --overwrite"
 
 
-class _TornLine(ValueError):
+class TornLine(ValueError):
     """The line is no JSON, as a crash may leave it."""
 
 
-class _ForeignLine(ValueError):
+class ForeignLine(ValueError):
     """The line is whole, but no result: no crash explains that."""
 
 
@@ -67,7 +67,7 @@ class Finished:
         code = self.states[index] if index < len(self.states) else 0
         if code == 0:
             return False
-        if self.ids[index] != _fingerprint(item_id):
+        if self.ids[index] != fingerprint(item_id):
             raise InputError(
                 f"{self.path}: belongs to other inputs: at index {index} it has another id than {item_id!r}; {_MEND}"
             )
@@ -153,12 +153,12 @@ class _Scan:
     def read(self, line: bytes) -> None:
         self.number += 1
         try:
-            result = _parse_result(line)
-        except _TornLine as error:
+            result = result_of_line(line)
+        except TornLine as error:
             if self.torn is None:
                 self.torn, self.torn_start = (self.number, str(error)), line[: len(_BEGINNING)]
             return
-        except _ForeignLine as error:
+        except ForeignLine as error:
             raise _damage(self.path, self.number, str(error)) from error
         if result is not None:
             if self.torn is not None:
@@ -179,7 +179,7 @@ class _Scan:
                 )
             finished.make_room(index + 1 + index // 8)
         finished.states[index] = _CODES[result["status"]]
-        finished.ids[index] = _fingerprint(result["id"])
+        finished.ids[index] = fingerprint(result["id"])
         finished.lines += 1
         cost = result.get("cost_usd")
         if cost is None:
@@ -197,26 +197,26 @@ class _Scan:
                 tokens[name] += count
 
 
-def _parse_result(line: bytes) -> dict[str, Any] | None:
+def result_of_line(line: bytes) -> dict[str, Any] | None:
     """A result line's fields; None for a blank line.
 
     Raises:
-        _TornLine: it is no JSON.
-        _ForeignLine: it is JSON, but no result.
+        TornLine: it is no JSON.
+        ForeignLine: it is JSON, but no result.
     """
     try:
         value = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         if not line.strip():
             return None
-        raise _TornLine(f"not JSON: {error.msg}") from error
+        raise TornLine(f"not JSON: {error.msg}") from error
     if type(value) is dict:
         result = cast(dict[str, Any], value)
         if _is_result(result):
             return result
     if not line.endswith(b"\n"):
-        raise _TornLine("not a whole result")
-    raise _ForeignLine("is JSON, but no result of agentbatch")
+        raise TornLine("not a whole result")
+    raise ForeignLine("is JSON, but no result of agentbatch")
 
 
 def _is_result(fields: dict[str, Any]) -> bool:
@@ -234,7 +234,7 @@ def _is_result(fields: dict[str, Any]) -> bool:
 
 
 def _refuse_foreign(scan: _Scan) -> None:
-    if scan.torn is not None and scan.finished.lines == 0 and not _could_be_ours(scan.torn_start):
+    if scan.torn is not None and scan.finished.lines == 0 and not could_be_ours(scan.torn_start):
         raise InputError(f"{scan.path}: is no results file of agentbatch ({scan.torn[1]}); name another --output")
 
 
@@ -252,7 +252,7 @@ def _heal(scan: _Scan, size: int) -> None:
             os.fsync(file.fileno())
 
 
-def _could_be_ours(start: bytes) -> bool:
+def could_be_ours(start: bytes) -> bool:
     """Whether a file without one good line begins as a torn first result does: cut, or filled with NUL."""
     return _BEGINNING.startswith(start) or not start.strip(b"\0")
 
@@ -260,10 +260,11 @@ def _could_be_ours(start: bytes) -> bool:
 def _damage(path: Path, number: int, reason: str) -> InputError:
     name = shlex.quote(str(path))
     return InputError(
-        f"{path}:{number}: damaged, and not by an interrupted write: {reason}. Nothing was changed. Look at the "
-        f"line with `sed -n {number}p {name}`; delete it with `sed -i {number}d {name}`, and its item will run again"
+        f"{path}:{number}: damaged, and not by an interrupted write: {reason}. Nothing was changed. See all that is "
+        f"wrong with `agentbatch doctor {name}`; with --repair it puts such lines aside, and their items run again"
     )
 
 
-def _fingerprint(item_id: str | int) -> int:
+def fingerprint(item_id: str | int) -> int:
+    """What stands for an id where there are a million of them: 32 bits."""
     return crc32(str(item_id).encode("utf-8", "surrogatepass"))

@@ -79,14 +79,16 @@ def test_damage_in_the_middle_stops_the_run_with_its_line_and_touches_nothing(
     refused = project.run()
     assert refused.code == 2
     assert "in.results.jsonl:3: damaged" in refused.stderr
-    assert "sed -i 3d" in refused.stderr
+    assert "agentbatch doctor in.results.jsonl" in refused.stderr
     assert project.results.read_bytes() == b"".join(lines)
     assert len(provider.requests) == 5
-    # the command in the message mends it: the item runs again
-    del lines[2]
-    project.results.write_bytes(b"".join(lines))
+    # the command in the message mends it: the item runs again, and no other
+    with project.start_verb("doctor", "in.results.jsonl", "--repair") as doctor:
+        assert doctor.end().code == 0
     assert project.run().code == 0
     assert not faults_of(project.results, [str(number) for number in range(1, 7)])
+    assert len(provider.requests) == 7
+    assert provider.counts["3"] == 2
 
 
 @pytest.mark.slow
