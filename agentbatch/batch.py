@@ -163,6 +163,7 @@ def _book_options(config: Config, options: RunOptions, count: int | None, hearer
         ordered=options.ordered,
         include=frozenset(config.output.include),
         count=count,
+        same_error=config.limits.breaker.same_error,
     )
 
 

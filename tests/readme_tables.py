@@ -20,7 +20,7 @@ from agentbatch import agents, flows, models, tools
 from agentbatch.agents.base import AgentConfig
 from agentbatch.checks.config import ThresholdConfig
 from agentbatch.cli.app import app
-from agentbatch.config import Config
+from agentbatch.config import Config, Limits
 from agentbatch.config.field_docs import field_docs
 from agentbatch.config.spellings import SPELLINGS
 from agentbatch.flows.base import GroupConfig, MemberConfig
@@ -78,6 +78,7 @@ def _whole_config() -> Iterator[str]:
             yield _table(field.annotation)
     yield "#### A mapping under `thresholds`"
     yield _table(ThresholdConfig)
+    yield from _mappings_in([Limits])
 
 
 def _models() -> Iterator[str]:

@@ -40,6 +40,15 @@ def _check_max_failures(value: int | str | None) -> int | str | None:
     return value
 
 
+class Breaker(Settings):
+    """What ends the run because it can come to nothing. A refused key and an empty account always do."""
+
+    same_error: int = Field(default=20, ge=0)
+    """So many items in a row that fail alike at one agent, with none in between at which it does well, end the run;
+    they stay to do. Alike are errors that differ in numbers and ids only. What is about the endpoint (rate limits,
+    timeouts, faults of the server) or about one input (`content_filter`, `context_length`) does not count. 0: never."""
+
+
 class Limits(Settings):
     """What ends the run early, and what one item may take."""
 
@@ -53,6 +62,8 @@ class Limits(Settings):
     """Items in flight at once. Default: as many as the models can serve."""
     timeout: Duration | None = None
     """How long the whole run may take."""
+    breaker: Breaker = Breaker()
+    """When to end a run that can come to nothing."""
 
 
 class CacheConfig(Settings):

@@ -24,6 +24,7 @@ from agentbatch.results.files import ResultFiles, check_output
 from agentbatch.results.header import RunHeader, compare_headers, read_header, write_header
 from agentbatch.results.hearer import Heard, Nowhere
 from agentbatch.results.order import OrderedLines, sort_results
+from agentbatch.results.same_errors import SameErrors
 from agentbatch.results.scan import Finished, scan_results
 from agentbatch.results.writer import LineWriter, ResultsFile, Sink, StreamOut
 from agentbatch.text.redact import Redactor
@@ -43,7 +44,8 @@ class BookOptions:
 
     `include` are the optional parts of a line (`agents`, `usage`); `inputs` names the inputs, which are not to be
     overwritten; `selected` are the indexes of the items that are this run's business, None for all; `count` is how many
-    items the inputs have, None where that shows only as they are read.
+    items the inputs have, None where that shows only as they are read; `same_error` is how many failures
+    alike in a row end the run, 0 for never.
     """
 
     files: ResultFiles | None
@@ -56,13 +58,14 @@ class BookOptions:
     count: int | None = None
     to_stdout: bool = True
     hear: Callable[[bytes], None] | None = None
+    same_error: int = 0
 
 
 class ResultBook:
     """Use as `with`, on a running event loop. Commits results, and knows which items need no run.
 
     Results that failed because a key was refused or an account was empty are held back until something succeeds: if
-    nothing does, they were never about their items, which stay to do.
+    nothing does, they were never about their items, which stay to do. So are results that failed all alike.
 
     Raises:
         OutputError: the output can't be written.
@@ -81,6 +84,7 @@ class ResultBook:
         self._control = control
         self._finished: Finished | None = None
         self._held: list[ItemResult] = []
+        self._same_errors = SameErrors(options.same_error)
         self._uncommitted: deque[tuple[int, Status]] = deque()
         """Index and status of the lines that are not known to be on disk."""
         self._patience: float | None = None
@@ -186,14 +190,17 @@ class ResultBook:
             return None
         if ended.result.attempts:
             self._answered = True
-            self.release_held()
-        self._put(ended)
+            self._release_denied()
+        for each in self._same_errors.add(ended):
+            self._put(each)
+        if self._same_errors.tripped is not None:
+            self._control.stop(self._same_errors.tripped)
         return self._drained(_MOST_WAITING // 2) if self._writer.backlog > _MOST_WAITING else None
 
     def release_held(self) -> None:
         """Commit what was held back: it was about those items after all."""
-        held, self._held = self._held, []
-        for ended in held:
+        self._release_denied()
+        for ended in self._same_errors.release():
             self._put(ended)
 
     def denial(self) -> str | None:
@@ -202,6 +209,11 @@ class ResultBook:
             return None
         error = self._held[0].result.error
         return error and f"{error.type}: {error.message}"
+
+    def _release_denied(self) -> None:
+        held, self._held = self._held, []
+        for ended in held:
+            self._put(ended)
 
     async def _drained(self, limit: int) -> None:
         """Wait until fewer than `limit` lines wait for the disk; a failure of it is told to the run elsewhere."""

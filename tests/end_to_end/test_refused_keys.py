@@ -87,3 +87,41 @@ def test_a_refusal_of_single_items_is_their_error(project: Project, provider: Pr
     assert all(lines[one]["error"]["http_status"] == 403 for one in forbidden)
     assert not faults_of(project.results, ids)
     assert len(provider.requests) == 60
+
+
+UNKNOWN = refused("400 Bad Request", "unknown_parameter", "Unknown parameter: 'foo'.")
+
+
+def test_a_request_that_is_refused_again_and_again_in_the_same_words_ends_the_run(
+    project: Project, provider: Provider
+) -> None:
+    ids = project.give(10_000)
+    provider.script = lambda asked: UNKNOWN
+    ended = project.run()
+    assert ended.code == 3, ended.stderr
+    assert "20 items in a row failed alike" in ended.stderr
+    assert "Unknown parameter: 'foo'" in ended.stderr
+    assert len(provider.requests) <= 20 + 2 * CONCURRENCY
+    assert not project.lines()
+    provider.script = lambda asked: good(asked.id)
+    assert project.run("--limit", "100").code == 0
+    assert not faults_of(project.results, ids[:100])
+
+
+def test_refusals_with_answers_in_between_are_their_items_own(project: Project, provider: Provider) -> None:
+    project.give(100)
+    provider.script = lambda asked: good(asked.id) if int(asked.id) % 10 == 0 else UNKNOWN
+    ended = project.run("--max-concurrency", "1")
+    assert ended.code == 1, ended.stderr
+    assert len(project.lines()) == 100
+    provider.script = lambda asked: UNKNOWN
+    project.configure(limits={"breaker": {"same_error": 0}})
+    assert project.run("--retry-failed").code == 1
+    assert len(project.by_id()) == 100
+
+
+def test_a_few_that_all_fail_alike_are_too_few_to_tell(project: Project, provider: Provider) -> None:
+    project.give(19)
+    provider.script = lambda asked: UNKNOWN
+    assert project.run().code == 1
+    assert len(project.lines()) == 19

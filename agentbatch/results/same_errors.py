@@ -1,0 +1,119 @@
+"""Failures that are all alike, one after the other: they are about the run, not about the items they hit.
+
+A model that does not know a parameter refuses every item in the same words. Such results are held back until an item
+fares otherwise; if none does, the run ends, and all of them stay to do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from agentbatch.items import ItemResult, Result
+from agentbatch.text.redact import visible
+
+_OF_ONE_ITEM = frozenset({"input", "content_filter", "context_length", "max_turns"})
+_OF_THE_ENDPOINT = frozenset(
+    {"timeout", "rate_limited", "overloaded", "server", "connection", "bad_response", "auth", "quota"}
+)
+"""What its own breaker looks after."""
+
+_NAMES_AND_NUMBERS = re.compile(r"[\w./:-]*\d[\w./:-]*")
+"""Whatever has a digit in it: ids of requests, counts, dates."""
+
+_PATIENCE = 200
+"""So many other items may end before a held result is written all the same: its agent may rarely get its turn."""
+
+
+@dataclass(slots=True, eq=False)
+class _Streak:
+    """What one agent failed with, again and again. `held` are the results of it that are not written yet."""
+
+    signature: tuple[str, int | None, str]
+    count: int = 0
+    last: int = 0
+    held: list[ItemResult] = field(default_factory=list[ItemResult])
+
+    def release(self) -> list[ItemResult]:
+        held, self.held = self.held, []
+        return held
+
+
+class SameErrors:
+    """Results on their way to the file. `limit` failures alike in a row of one agent trip it; 0: it never does.
+
+    Attributes:
+        tripped: why the run has to end, with an example; None while it may go on.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._streaks: dict[str, _Streak] = {}
+        self._ended = 0
+        self.tripped: str | None = None
+
+    def add(self, ended: ItemResult) -> list[ItemResult]:
+        """What may be written now that one more item has ended, in order."""
+        error = ended.result.error
+        if not self._limit or (error is None and not self._streaks):
+            return [ended]
+        self._ended += 1
+        freed = self._freed_by(ended.result)
+        if error is None or error.type in _OF_ONE_ITEM or error.type in _OF_THE_ENDPOINT:
+            return [*freed, ended]
+        agent = _agent(error.agent or "")
+        signature = error.type, error.http_status, _NAMES_AND_NUMBERS.sub("#", error.message)
+        streak = self._streaks.get(agent)
+        if streak is None or streak.signature != signature:
+            freed += self._end(agent)
+            streak = self._streaks[agent] = _Streak(signature)
+        streak.count += 1
+        streak.last = self._ended
+        streak.held.append(ended)
+        if streak.count >= self._limit and self.tripped is None:
+            self.tripped = _why(streak.count, agent, ended)
+        return freed
+
+    def release(self) -> list[ItemResult]:
+        """What is still held back: there were too few for anything but their own fault. Nothing once it has tripped."""
+        return [each for agent in list(self._streaks) for each in self._end(agent)]
+
+    def _end(self, agent: str) -> list[ItemResult]:
+        if self.tripped is not None:
+            return []
+        streak = self._streaks.pop(agent, None)
+        return [] if streak is None else streak.release()
+
+    def _freed_by(self, result: Result) -> list[ItemResult]:
+        """What this end decides: an agent that does well has no streak any more, and a rare one is not waited for."""
+        if not self._streaks or self.tripped is not None:
+            return []
+        well = {_agent(step.name) for step in _all_steps(result.steps) if step.status == "ok"}
+        freed = [each for agent in well for each in self._end(agent)]
+        for streak in self._streaks.values():
+            if streak.held and self._ended - streak.last > _PATIENCE:
+                freed += streak.release()
+        return freed
+
+
+def _agent(label: str) -> str:
+    return label.partition("[")[0]
+
+
+def _all_steps(steps: Mapping[str, Result]) -> Iterator[Result]:
+    for step in steps.values():
+        yield step
+        yield from _all_steps(step.steps)
+
+
+def _why(count: int, agent: str, example: ItemResult) -> str:
+    error = example.result.error
+    assert error is not None
+    status = f" (HTTP {error.http_status})" if error.http_status else ""
+    who = f"{agent}: " if agent else ""
+    return (
+        f"{count} items in a row failed alike, and so would the next: {who}{error.type}{status}, for example item"
+        f" {visible(str(example.item.id), 40)}: {visible(error.message, 300)} (they stay to do; to go on all the same:"
+        " limits.breaker.same_error: 0)"
+    )
