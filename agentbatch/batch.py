@@ -40,6 +40,7 @@ from agentbatch.results.lines import CountedLines
 from agentbatch.stop_rules import FailureAllowance, FailureCount
 from agentbatch.summary import Audit, Summary, Verdict, summarize, verdict_line
 from agentbatch.text.redact import Redactor
+from agentbatch.time_book import TimeBook, shared_out
 from agentbatch.trace import SpanObserver, Tracer
 from agentbatch.traces.trace_file import TraceFile
 
@@ -236,17 +237,21 @@ class _Run:
         if not self._options.embedded:
             logging.getLogger().addHandler(log)
         display.start()
+        times = TimeBook(engine.waits)
         for note in engine.notes:
             display.say(note)
         try:
             async with engine:
                 source = StreamItems(self._to_do()) if self._inputs.streamed else FileItems(self._to_do())
                 self._control.on_stop(source.close)
+                times.start()
                 await engine.run(source.take, self._deliver)
             self._settle_held()
             await self._book.settle()
             self._book.complete = self._options.whole and self._read_all and not self._control.stopping
         finally:
+            times.stop()
+            self._book.times = shared_out(times.seconds, self._tally.elapsed_s)
             if timer is not None:
                 timer.cancel()
             logging.getLogger().removeHandler(log)
@@ -294,6 +299,7 @@ class _Run:
             notes=self._notes(),
             checks=checks,
             audit=self._audit(total),
+            bound_by=self._book.times,
         )
         if self._events is not None:
             self._events.end(summary)

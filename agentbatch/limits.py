@@ -19,6 +19,7 @@ from heapq import heappop, heappush
 from typing import Literal
 
 from agentbatch.errors import BadRequest, RunStopped
+from agentbatch.time_book import Bound
 
 WINDOW_S = 60.0
 """Rates are per minute, as providers state them."""
@@ -260,15 +261,18 @@ class Limiter:
             if queue is not None:
                 queue.turn_away(error)
 
-    def held_by(self) -> str | None:
-        """Which of these limits requests wait for now, in words for a person."""
+    @property
+    def waiting(self) -> int:
+        """How many wait for any of these limits."""
+        return sum(queue.waiting for queue in (self.permits, self.rpm, self.tpm) if queue is not None)
+
+    def rate_held_by(self) -> tuple[Bound | None, int]:
+        """The rate that requests wait for now, and how many do."""
         if self.tpm is not None and self.tpm.waiting:
-            return f"tpm of {self.owner}"
+            return Bound("tpm", self.owner), self.tpm.waiting
         if self.rpm is not None and self.rpm.waiting:
-            return f"rpm of {self.owner}"
-        if self.permits is not None and self.permits.waiting:
-            return f"concurrency of {self.owner}"
-        return None
+            return Bound("rpm", self.owner), self.rpm.waiting
+        return None, 0
 
 
 class Admission:
@@ -329,6 +333,11 @@ class Budget:
         self.spent = spent
         self.set_aside = 0.0
         self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait until others have cost less than they could."""
+        return len(self._waiting)
 
     def reserved(self, usd: float) -> Spending:
         """`async with budget.reserved(worst) as spending:` sets `usd` aside; at its end `spending.usd` was spent.

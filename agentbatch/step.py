@@ -90,6 +90,11 @@ class Visit:
     def at_work(self) -> bool:
         return self._working > 0
 
+    @property
+    def working(self) -> int:
+        """Leaves of this visit that are at work."""
+        return self._working
+
     def begin_work(self) -> None:
         """A leaf of this visit starts to work: the clocks of all visits above it run."""
         now = perf_counter()

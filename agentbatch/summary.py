@@ -17,6 +17,7 @@ from agentbatch.text import figures
 from agentbatch.text.redact import visible
 from agentbatch.text.suggestions import listing
 from agentbatch.text.table import aligned
+from agentbatch.time_book import BoundTime, in_words
 
 Verdict = Literal["ok", "failed", "stopped", "interrupted"]
 
@@ -67,6 +68,8 @@ class Summary:
         notes: what else a person should know, a sentence each.
         checks: what the config's checks came to, over all items that have a result.
         audit: of a run that continued another one; None of one that did not.
+        bound_by: what this run's wall time went to, the largest share first; see `time_book`. The shares add up to 1.
+        cached: calls that the response cache answered, for nothing.
     """
 
     verdict: Verdict
@@ -94,6 +97,8 @@ class Summary:
     notes: Sequence[str] = field(default_factory=tuple[str, ...])
     checks: Sequence[CheckCount] = field(default_factory=tuple[CheckCount, ...])
     audit: Audit | None = None
+    bound_by: Sequence[BoundTime] = field(default_factory=tuple[BoundTime, ...])
+    cached: int = 0
     version: int = SUMMARY_VERSION
 
     @property
@@ -123,6 +128,7 @@ def summarize(
     notes: Sequence[str] = (),
     checks: Sequence[CheckCount] = (),
     audit: Audit | None = None,
+    bound_by: Sequence[BoundTime] = (),
 ) -> Summary:
     """Make a summary of a tally's last counts. `written` says what is on disk, where that is not all that ended."""
     before = dict(before or {})
@@ -154,6 +160,8 @@ def summarize(
         notes=tuple(notes),
         checks=tuple(checks),
         audit=audit,
+        bound_by=tuple(bound_by),
+        cached=counts.total("cached"),
     )
 
 
@@ -296,8 +304,8 @@ def wanted_of(check: CheckCount) -> str:
     return " and ".join(parts)
 
 
-_COLUMNS = ("agent", "ok", "failed", "retries", "p50", "p95", "tokens in", "out", "cost")
-_DISPENSABLE = ("retries", "out", "tokens in", "p95")
+_COLUMNS = ("agent", "ok", "failed", "retries", "cached", "p50", "p95", "tokens in", "out", "cost")
+_DISPENSABLE = ("retries", "out", "tokens in", "p95", "cached")
 """Columns that go, in this order, where the table would be wider than `_WIDTH`."""
 
 
@@ -307,6 +315,8 @@ def _agent_table(summary: Summary) -> list[str]:
         return []
     rows = [_COLUMNS, *(_agent_row(agent) for agent in agents[:_MOST_AGENTS])]
     columns = list(zip(*rows, strict=True))
+    if not summary.cached:
+        columns = [column for column in columns if column[0] != "cached"]
     for title in _DISPENSABLE:
         if _width(columns) <= _WIDTH:
             break
@@ -330,6 +340,7 @@ def _agent_row(agent: AgentStats) -> tuple[str, ...]:
         figures.count(agent.done),
         figures.count(agent.failed),
         figures.count(agent.retries) if called else "-",
+        figures.count(agent.cached) if called else "-",
         figures.seconds(agent.p50_s),
         figures.seconds(agent.p95_s),
         figures.short_count(agent.input_tokens) if called else "-",
@@ -350,7 +361,9 @@ def _facts(summary: Summary) -> list[str]:
     facts = [
         ("items", _items(summary)),
         ("time", f"{figures.span_of_time(summary.wall_s)}, {figures.rate(summary.items_per_s)} items/s"),
+        *(("bound by" if not at else "", line) for at, line in enumerate(_bound_by(summary.bound_by))),
         ("tokens", f"{figures.count(summary.input_tokens)} in, {figures.count(summary.output_tokens)} out"),
+        ("cached", _cached(summary)),
         ("cost", _cost(summary)),
         ("audit", _audit(summary.audit)),
         ("results", visible(summary.results or "", 4000)),
@@ -358,6 +371,12 @@ def _facts(summary: Summary) -> list[str]:
         *(("note", visible(note, 500)) for note in summary.notes),
     ]
     return [f"  {name:<9}{value}" for name, value in facts if value]
+
+
+def _bound_by(times: Sequence[BoundTime]) -> list[str]:
+    """What the time went to, a line each: `62% rpm of model fast`."""
+    told = in_words(one for one in times if one.what != "other")
+    return [f"{share * 100:>3.0f}% {visible(words, 60)}" for words, share in told]
 
 
 def _items(summary: Summary) -> str:
@@ -387,6 +406,14 @@ def _audit(audit: Audit | None) -> str:
 
 def _known_cost(twice: PaidTwice) -> float | None:
     return None if twice.unpriced else twice.cost_usd
+
+
+def _cached(summary: Summary) -> str:
+    if not summary.cached:
+        return ""
+    return (
+        f"{figures.count(summary.cached)} of {figures.count(summary.calls)} calls were in the cache, and cost nothing"
+    )
 
 
 def _cost(summary: Summary) -> str:

@@ -3,11 +3,14 @@ import json
 import re
 
 import pytest
+from jsonschema import Draft202012Validator
 from progress.scripted_run import ScriptedRun
+from summary_schema import SUMMARY_SCHEMA
 
 from agentbatch.checks.counts import CheckCount
 from agentbatch.progress.tally import AgentStats, ErrorGroup, Tally
 from agentbatch.summary import Summary, render_summary, summarize, summary_json
+from agentbatch.time_book import BoundTime
 from agentbatch.trace import Tracer
 
 WRITER = AgentStats(
@@ -162,23 +165,41 @@ def test_attempts_that_may_be_billed_are_said() -> None:
 
 
 def test_the_json_keeps_its_names() -> None:
-    document = json.loads(summary_json(FAILED))
-    assert list(document) == [
-        "version", "verdict", "exit_code", "total", "before", "counts", "remaining", "errors", "agents", "started_at",
-        "wall_s", "input_tokens", "output_tokens", "calls", "retries", "cost_usd", "known_cost_usd",
-        "possibly_billed", "items_per_s", "results", "traces", "continue_command", "stop_reason", "notes", "checks",
-        "audit",
-    ]  # fmt: skip
-    assert document["version"] == 1
-    assert document["errors"][0] == {
-        "type": "rate_limited",
-        "count": 10,
-        "example": {"id": "17", "message": "429: too many requests", "agent": "writer"},
-    }
-    assert list(document["agents"]["writer"]) == [
-        "ok", "failed", "skipped", "calls", "retries", "cached", "p50_s", "p95_s", "queued_p95_s", "input_tokens",
-        "output_tokens", "cost_usd",
-    ]  # fmt: skip
+    summary = dataclasses.replace(
+        FAILED,
+        bound_by=(BoundTime("rpm", "model fast", 60.0, 0.72), BoundTime("other", "", 23.2, 0.28)),
+        checks=(CheckCount("right", 8999, 1001, 0.9, 0.9),),
+        notes=("a note",),
+    )
+    document = json.loads(summary_json(summary))
+    Draft202012Validator(SUMMARY_SCHEMA).validate(document)
+    assert next(iter(document)) == "version"
+    assert document["errors"][0]["example"] == {"id": "17", "message": "429: too many requests", "agent": "writer"}
+    assert document["bound_by"][0] == {"what": "rpm", "who": "model fast", "seconds": 60.0, "share": 0.72}
+
+
+def test_where_the_time_went_is_told() -> None:
+    times = (
+        BoundTime("rpm", "model fast", 50.0, 0.6),
+        BoundTime("provider", "model careful", 20.0, 0.24),
+        BoundTime("other", "", 10.0, 0.12),
+        BoundTime("cpu", "", 3.2, 0.04),
+    )
+    text = render_summary(dataclasses.replace(FAILED, bound_by=times), color=False)
+    assert (
+        "  time     1m 23s, 24.0 items/s\n"
+        "  bound by  60% rpm of model fast\n"
+        "            24% answers of model careful\n"
+        "  tokens " in text
+    )
+
+
+def test_calls_from_the_cache_are_told_where_there_are_any() -> None:
+    assert "cache" not in render_summary(FAILED, color=False)
+    cached = dataclasses.replace(FAILED, cached=1500, agents=(dataclasses.replace(WRITER, cached=1500),))
+    text = render_summary(cached, color=False)
+    assert re.search(r"failed  cached .*\n  writer  1,990      10   1,500", text)
+    assert "  cached   1,500 of 2,012 calls were in the cache, and cost nothing\n" in text
 
 
 def test_a_lone_surrogate_breaks_no_json() -> None:

@@ -22,7 +22,11 @@ def trace(
     results: Annotated[Path, typer.Argument(help="A results file, or a trace file.", show_default=False)],
     item: Annotated[
         str | None,
-        typer.Argument(metavar="[ID]", help="An item's id, or a trace id or its beginning.", show_default=False),
+        typer.Argument(
+            metavar="[ID]",
+            help="An item's id, a trace id or its beginning, or a provider's request id.",
+            show_default=False,
+        ),
     ] = None,
     traces: Annotated[
         Path | None,

@@ -26,6 +26,7 @@ from agentbatch.process.control import Control
 from agentbatch.record import record
 from agentbatch.retry import RetryBudget, RetryPolicy
 from agentbatch.step import Visit
+from agentbatch.time_book import Bound
 from agentbatch.trace import Span
 
 _ONE_REQUEST = Usage(requests=1)
@@ -83,6 +84,8 @@ class Endpoint:
         """Why it is out of service for good, where others can take its place."""
         self.resting_until = 0.0
         """Loop time until which nobody is let in; 0 when the endpoint is well."""
+        self.sleeping = 0
+        """Requests that wait for the time of their next attempt, and hold nothing."""
         self._retry_budget = RetryBudget()
         self._random = random.Random()
 
@@ -106,6 +109,7 @@ class Endpoint:
             self.budget.spent += cost or 0.0
             visit.count(answer.usage, cost)
         _describe(span, answer, cost)
+        _note_request(visit, answer.request_id)
         visit.tracer.end(span)
 
     async def ask(
@@ -197,6 +201,7 @@ class Endpoint:
         spending.usd = cost or 0.0
         visit.count(response.usage, cost)
         _describe(span, response, cost)
+        _note_request(visit, response.request_id)
         span.attributes["messages"] = request.messages
         tracer.end(span)
         return response
@@ -211,6 +216,7 @@ class Endpoint:
         span.attributes["http_status"] = error.http_status
         if error.request_id:
             span.attributes["request_id"] = error.request_id
+            _note_request(visit, error.request_id)
         if _may_be_billed(error):
             span.attributes["possibly_billed"] = True
         if status == "cancelled":
@@ -255,19 +261,54 @@ class Endpoint:
     async def _rest(self, delay: float, visit: Visit) -> None:
         """Sleep before a retry, holding nothing. In a run that is stopping there are no retries."""
         visit.span.events.append((time.time_ns(), "retry", {"delay_s": round(delay, 3)}))
-        await self.control.sleep(delay)
+        self.sleeping += 1
+        try:
+            await self.control.sleep(delay)
+        finally:
+            self.sleeping -= 1
 
-    def held_by(self, now: float) -> str | None:
-        """What requests to this endpoint wait for now, in words for a person; None when nothing."""
+    @property
+    def owner(self) -> str:
+        """Who limits and times of this endpoint are said to belong to: `model fast`."""
+        return self.limiter.owner
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that have a permit."""
+        return self._permits.in_use
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further request would get a permit."""
+        return self._permits.full
+
+    @property
+    def place_bound(self) -> Bound:
+        """What bounds the number of its requests in flight: the config, or what the server was seen to take."""
+        return Bound("concurrency" if self._permits.limit >= self.health.window.limit else "window", self.owner)
+
+    def held_by(self, now: float) -> tuple[Bound | None, int]:
+        """What requests to this endpoint wait for at `now` (loop time), and how many do."""
+        waiting = self.limiter.waiting
         if self.resting_until > now:
-            return f"model {self.settings.name} rests for {self.resting_until - now:.0f} s more"
-        return self.limiter.held_by()
+            resting = waiting + self.sleeping
+            return (Bound("cool_down", self.owner), resting) if resting else (None, 0)
+        bound, _ = self.limiter.rate_held_by()
+        if bound is None and waiting:
+            bound = self.place_bound
+        return bound, waiting
 
 
 def _may_be_billed(error: StepError) -> bool:
     """Whether the provider may have done, and billed, the work: it neither declined nor was out of reach."""
     unreachable = isinstance(error, ConnectionFault) and error.unreachable
     return error.http_status is None and error.retryable and not unreachable
+
+
+def _note_request(visit: Visit, request_id: str | None) -> None:
+    """Keep the provider's id of a request for the result line: by it the provider finds what it did."""
+    if request_id:
+        visit.extra.setdefault("request_ids", []).append(request_id)
 
 
 def _describe(span: Span, response: ChatResponse, cost: float | None) -> None:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from agentbatch.items import Item, ItemResult
 from agentbatch.progress.view import Pressure
+from agentbatch.time_book import Waits
 
 Deliver = Callable[[ItemResult], Awaitable[None] | None]
 """Told each result as its item ends. What it returns is awaited: that is how a slow disk holds the engine back."""
@@ -25,6 +26,10 @@ class Engine(Protocol):
 
     def pressure(self) -> Pressure:
         """A snapshot for the progress display; may be called from another thread."""
+        ...
+
+    def waits(self) -> Waits:
+        """What the items in flight wait for now, for the books of the run's time; asked on the event loop."""
         ...
 
     def abandon(self) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from agentbatch.build import Workshop
 from agentbatch.engines.base import Deliver, Take
+from agentbatch.engines.waits import THE_RUN, full_endpoints, limits_waited_for, work_under_way
 from agentbatch.errors import RunStopped
 from agentbatch.items import Item, ItemResult, Output
 from agentbatch.kept.cache import ResponseCache
@@ -17,6 +19,7 @@ from agentbatch.limits import Budget
 from agentbatch.process.control import Control
 from agentbatch.progress.view import Pressure
 from agentbatch.step import Visit, ending, within
+from agentbatch.time_book import Bound, Waits, strongest_limit
 from agentbatch.trace import Tracer, current_item
 
 if TYPE_CHECKING:
@@ -47,10 +50,14 @@ class LocalEngine:
         self._config = config
         self._tracer = tracer
         self._control = control
+        self._budget = budget
         self._workshop = Workshop(config, control, budget, journal, cache, artifacts)
         self._window = config.limits.max_concurrency or self._default_window()
         self.notes = self._workshop.notes
         self._workers: dict[asyncio.Task[None], Visit | None] = {}
+        self._reading = self._committing = 0
+        """Workers that wait for an item to come, and for a result to be written."""
+        self._read_all = False
         self._drain_timer: asyncio.TimerHandle | None = None
         self._fault: BaseException | None = None
 
@@ -98,6 +105,23 @@ class LocalEngine:
             held_by=self._held_by(len(visits)),
         )
 
+    def waits(self) -> Waits:
+        """What the items in flight wait for now, with how many do. Cheap: limits first, and items only without any."""
+        endpoints = self._workshop.endpoints.values()
+        now = asyncio.get_running_loop().time()
+        limits = limits_waited_for(endpoints, self._workshop.limiters, self._budget, now)
+        if limits:
+            return limits
+        visits = [visit for visit in self._workers.values() if visit is not None]
+        chosen = self._config.limits.max_concurrency is not None
+        places = self._window if chosen else self._window + self._control.resting
+        if len(visits) >= places and not self._reading and not self._read_all:
+            return (not chosen and full_endpoints(endpoints)) or {THE_RUN: 1.0}
+        waits = work_under_way(endpoints, sum(visit.working for visit in visits))
+        waits[Bound("disk")] += self._committing
+        waits[Bound("inputs")] += self._reading
+        return waits
+
     def abandon(self) -> None:
         """Cancel everything in flight now."""
         for worker in self._workers:
@@ -105,15 +129,14 @@ class LocalEngine:
 
     def _held_by(self, in_flight: int) -> str:
         now = self._done.get_loop().time()
-        for endpoint in self._workshop.endpoints.values():
-            held = endpoint.held_by(now)
-            if held is not None:
-                return held
-        for limiter in self._workshop.limiters:
-            held = limiter.held_by()
-            if held is not None:
-                return held
-        return "items in flight (max_concurrency)" if in_flight >= self._window else ""
+        endpoints = list(self._workshop.endpoints.values())
+        limit = strongest_limit(limits_waited_for(endpoints, self._workshop.limiters, self._budget, now))
+        if limit is None:
+            return "items in flight (max_concurrency)" if in_flight >= self._window else ""
+        if limit.what == "cool_down":
+            rest = max(each.resting_until for each in endpoints if each.owner == limit.who) - now
+            return f"{limit.words}: {max(0.0, rest):.0f} s more"
+        return limit.words
 
     def _default_window(self) -> int:
         """Enough items to keep every model busy."""
@@ -144,8 +167,9 @@ class LocalEngine:
             if items % _ITEMS_A_TURN == 0:
                 await asyncio.sleep(0)
             taken = self._take()
-            item = taken if taken is None or isinstance(taken, Item) else await taken
+            item = taken if taken is None or isinstance(taken, Item) else await self._wait_for(taken)
             if item is None:
+                self._read_all = True
                 return
             self._hire()
             try:
@@ -157,7 +181,19 @@ class LocalEngine:
                 self._workers[worker] = None
             waiting = self._deliver(result)
             if waiting is not None:
-                await waiting
+                self._committing += 1
+                try:
+                    await waiting
+                finally:
+                    self._committing -= 1
+
+    async def _wait_for(self, coming: Awaitable[Item | None]) -> Item | None:
+        """The next item of inputs that come as they are made."""
+        self._reading += 1
+        try:
+            return await coming
+        finally:
+            self._reading -= 1
 
     async def _run_item(self, item: Item, worker: asyncio.Task[None]) -> ItemResult:
         """One item, from its first queue to its result."""

@@ -222,8 +222,13 @@ class Tally:
             errors=self._error_groups(),
             refusals=self._clean_refusals(),
             possibly_billed=self._possibly_billed,
-            elapsed_s=perf_counter() - self._began,
+            elapsed_s=self.elapsed_s,
         )
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the run began."""
+        return perf_counter() - self._began
 
     def _error_groups(self) -> tuple[ErrorGroup, ...]:
         groups = [
@@ -271,11 +276,12 @@ class Tally:
         if attributes.get("recalled"):  # an earlier run made it and paid for it
             return
         row.calls += 1
+        if attributes.get("cached"):  # its tokens were used, and paid, when it was first asked
+            row.cached += 1
+            return
         row.spend(span)
         if attributes.get("attempt", 1) > 1:
             row.retries += 1
-        if attributes.get("cached"):
-            row.cached += 1
         if span.error_type is not None:
             self._count_refusal(span.error_type, row.name, span.error_message or "")
         if attributes.get("possibly_billed"):

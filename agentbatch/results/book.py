@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Self
@@ -21,13 +21,14 @@ from agentbatch.process.control import Control
 from agentbatch.record import record
 from agentbatch.results.encode import encode_result
 from agentbatch.results.files import ResultFiles, check_output
-from agentbatch.results.header import RunHeader, compare_headers, read_header, write_header
+from agentbatch.results.header import RunHeader, compare_headers, read_header, with_times, write_header
 from agentbatch.results.hearer import Heard, Nowhere
 from agentbatch.results.order import OrderedLines, sort_results
 from agentbatch.results.same_errors import SameErrors
 from agentbatch.results.scan import Finished, scan_results
 from agentbatch.results.writer import LineWriter, ResultsFile, Sink, StreamOut
 from agentbatch.text.redact import Redactor
+from agentbatch.time_book import BoundTime
 
 _GRACE_S = 5.0
 _HURRY_S = 1.0
@@ -93,6 +94,8 @@ class ResultBook:
         self._answered = False
         self.complete = False
         """Set when every item has a result: nothing needs to be kept for a continuation."""
+        self.times: Sequence[BoundTime] = ()
+        """What the time of this run went to, to be kept with the results."""
         self._order = OrderedLines() if options.ordered and options.files is None else None
         self._opened = ExitStack()
         self._lock: OutputLock | None = None
@@ -118,6 +121,17 @@ class ResultBook:
                 self.journal.close(complete=self.complete and failure is None, timeout=self._patience)
             if self._options.files is not None and self._options.ordered and failure is None:
                 sort_results(self._options.files.results)
+            if self._options.files is not None and self._patience is None and failure is None:
+                self._keep_times(self._options.files)
+
+    def _keep_times(self, files: ResultFiles) -> None:
+        """Where the time went is told by the report, too. The run does not fail for it."""
+        if not self.times:
+            return
+        with suppress(InputError, OutputError):
+            begun = read_header(files.header)
+            if begun is not None:
+                write_header(files.header, with_times(begun, self.times))
 
     async def settle(self) -> None:
         """Wait until all is on disk.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +14,7 @@ import agentbatch
 from agentbatch.errors import InputError, OutputError
 from agentbatch.files.durable import replacing
 from agentbatch.record import record
+from agentbatch.time_book import BoundTime
 
 HEADER_VERSION = 1
 
@@ -28,6 +29,7 @@ class RunHeader:
         shape: hashes of what shapes an answer, by the config part's dotted name (`agents.writer.prompt`).
         inputs: the digest of the inputs; None where they came by a pipe.
         created_at: RFC 3339, UTC.
+        bound_by: what the time of all its sittings went to, `{what, who, seconds}` each; see `time_book`.
     """
 
     version: int
@@ -35,6 +37,7 @@ class RunHeader:
     shape: Mapping[str, str]
     inputs: str | None
     created_at: str
+    bound_by: Sequence[Mapping[str, Any]] = ()
 
 
 def new_header(shape: Mapping[str, str], inputs: str | None) -> RunHeader:
@@ -97,7 +100,27 @@ def _header_of(value: Any) -> RunHeader:
         shape={name: str(digest) for name, digest in shape.items()},
         inputs=None if inputs is None else str(inputs),
         created_at=str(fields.get("created_at", "")),
+        bound_by=tuple(_bound_times(fields.get("bound_by"))),
     )
+
+
+def _bound_times(value: Any) -> Iterator[Mapping[str, Any]]:
+    """The entries that can be read: they only say what the time went to, so nothing fails for them."""
+    for entry in cast(list[Any], value) if isinstance(value, list) else ():
+        if isinstance(entry, dict):
+            fields = cast(dict[str, Any], entry)
+            what, who, seconds = fields.get("what"), fields.get("who"), fields.get("seconds")
+            if isinstance(what, str) and isinstance(who, str) and isinstance(seconds, int | float):
+                yield {"what": what, "who": who, "seconds": float(seconds)}
+
+
+def with_times(header: RunHeader, times: Iterable[BoundTime]) -> RunHeader:
+    """The header with one more sitting's time added up."""
+    seconds = {(entry["what"], entry["who"]): float(entry["seconds"]) for entry in header.bound_by}
+    for one in times:
+        seconds[one.what, one.who] = seconds.get((one.what, one.who), 0.0) + one.seconds
+    entries = [{"what": what, "who": who, "seconds": round(spent, 3)} for (what, who), spent in seconds.items()]
+    return replace(header, bound_by=tuple(entries))
 
 
 def compare_headers(old: RunHeader, new: RunHeader) -> list[str]:

@@ -44,8 +44,10 @@ def seconds(value: float | None) -> str:
 
 
 def span_of_time(value: float) -> str:
-    """How long something takes on a person's clock: `4 s`, `1m 23s`, `2h 05m`, `3d 04h`."""
+    """How long something takes on a person's clock: `35 ms`, `4 s`, `1m 23s`, `2h 05m`, `3d 04h`."""
     whole = round(value)
+    if 0 < value < 0.0995:
+        return f"{value * 1000:.0f} ms"
     if whole < 60:
         return f"{value:.1f} s" if value < 9.95 else f"{whole} s"
     if whole < 3600:

@@ -156,16 +156,14 @@ class TraceIndex:
         )
         return [ErrorKind(kind, count, self._at(offset)) for kind, count, offset in self._db.execute(query)]
 
-    def with_request(self, request_id: str) -> Iterator[TraceEntry]:
-        """The traces in which a provider gave a request this id, the oldest first. Reads the whole file."""
+    def holding(self, text: str) -> Iterator[TraceEntry]:
+        """The entries of the lines in which this stands as a JSON text, the oldest first. Reads the whole file."""
         seen = -1
-        needle = b'"stringValue":' + orjson.dumps(request_id)
-        for position in self._positions(needle):
+        for position in self._positions(orjson.dumps(text)):
             entry = self._around(position)
             if entry is not None and entry.offset > seen:
                 seen = entry.offset
-                if any(span.attributes.get("request_id") == request_id for span in self.spans(entry)):
-                    yield entry
+                yield entry
 
     def line(self, entry: TraceEntry) -> bytes:
         """The line itself."""

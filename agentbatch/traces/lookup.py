@@ -61,7 +61,7 @@ class TraceLookup:
         self.index.close()
 
     def find(self, wanted: str) -> Found:
-        """The item of that id, or of that trace id, which may be cut.
+        """The item of that id, or of that trace id, which may be cut, or with a request of that id at the provider.
 
         Raises:
             InputError: there is none, or there are several.
@@ -77,20 +77,35 @@ class TraceLookup:
                 raise InputError(f"{visible(wanted)}: {len(traces):,} trace ids begin so: {ids}; give more digits")
             if traces:
                 return self._found(traces[0], ())
-        return self._only_in_results(wanted)
+        asked = list(self._with_request(wanted))
+        return self._found(asked[-1], tuple(asked[:-1])) if asked else self._only_in_results(wanted)
 
     def with_request(self, request_id: str) -> list[TraceEntry]:
         """The items one of whose requests has this id at the provider.
 
         Raises:
-            InputError: there is none, or the run wrote no traces, which alone have them.
+            InputError: there is none.
         """
-        if not self.has_traces:
-            raise InputError(f"{self.results}: has no trace file beside it, and results don't have request ids")
-        entries = list(self.index.with_request(request_id))
+        entries = list(self._with_request(request_id))
         if not entries:
-            raise InputError(f"no request has the id {visible(request_id)!r} in these traces")
+            raise InputError(f"{self._where}: no request has the id {visible(request_id)!r}")
         return entries
+
+    def _with_request(self, request_id: str) -> Iterator[TraceEntry]:
+        ids = self._ids_of_spans if self.has_traces else self._ids_of_result
+        found = self.index.holding(request_id) if request_id else iter(())
+        return (entry for entry in found if request_id in ids(entry))
+
+    def _ids_of_spans(self, entry: TraceEntry) -> Iterator[str | None]:
+        return (span.attributes.get("request_id") for span in self.index.spans(entry))
+
+    def _ids_of_result(self, entry: TraceEntry) -> Iterator[str]:
+        result = parse_result(self.index.line(entry)) or {}
+        return (one for agent in result.get("agents", {}).values() for one in agent.get("request_ids", ()))
+
+    @property
+    def _where(self) -> str:
+        return str(self.results or "these traces")
 
     def errors(self) -> list[ErrorKind]:
         """The failed items by error type."""
@@ -105,8 +120,8 @@ class TraceLookup:
         """An item whose trace is missing: dropped, or written by a run without traces."""
         result = None if self.results is None or not self.has_traces else _result_if_any(self.results, wanted)
         if result is None:
-            where = self.results or "these traces"
-            raise InputError(f"{where}: has no item and no trace {visible(wanted)!r}; `agentbatch trace` lists them")
+            wanted = visible(wanted)
+            raise InputError(f"{self._where}: has no item, trace or request {wanted!r}; `agentbatch trace` lists items")
         return Found(None, (), result)
 
 

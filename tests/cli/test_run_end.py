@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 from junit_schema import read_junit
+from summary_schema import SUMMARY_SCHEMA
 
 ROOT = Path(__file__).parents[2]
 CONFIG = """\
@@ -43,6 +45,30 @@ def test_junit_has_every_item(folder: Path) -> None:
     failed = {line["id"] for line in lines if line["status"] != "ok"}
     assert {case.attrib["name"] for case in cases if case.find("error") is not None} == failed
     assert {case.attrib["classname"] for case in cases} == {"writer"}
+
+
+def test_the_summary_keeps_its_form_however_the_run_ends(folder: Path) -> None:
+    for arguments, code in ((("--fail-fast",), 3), ((), 1), ((), 1)):
+        done = run(folder, "--summary", "s.json", *arguments)
+        assert done.returncode == code
+        document = json.loads((folder / "s.json").read_text())
+        Draft202012Validator(SUMMARY_SCHEMA).validate(document)
+        assert sum(one["share"] for one in document["bound_by"]) == pytest.approx(1, abs=0.01)
+    assert document["counts"] == {}
+
+
+def test_what_the_time_went_to_stands_beside_the_results(folder: Path) -> None:
+    slow = ("--set", "models.m.latency=20ms", "--max-concurrency", "2", "-q")
+    run(folder, "--limit", "10", *slow)
+    first = times_of(folder)
+    run(folder, *slow)
+    assert set(first) <= {"concurrency", "cpu", "other", "provider"}
+    assert sum(times_of(folder).values()) > sum(first.values()) > 0
+
+
+def times_of(folder: Path) -> dict[str, float]:
+    header = json.loads((folder / "r.run.json").read_text())
+    return {entry["what"]: entry["seconds"] for entry in header["bound_by"]}
 
 
 def test_junit_of_a_run_that_is_stopped_or_can_t_begin(folder: Path) -> None:

@@ -139,7 +139,7 @@ def test_results_without_traces(folder: Path, tmp_path: Path) -> None:
 def test_questions_without_an_answer(folder: Path) -> None:
     for arguments, message in (
         (("nope.jsonl",), "nope.jsonl: cannot be read: No such file or directory"),
-        (("r.jsonl", "i99"), "r.jsonl: has no item and no trace 'i99'"),
+        (("r.jsonl", "i99"), "r.jsonl: has no item, trace or request 'i99'"),
         (("r.jsonl", "--request", "no-such"), "no request has the id 'no-such'"),
     ):
         shown = trace(folder, *arguments)

@@ -89,13 +89,12 @@ def test_what_failed_counts_once_and_not_if_a_later_stay_mended_it(traces: Path)
         assert [entry.status for entry in index.of_item("left")] == ["error", "stopped"]
 
 
-def test_a_request_is_found_by_the_id_that_its_provider_gave_it(traces: Path) -> None:
+def test_the_lines_that_hold_a_text_are_found(traces: Path) -> None:
     recorder = Recorder()
     write_traces(traces, [recorder.trace(number, request_id=f"req-{number}") for number in range(50)])
     with TraceIndex(traces) as index:
-        assert ids(index.with_request("req-7")) == ["7"]
-        assert ids(index.with_request("req-")) == []
-        assert ids(index.with_request("mock-1")) == []
+        assert ids(index.holding("req-7")) == ["7"]
+        assert ids(index.holding("req-")) == []
 
 
 def test_a_fresh_index_is_used_as_it_is(traces: Path) -> None:

@@ -35,7 +35,7 @@ def test_a_trace_file_will_do(results: Path) -> None:
     results.unlink()
     with TraceLookup(traces_of(results)) as lookup:
         assert lookup.find("a").spans
-        with pytest.raises(InputError, match="these traces: has no item and no trace 'b'"):
+        with pytest.raises(InputError, match="these traces: has no item, trace or request 'b'"):
             lookup.find("b")
 
 
@@ -79,7 +79,7 @@ def test_without_traces_the_result_line_says_what_it_has(results: Path) -> None:
         assert found.result["status"] == "error"
         assert lookup.find("b" * 32).result == found.result
         assert [entry.item_id for entry in lookup.index.failed()] == ["b"]
-        with pytest.raises(InputError, match="no trace file beside it"):
+        with pytest.raises(InputError, match="no request has the id"):
             lookup.with_request("x")
     assert sorted(path.name for path in results.parent.iterdir()) == ["r.results.jsonl"]
 
@@ -99,7 +99,7 @@ def test_an_item_whose_trace_was_dropped(results: Path) -> None:
 @pytest.mark.parametrize("wanted", ["nope", "f" * 32, "", "\x1b[2J"])
 def test_what_is_not_there(results: Path, wanted: str) -> None:
     write_traces(traces_of(results), [Recorder().trace("a")])
-    with TraceLookup(results) as lookup, pytest.raises(InputError, match="has no item and no trace") as raised:
+    with TraceLookup(results) as lookup, pytest.raises(InputError, match="has no item, trace or request") as raised:
         lookup.find(wanted)
     assert "\x1b" not in str(raised.value)
 
@@ -110,6 +110,27 @@ def test_requests(results: Path) -> None:
         assert [entry.item_id for entry in lookup.with_request('req-"1"')] == ["a"]
         with pytest.raises(InputError, match="no request has the id 'req-2'"):
             lookup.with_request("req-2")
+
+
+def test_a_request_id_will_do_for_an_id(results: Path) -> None:
+    recorder = Recorder()
+    write_traces(traces_of(results), [recorder.trace("a", request_id="req-1"), recorder.trace("b", request_id="b")])
+    with TraceLookup(results) as lookup:
+        found = lookup.find("req-1")
+        assert found.entry is not None
+        assert (found.entry.item_id, len(found.spans)) == ("a", 3)
+        with pytest.raises(InputError, match="or request 'mock-1'"):
+            lookup.find("mock-1")  # the model's name is in every trace, and is no request's id
+
+
+def test_requests_are_found_in_results_where_there_are_no_traces(results: Path) -> None:
+    asked = item_result("b", 1).replace(b'"attempts":1', b'"request_ids":["req-1","req-2"],"attempts":1')
+    assert b"req-2" in asked
+    results.write_bytes(item_result("a", 0) + asked + item_result("req-3", 2))
+    with TraceLookup(results) as lookup:
+        assert [entry.item_id for entry in lookup.with_request("req-2")] == ["b"]
+        with pytest.raises(InputError, match="no request has the id 'req-3'"):
+            lookup.with_request("req-3")
 
 
 def test_documents(results: Path) -> None:
