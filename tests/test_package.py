@@ -71,9 +71,9 @@ def test_the_installed_program_runs_what_init_wrote(program: Path, tmp_path: Pat
 
 
 def test_the_installed_program_reaches_a_server_over_http(program: Path, tmp_path: Path):
-    """With the wheel's own dependencies alone, both HTTP clients must be there."""
+    """With the wheel's own dependencies alone, every HTTP client must be there."""
     config = tmp_path / "config.yaml"
-    for transport in ("aiohttp", "httpx"):
+    for transport in ("direct", "aiohttp", "httpx"):
         config.write_text(
             "version: 1\n"
             f"models: {{m: {{provider: openai, model: m, base_url: 'http://127.0.0.1:9/v1', transport: {transport}, "

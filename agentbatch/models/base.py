@@ -45,8 +45,9 @@ class HttpModelConfig(ModelConfig):
 
     model: str
     """The provider's name of the model."""
-    transport: Literal["aiohttp", "httpx"] = "aiohttp"
-    """The HTTP client. `httpx` is slower, and knows proxies and client certificates from the environment."""
+    transport: Literal["direct", "aiohttp", "httpx"] = "direct"
+    """The HTTP client. `aiohttp` forgives servers more that write HTTP loosely; `httpx` is the slowest, and knows
+    proxies and client certificates from the environment."""
     extra_headers: dict[str, str] = Field(default_factory=dict[str, str], repr=False)
     """Headers sent with every request, on top of the provider's own."""
 

@@ -38,5 +38,5 @@ def build(config: HttpToolConfig, name: str, assembly: Assembly) -> HttpTool:
     """The tool that `config` describes."""
     return HttpTool(
         ToolSpec(name, config.description, parameter_schema(config.parameters)),
-        HttpCall.of(config.http, f"tools.{name}.http", assembly.transport("aiohttp")),
+        HttpCall.of(config.http, f"tools.{name}.http", assembly.transport("direct")),
     )

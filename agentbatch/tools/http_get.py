@@ -127,4 +127,4 @@ def build(config: HttpGetToolConfig, name: str, assembly: Assembly) -> HttpGetTo
     hosts = config.http_get.hosts
     description = config.description or f"Get a page from {listing(hosts, 30)}."
     spec = ToolSpec(name, description, parameter_schema(_PARAMETERS))
-    return HttpGetTool(spec, tuple(hosts), assembly.transport("aiohttp"))
+    return HttpGetTool(spec, tuple(hosts), assembly.transport("direct"))

@@ -44,6 +44,11 @@ def disconnected(where: str, *, amid_headers: bool = False) -> ConnectionFault:
     )
 
 
+def broke_off(where: str) -> ConnectionFault:
+    """The server left within the body of its answer."""
+    return ConnectionFault(f"{where}: the server closed the connection amid its answer")
+
+
 def not_http(where: str, words: str) -> BadResponse:
     """Something came back that is not HTTP, or has headers larger than anyone should send. `words`: the parser's."""
     return BadResponse(f"{where}: the answer is not valid HTTP ({visible(' '.join(words.split()), _SHOWN)})")

@@ -1,7 +1,7 @@
 """The one way out to the network over HTTP: everybody else imports from here.
 
-Two clients satisfy `HttpTransport`: aiohttp, the fast one, and httpx (in its maintained form, httpx2), which knows
-proxies and client certificates from the environment.
+Three clients satisfy `HttpTransport`: ours, the fast one; aiohttp, whose parser forgives servers more; and httpx (in
+its maintained form, httpx2), which knows proxies and client certificates from the environment.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ __all__ = [
     "open_transport",
 ]
 
-TransportKind = Literal["aiohttp", "httpx"]
+TransportKind = Literal["direct", "aiohttp", "httpx"]
 
 
 def open_transport(
-    kind: TransportKind = "aiohttp",
+    kind: TransportKind = "direct",
     *,
     max_body_bytes: int = MAX_BODY_BYTES,
     connect_timeout: float = CONNECT_TIMEOUT_S,
@@ -46,6 +46,10 @@ def open_transport(
         from agentbatch.transports.httpx_client import HttpxTransport  # late: 0.1 s of start-up
 
         return HttpxTransport(max_body_bytes=max_body_bytes, connect_timeout=connect_timeout)
-    from agentbatch.transports.aiohttp_client import AiohttpTransport  # late: 0.14 s of start-up
+    if kind == "aiohttp":
+        from agentbatch.transports.aiohttp_client import AiohttpTransport  # late: 0.14 s of start-up
 
-    return AiohttpTransport(max_body_bytes=max_body_bytes, connect_timeout=connect_timeout)
+        return AiohttpTransport(max_body_bytes=max_body_bytes, connect_timeout=connect_timeout)
+    from agentbatch.transports.direct_client import DirectTransport  # late: `validate` needs no client
+
+    return DirectTransport(max_body_bytes=max_body_bytes, connect_timeout=connect_timeout)

@@ -82,7 +82,7 @@ class StreamServer:
 Ask = Callable[..., Any]
 
 
-@pytest.fixture(params=["aiohttp", "httpx"])
+@pytest.fixture(params=["direct", "aiohttp", "httpx"])
 async def transport(request: pytest.FixtureRequest) -> AsyncGenerator[Any]:
     opened = open_transport(request.param)
     yield opened

@@ -1,4 +1,4 @@
-"""One contract, two clients: every promise of `HttpTransport`, against a raw socket server."""
+"""One contract, three clients: every promise of `HttpTransport`, against a raw socket server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import tracemalloc
 import weakref
 import zlib
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Literal
+from typing import Any
 
 import aiohttp
 import httpx2
@@ -25,16 +25,17 @@ from agentbatch.errors import BadResponse, ConnectionFault, Unreachable
 from agentbatch.transports import aiohttp_client, httpx_client
 from agentbatch.transports.aiohttp_client import AiohttpTransport
 from agentbatch.transports.base import HttpTransport
-from agentbatch.transports.http import open_transport
+from agentbatch.transports.direct_client import DirectTransport
+from agentbatch.transports.http import TransportKind, open_transport
 from agentbatch.transports.httpx_client import HttpxTransport
 
 Open = Callable[..., Any]
 
 
-@pytest.fixture(params=["aiohttp", "httpx"])
+@pytest.fixture(params=["direct", "aiohttp", "httpx"])
 async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Open]:
     """Opens transports of one kind, with any settings, and closes them."""
-    kind = {"aiohttp": AiohttpTransport, "httpx": HttpxTransport}[request.param]
+    kind = {"direct": DirectTransport, "aiohttp": AiohttpTransport, "httpx": HttpxTransport}[request.param]
     made: list[HttpTransport] = []
 
     def make(**settings: Any) -> HttpTransport:
@@ -142,8 +143,8 @@ async def test_cookies_are_not_kept(transport: HttpTransport) -> None:
     assert b"cookie" not in server.requests[1].lower()
 
 
-@pytest.mark.parametrize("kind", ["aiohttp", "httpx"])
-async def test_only_httpx_knows_proxies(kind: Literal["aiohttp", "httpx"], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["direct", "aiohttp", "httpx"])
+async def test_only_httpx_knows_proxies(kind: TransportKind, monkeypatch: pytest.MonkeyPatch) -> None:
     async with serve(always(answer(b"proxy"))) as proxy, serve(always(answer(b"origin"))) as server:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.setenv("http_proxy", proxy.url)
@@ -154,8 +155,8 @@ async def test_only_httpx_knows_proxies(kind: Literal["aiohttp", "httpx"], monke
             await transport.close()
 
 
-@pytest.mark.parametrize("kind", ["aiohttp", "httpx"])
-async def test_open_transport_passes_its_settings_on(kind: Literal["aiohttp", "httpx"]) -> None:
+@pytest.mark.parametrize("kind", ["direct", "aiohttp", "httpx"])
+async def test_open_transport_passes_its_settings_on(kind: TransportKind) -> None:
     transport = open_transport(kind, max_body_bytes=10)
     try:
         async with serve(always(answer(b"x" * 11))) as server:
@@ -173,8 +174,8 @@ async def test_closing_closes_the_pool(transport: HttpTransport) -> None:
         await until(lambda: server.closed == [1])
 
 
-def test_neither_client_is_imported_before_it_is_needed() -> None:
-    script = "import sys, agentbatch.transports.http; print({'aiohttp', 'httpx2'} & set(sys.modules))"
+def test_no_client_is_imported_before_it_is_needed() -> None:
+    script = "import sys, agentbatch.transports.http; print({'aiohttp', 'httpx2', 'httptools'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "set()\n"
 
 
@@ -569,7 +570,8 @@ async def test_cancelled_calls_leave_no_connection_behind(transport: HttpTranspo
 # --- keep-alive ---
 
 
-async def test_an_answer_before_the_request_is_read_ends_the_connection() -> None:
+@pytest.mark.parametrize("client", [DirectTransport, AiohttpTransport])
+async def test_an_answer_before_the_request_is_read_ends_the_connection(client: Callable[[], HttpTransport]) -> None:
     # httpx looks for an answer only when it has sent everything: it has no such case.
     async def script(peer: Peer) -> None:
         await peer.reader.readuntil(b"\r\n\r\n")
@@ -577,7 +579,7 @@ async def test_an_answer_before_the_request_is_read_ends_the_connection() -> Non
         await over.wait()
 
     over = asyncio.Event()
-    transport = AiohttpTransport()
+    transport = client()
     async with serve(script) as server:
         response = await post(transport, server, body=b"x" * 30_000_000)
         assert (response.status, response.body) == (413, b"too large")
