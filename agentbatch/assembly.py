@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from agentbatch.endpoints.answering import Answering
+from agentbatch.hooks.calling import Hooks
 from agentbatch.kept.journal import Journal
 from agentbatch.limits import Budget, Limiter
 from agentbatch.process.control import Control
@@ -40,6 +41,11 @@ class Assembly(Protocol):
     @property
     def artifacts(self) -> Path | None:
         """The folder for files that agents leave behind; None where results go to stdout."""
+        ...
+
+    @property
+    def hooks(self) -> Hooks:
+        """The user's functions that look at what is sent and what comes."""
         ...
 
     @property

@@ -30,6 +30,8 @@ from agentbatch.flows.graph import GraphFlow
 from agentbatch.flows.parallel import ParallelFlow
 from agentbatch.flows.retried import Retried
 from agentbatch.flows.sequence import SequenceConfig, SequenceFlow
+from agentbatch.hooks.calling import build_hooks
+from agentbatch.hooks.on_result import WithResultHook
 from agentbatch.items import Item, Output, Scope
 from agentbatch.kept.cache import ResponseCache
 from agentbatch.kept.journal import Journal
@@ -85,6 +87,7 @@ class Workshop:
         self._steps: dict[str, Step] = {}
         self._tools = ToolShop(config, self)
         self.folder, self.threads = config.folder, self._tools.threads
+        self.hooks = build_hooks(config.hooks, config.folder, self.threads)
         self.toolbox, self.function = self._tools.toolbox, self._tools.function
         control.on_stop(self._turn_away)
         self._shared = shared_names(config)
@@ -93,6 +96,8 @@ class Workshop:
         self._not_set: Mapping[str, Any] = dict.fromkeys(names_set(config), NOT_RUN)
         self._values = [(name, Value(text, where=f"vars.{name}")) for name, text in config.vars.items()]
         self.root = with_checks(self._root(root_members(config)), config.checks, "checks", self)
+        if self.hooks.on_result is not None:
+            self.root = WithResultHook(self.root, self.hooks.on_result)
 
     def check_prices(self) -> None:
         """See that every cost can be kept under a cap.

@@ -11,7 +11,8 @@
         │   ├── RateLimited, Overloaded, ServerFault, ConnectionFault (Unreachable), StepTimeout, BadResponse
         └── PermanentError      the same request would fail again
             ├── InputFault, TemplateFault, ConditionFault, BadRequest, AuthFault, QuotaFault, ContentFilter,
-            └── ContextLength, SchemaFault, ToolFault, MaxTurns, CommandFault, FunctionFault, InternalFault
+            ├── ContextLength, SchemaFault, ToolFault, MaxTurns, CommandFault, FunctionFault (HookFault), Refused,
+            └── InternalFault
 
 The class says whether to retry; nobody reads messages to find out.
 """
@@ -241,6 +242,16 @@ class FunctionFault(PermanentError):
     """A user's function raised."""
 
     type = "function"
+
+
+class HookFault(FunctionFault):
+    """A hook of the user's raised, or returned what it should not."""
+
+
+class Refused(PermanentError):
+    """A hook of the user's refused a request, an answer or a tool call: raised by the hook, with the reason."""
+
+    type = "refused"
 
 
 class InternalFault(PermanentError):

@@ -73,7 +73,7 @@ async def run(name: str, config: Config, folder: Path) -> Rows:
     files = ResultFiles(folder / "out.jsonl")
     summary = await run_to_end(config, RunOptions(str(inputs), files, files.traces, limit=limit))
     rows = {row["id"]: row for row in map(json.loads, files.results.read_text("utf-8").splitlines())}
-    if name != "rehearsal":
+    if name not in ("rehearsal", "guardrails"):
         assert [row["error"] for row in rows.values() if row["status"] not in ("ok", "skipped")] == []
     assert (summary.exit_code, len(rows)) == (0, summary.total)
     assert len(files.traces.read_text("utf-8").splitlines()) == len(rows)
@@ -208,6 +208,12 @@ def check_data_cleaning(rows: Rows) -> None:
     assert rows["c-03"]["output"]["missing"] == ["email", "phone"]
 
 
+def check_guardrails(rows: Rows) -> None:
+    assert "@" not in json.dumps([row["output"] for row in rows.values()])
+    assert rows["c-01"]["output"].endswith("we write to [e-mail] .")
+    assert (rows["c-03"]["error"]["type"], rows["c-03"]["error"]["message"]) == ("refused", "it promises a refund")
+
+
 def check_checks(rows: Rows) -> None:
     assert all(set(row["checks"]) == {"right", "fair", "reader.one_word"} for row in rows.values())
     assert all(row["checks"]["right"]["passed"] for row in rows.values())
@@ -232,6 +238,7 @@ CHECKS: dict[str, Callable[[Rows], None]] = {
     "supervisor": check_supervisor,
     "coding-agents": check_coding_agents,
     "data-cleaning": check_data_cleaning,
+    "guardrails": check_guardrails,
     "checks": check_checks,
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
@@ -14,6 +14,8 @@ from agentbatch.answer_schema import AnswerSchema, checked_schema, repair_reques
 from agentbatch.assembly import Assembly
 from agentbatch.endpoints.answering import Answering
 from agentbatch.errors import SchemaFault
+from agentbatch.hooks import ModelAnswer, ModelCall
+from agentbatch.hooks.calling import NO_HOOKS, Hook, Hooks
 from agentbatch.items import Output
 from agentbatch.limits import Limiter
 from agentbatch.messages import ChatRequest, ChatResponse, Message, ToolSpec
@@ -68,6 +70,7 @@ class Asker:
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     schema: AnswerSchema | None = None
     history: tuple[str, ...] = ()
+    hooks: Hooks = NO_HOOKS
 
     def opening(self, names: Mapping[str, Any]) -> tuple[Message, ...]:
         """The messages that a conversation begins with."""
@@ -87,7 +90,30 @@ class Asker:
             output_schema=self.schema and self.schema.document,
             seed=visit.seed,
         )
-        return await self.model.ask(request, visit, self.limiter)
+        if self.hooks.before_model is not None:
+            request = await self._as_hooked(self.hooks.before_model, request, visit)
+        response = await self.model.ask(request, visit, self.limiter)
+        if self.hooks.after_model is not None:
+            return await self._as_let_pass(self.hooks.after_model, request, response, visit)
+        return response
+
+    async def _as_hooked(self, hook: Hook[ModelCall], request: ChatRequest, visit: Visit) -> ChatRequest:
+        """The request as the hook leaves it: what is sent, and what the journal and the cache know it by."""
+        call = ModelCall(visit.item, visit.path, self.model.name, request.messages, request.params)
+        left = await hook.call(call, visit)
+        return request if left is call else replace(request, messages=tuple(left.messages), params=left.params)
+
+    async def _as_let_pass(
+        self, hook: Hook[ModelAnswer], request: ChatRequest, response: ChatResponse, visit: Visit
+    ) -> ChatResponse:
+        """The answer as the hook leaves it. A changed one takes nothing along of what the provider wants back."""
+        answer = ModelAnswer(
+            visit.item, visit.path, self.model.name, request.messages, response.text, response.tool_calls
+        )
+        left = await hook.call(answer, visit)
+        if left is answer:
+            return response
+        return replace(response, text=left.text, tool_calls=tuple(left.tool_calls), provider_data=None)
 
     async def conclude(
         self, messages: tuple[Message, ...], response: ChatResponse, visit: Visit, offered: Offered = NO_TOOLS
@@ -130,4 +156,5 @@ def build_asker(config: AskingConfig, name: str, assembly: Assembly) -> Asker:
         params=config.params,
         schema=None if config.output_schema is None else AnswerSchema(config.output_schema),
         history=tuple(config.history),
+        hooks=assembly.hooks,
     )

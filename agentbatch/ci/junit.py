@@ -23,7 +23,7 @@ _UNFIT: Final = re.compile("[^\t\n\r -~\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010
 """What XML 1.0 (section 2.2) does not allow, and the control characters that it does."""
 _MOST_TEXT: Final = 10_000
 """Characters of one message."""
-_ANSWERS: Final = frozenset({"output_schema", "content_filter", "max_turns", "bad_response"})
+_ANSWERS: Final = frozenset({"output_schema", "content_filter", "max_turns", "bad_response", "refused"})
 """Error types that speak of an answer: failures. All others are errors: the item could not be put to the test."""
 
 Outcome = Literal["passed", "failure", "error", "skipped"]

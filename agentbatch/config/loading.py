@@ -20,6 +20,7 @@ from agentbatch.config.source import MAX_FILE_BYTES, Origin, ReadConfig, read_co
 from agentbatch.config.templates import TemplateUse
 from agentbatch.errors import ConfigError
 from agentbatch.flows.base import GroupConfig, Member
+from agentbatch.hooks.config import HooksConfig
 from agentbatch.models.base import ModelConfig
 from agentbatch.settings import Duration, Name, PositiveInt, Settings, StepName, TemplateText, ToolName
 from agentbatch.stop_rules import FailureAllowance
@@ -116,6 +117,8 @@ class Config(Settings):
     """Checks of the workflow's output, by name. Their verdicts stand in the result lines."""
     thresholds: dict[str, ThresholdConfig] = Field(default_factory=dict[str, ThresholdConfig])
     """What checks must come to over the whole run, by their names; an agent's as `AGENT.CHECK`. Missed: exit code 1."""
+    hooks: HooksConfig = HooksConfig()
+    """Functions that look at what is sent and what comes, and may change or refuse it."""
     limits: Limits = Limits()
     """What ends the run early."""
     cache: CacheConfig = CacheConfig(enabled=False)

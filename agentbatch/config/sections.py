@@ -103,12 +103,18 @@ class _Reading:
         of_whole = {key: rest[key] for key in ("workflow", "vars", "toolsets", "checks") if key in rest}
         self._texts += [self._with_file(text, rest, ()) for text in meant_texts(whole, of_whole, ())]
         config = self._checked(whole, rest, ())
+        if config is not None:
+            self._problems += self._hook_problems(config)
         templates = self._check_texts(named)
         self._problems += self._keys.check(data, self._models_in_use())
         if config is not None and not self._problems:
             self._check_flows(config)
         problems = tuple(self._problems)
         return Sections(None if problems else config, problems, tuple(self._notes), self._keys.secrets(data), templates)
+
+    def _hook_problems(self, config: Config) -> Iterator[Problem]:
+        for key, message in config.hooks.faults(self._origin.folder):
+            yield self._origin.problem(("hooks", key), message)
 
     def _add(self, path: Path, message: str, **more: Any) -> None:
         self._problems.append(self._origin.problem(path, message, **more))

@@ -51,6 +51,7 @@ def config_shape(config: Config) -> dict[str, str]:
     shape |= {f"vars.{name}": _digest(text) for name, text in config.vars.items()}
     shape |= {f"toolsets.{name}": _digest(tools) for name, tools in config.toolsets.items()}
     shape |= {f"checks.{name}": _digest(_plain(check)) for name, check in config.checks.items()}
+    shape |= {f"hooks.{key}": _digest(value) for key, value in _parts(config.hooks)}
     shape["workflow"] = _digest(_plain(config.workflow))
     return shape
 

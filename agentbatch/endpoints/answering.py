@@ -58,6 +58,11 @@ class Answering:
         self._cache = cache
         self._identity = chain[0].settings.identity
 
+    @property
+    def name(self) -> str:
+        """The first model's name in the config."""
+        return self._chain[0].settings.name
+
     async def ask(self, request: ChatRequest, visit: Visit, agent: Limiter | None = None) -> ChatResponse:
         """An answer to the request. `agent` are the asking agent's own limits."""
         if self._journal is None:

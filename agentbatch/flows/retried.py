@@ -8,6 +8,7 @@ from agentbatch.errors import (
     ContentFilter,
     FunctionFault,
     MaxTurns,
+    Refused,
     SchemaFault,
     StepError,
     ToolFault,
@@ -16,7 +17,7 @@ from agentbatch.items import Output, Scope
 from agentbatch.record import record
 from agentbatch.step import MemberFailed, Runnable, Visit
 
-_BAD_ANSWERS = (BadResponse, CommandFault, ContentFilter, FunctionFault, MaxTurns, SchemaFault, ToolFault)
+_BAD_ANSWERS = (BadResponse, CommandFault, ContentFilter, FunctionFault, MaxTurns, Refused, SchemaFault, ToolFault)
 """Failures of the answer, not of the way to it: asking once more may give a better one."""
 
 

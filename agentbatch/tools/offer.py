@@ -10,8 +10,10 @@ from typing import Any
 
 import orjson
 
-from agentbatch.errors import CommandFault, FunctionFault, StepError, StepTimeout, ToolFault
+from agentbatch.errors import CommandFault, FunctionFault, HookFault, StepError, StepTimeout, ToolFault
 from agentbatch.files.plain_json import to_plain
+from agentbatch.hooks import ToolResult, ToolUse
+from agentbatch.hooks.calling import NO_HOOKS, Hooks
 from agentbatch.items import Scope
 from agentbatch.kept.journal import Journal
 from agentbatch.kept.paid_work import PaidWork
@@ -53,8 +55,9 @@ class ToolTerms:
 class Offer:
     """One tool on its terms, shared by all agents that have it."""
 
-    def __init__(self, tool: Tool, terms: ToolTerms, journal: Journal | None = None) -> None:
+    def __init__(self, tool: Tool, terms: ToolTerms, journal: Journal | None = None, hooks: Hooks = NO_HOOKS) -> None:
         self.tool = tool
+        self.hooks = hooks
         self.terms = terms
         self.journal = None if terms.delegates else journal
         self.spec: ToolSpec = tool.spec
@@ -64,12 +67,15 @@ class Offer:
     async def answer(self, call: ToolCall, scope: Scope, visit: Visit) -> str:
         """What the model is told of its call: the result, or what went wrong. `visit` is the agent's.
 
-        Only cancellation and `RunStopped` pass through.
+        Only cancellation, `RunStopped` and the failure of a hook pass through.
         """
         work = PaidWork(self.journal, visit, [call.name, call.arguments])
         own = _enter(call, visit)
         try:
-            text = await self._text(work, call, scope, own)
+            text = await self._text(work, call, scope, own, visit)
+        except HookFault as error:
+            _end(own, _told(error, self.terms.max_output), error)
+            raise
         except StepError as error:
             return _end(own, _told(error, self.terms.max_output), error)
         except BaseException:
@@ -77,7 +83,7 @@ class Offer:
             raise
         return _end(own, capped(text, self.terms.max_output))
 
-    async def _text(self, work: PaidWork, call: ToolCall, scope: Scope, own: Visit) -> str:
+    async def _text(self, work: PaidWork, call: ToolCall, scope: Scope, own: Visit, visit: Visit) -> str:
         known = work.recalled()
         if known is not None:
             own.span.attributes["recalled"] = True
@@ -85,9 +91,19 @@ class Offer:
         arguments = self._check.read(call.arguments)
 
         async def result() -> str:
-            return _as_text(await self._result(arguments, scope, own))
+            return _as_text(await self._hooked(arguments, scope, own, visit))
 
         return await work.done(result)
+
+    async def _hooked(self, arguments: Mapping[str, Any], scope: Scope, own: Visit, visit: Visit) -> Any:
+        """The result, between the hooks before and after."""
+        about = visit.item, visit.path, self.spec.name
+        before, after = self.hooks.before_tool, self.hooks.after_tool
+        if before is not None:
+            arguments = (await before.call(ToolUse(*about, arguments), own)).arguments
+            own.span.attributes["arguments"] = _as_text(arguments)
+        result = await self._result(arguments, scope, own)
+        return result if after is None else (await after.call(ToolResult(*about, arguments, result), own)).result
 
     async def _result(self, arguments: Mapping[str, Any], scope: Scope, own: Visit) -> Any:
         """Call until it succeeds or no retry is left."""
