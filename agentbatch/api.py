@@ -50,6 +50,8 @@ def run_batch(
     traces: str | Path | None = None,
     events: str | None = None,
     cache: CacheUse = "as configured",
+    record: str | Path | None = None,
+    replay: str | Path | None = None,
     overwrite: bool = False,
     retry_failed: bool = False,
     limit: int | None = None,
@@ -71,6 +73,7 @@ def run_batch(
         traces: the trace file; None for none.
         events: where the event stream goes; None for nowhere.
         cache: whether the response cache is used: `as configured`, `off`, or `refresh`.
+        record: the file that every answer is recorded in; replay: the recording that all answers come from.
         overwrite: begin again, whatever stands in `output`.
         retry_failed: run items again whose line in `output` is an error.
         limit, offset, sample, seed: part of the inputs, as on the command line.
@@ -91,6 +94,8 @@ def run_batch(
         events=events,
         log=wants.log,
         cache=cache,
+        record=None if record is None else Path(record),
+        replay=None if replay is None else Path(replay),
         overwrite=overwrite,
         retry_failed=retry_failed,
         limit=limit,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from agentbatch.endpoints.answering import Answering
 from agentbatch.hooks.calling import Hooks
 from agentbatch.kept.journal import Journal
+from agentbatch.kept.tape import Tape
 from agentbatch.limits import Budget, Limiter
 from agentbatch.process.control import Control
 from agentbatch.step import Step
@@ -36,6 +37,11 @@ class Assembly(Protocol):
     @property
     def journal(self) -> Journal | None:
         """Where finished work is kept until its item has a result."""
+        ...
+
+    @property
+    def tape(self) -> Tape | None:
+        """What models, tools and commands are recorded on, or replayed from."""
         ...
 
     @property

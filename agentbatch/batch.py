@@ -23,6 +23,7 @@ from agentbatch.inputs import BadLine, Inputs, open_inputs, select, selected_cou
 from agentbatch.inputs.given import given_inputs
 from agentbatch.inputs.item_source import FileItems, StreamItems
 from agentbatch.items import Item, ItemResult
+from agentbatch.kept.tape import Recorder, Replayer
 from agentbatch.limits import Budget
 from agentbatch.logs import LogChoice, SpanLog, run_log
 from agentbatch.process.control import Control
@@ -67,6 +68,7 @@ class RunOptions:
         traces: the trace file; None for none.
         events: where the event stream goes: a path, or `-` for stdout; None for nowhere.
         log: what is logged, and where.
+        record: the recording that answers are added to. replay: the one they come from, and nobody is asked.
         show: makes the progress display.
         continue_command: what a person types to run what is left.
         embedded: it runs inside somebody else's program: signals, logging and stdout are not ours.
@@ -77,6 +79,8 @@ class RunOptions:
     traces: Path | None = None
     events: str | None = None
     log: LogChoice = LogChoice()
+    record: Path | None = None
+    replay: Path | None = None
     cache: CacheUse = "as configured"
     overwrite: bool = False
     retry_failed: bool = False
@@ -196,6 +200,7 @@ class _Run:
         if self._traces is not None:
             observers.append(self._traces)
         self._events = _open_events(config, options, redactor)
+        self._tape = _open_tape(options, redactor, book)
         if self._events is not None:
             observers.append(self._events)
         if options.log.lowest_level <= logging.INFO and not options.embedded:
@@ -228,6 +233,7 @@ class _Run:
             journal=self._book.journal,
             cache=cache,
             artifacts=None if self._options.files is None else self._options.files.artifacts,
+            tape=self._tape,
         )
         self._book.tell(total=self._total, before=self._before, began_ns=time.time_ns(), inputs=self._inputs.name)
         timer = self._start_timer()
@@ -258,6 +264,8 @@ class _Run:
             display.stop()
             if cache is not None:
                 cache.close()
+            if self._tape is not None:
+                self._tape.close()
             if self._traces is not None:
                 self._traces.close()
 
@@ -397,9 +405,14 @@ class _Run:
         failures = self._failures.failures
         if self._control.stopping and self._left(total):
             return ExitCode.STOPPED, "stopped"
-        if not self._allowance.accepted(failures, total or self._seen) or not all(check.met for check in checks):
+        accepted = self._allowance.accepted(failures, total or self._seen)
+        if self._misses or not accepted or not all(check.met for check in checks):
             return ExitCode.FAILED, "failed"
         return ExitCode.OK, "ok"
+
+    @property
+    def _misses(self) -> int:
+        return self._tape.misses if isinstance(self._tape, Replayer) else 0
 
     def _left(self, total: int | None) -> bool:
         """Whether any item has no result line."""
@@ -418,6 +431,9 @@ class _Run:
             notes.append(
                 f"{self._traces.dropped:,} spans are not in {self._traces.path}: {self._traces.error or 'busy'}"
             )
+        if isinstance(self._tape, Replayer):
+            missing = f"; {self._misses:,} calls are not in it" if self._misses else ""
+            notes.append(f"replayed from {self._tape.path}: nothing was asked, and nothing paid{missing}")
         if self._events is not None and self._events.note is not None:
             notes.append(self._events.note)
         return notes
@@ -427,6 +443,18 @@ def _open_traces(config: Config, options: RunOptions, redactor: Redactor) -> Tra
     if options.traces is None:
         return None
     return TraceFile(options.traces, config.trace.content, fresh=options.overwrite, redact=redactor.data)
+
+
+def _open_tape(options: RunOptions, redactor: Redactor, book: ResultBook) -> Recorder | Replayer | None:
+    """What the run is recorded on, or replayed from; a recording never goes into another file of the run."""
+    if options.replay is not None:
+        return Replayer(options.replay, redactor.data)
+    if options.record is None:
+        return None
+    files = options.files
+    others = () if files is None else (files.results, files.header, files.spool, files.journal)
+    refuse_same_file(str(options.record), (*others, options.traces, Path(options.path)), "--record")
+    return Recorder(options.record, redactor.data, book.fail, fresh=options.overwrite)
 
 
 def _refuse_log_into_files(options: RunOptions) -> None:

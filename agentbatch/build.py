@@ -35,8 +35,9 @@ from agentbatch.hooks.on_result import WithResultHook
 from agentbatch.items import Item, Output, Scope
 from agentbatch.kept.cache import ResponseCache
 from agentbatch.kept.journal import Journal
+from agentbatch.kept.tape import Tape
 from agentbatch.limits import Budget, Limiter, Permits
-from agentbatch.models.base import HttpModelConfig, Model, ModelConfig
+from agentbatch.models.base import HttpModelConfig, Model, ModelConfig, ReplayedModel
 from agentbatch.process.control import Control
 from agentbatch.process.descriptors import connections_left, shared_out
 from agentbatch.retry import RetryPolicy
@@ -71,8 +72,10 @@ class Workshop:
         journal: Journal | None = None,
         cache: ResponseCache | None = None,
         artifacts: Path | None = None,
+        tape: Tape | None = None,
     ) -> None:
         self.config = config
+        self.tape = tape
         self.artifacts = artifacts
         self.journal = journal
         self.cache = cache
@@ -148,7 +151,7 @@ class Workshop:
         if model not in self._answering:
             chain = (model, *self.config.models[model].fallbacks)
             endpoints = tuple(self._endpoint(name) for name in chain)
-            self._answering[model] = Answering(endpoints, self.journal, self.cache)
+            self._answering[model] = Answering(endpoints, self.journal, self.cache, self.tape)
         return self._answering[model]
 
     def _endpoint(self, model: str) -> Endpoint:
@@ -253,6 +256,8 @@ class Workshop:
 
     def _model(self, config: ModelConfig) -> Model:
         provider = provider_of(config)
+        if self.tape is not None and self.tape.replays:
+            return ReplayedModel(getattr(config, "model", ""), provider)
         model_class = models.model_class(provider)
         if not isinstance(config, HttpModelConfig):
             return model_class(config)
@@ -286,7 +291,8 @@ class Workshop:
             tariff=tariff_of(config),
             params=config.params,
             auto=auto,
-            identity=_identity(config),
+            identity=_identity(config, "base_url"),
+            speaker=_identity(config),
             replaceable=bool(config.fallbacks),
         )
 
@@ -295,11 +301,9 @@ def _most_at_once(config: ModelConfig) -> int:
     return _AUTO_CEILING if config.max_concurrency == "auto" else config.max_concurrency
 
 
-def _identity(config: ModelConfig) -> str:
+def _identity(config: ModelConfig, *also: str) -> str:
     """What tells a model's answers from another's."""
-    shaping = config.model_dump(
-        mode="json", include={"provider", "model", "base_url", "params", "reply", "replies", "seed"}
-    )
+    shaping = config.model_dump(mode="json", include={"provider", "model", "params", "reply", "replies", "seed", *also})
     return json.dumps(shaping, sort_keys=True, default=str)
 
 

@@ -79,4 +79,4 @@ class ToolShop:
             max_output=config.max_output,
             delegates=delegates,
         )
-        return Offer(tool, terms, self._assembly.journal, self._assembly.hooks)
+        return Offer(tool, terms, self._assembly.journal, self._assembly.hooks, self._assembly.tape)

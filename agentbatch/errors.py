@@ -12,7 +12,7 @@
         └── PermanentError      the same request would fail again
             ├── InputFault, TemplateFault, ConditionFault, BadRequest, AuthFault, QuotaFault, ContentFilter,
             ├── ContextLength, SchemaFault, ToolFault, MaxTurns, CommandFault, FunctionFault (HookFault), Refused,
-            └── InternalFault
+            └── ReplayMiss, InternalFault
 
 The class says whether to retry; nobody reads messages to find out.
 """
@@ -252,6 +252,12 @@ class Refused(PermanentError):
     """A hook of the user's refused a request, an answer or a tool call: raised by the hook, with the reason."""
 
     type = "refused"
+
+
+class ReplayMiss(PermanentError):
+    """A replayed run asks what was not asked when it was recorded."""
+
+    type = "replay"
 
 
 class InternalFault(PermanentError):

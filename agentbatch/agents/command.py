@@ -22,6 +22,7 @@ from agentbatch.files.plain_json import to_plain
 from agentbatch.items import Item, Output, Scope
 from agentbatch.kept.journal import Journal
 from agentbatch.kept.paid_work import PaidWork
+from agentbatch.kept.tape import Tape
 from agentbatch.limits import Budget
 from agentbatch.process.control import Control
 from agentbatch.record import record
@@ -161,6 +162,7 @@ class CommandAgent:
     control: Control
     budget: Budget
     journal: Journal | None = None
+    tape: Tape | None = None
     kind: str = "command"
 
     async def run(self, scope: Scope, visit: Visit) -> Output:
@@ -171,7 +173,7 @@ class CommandAgent:
             TemplateFault, ConditionFault: a template can't be filled in.
         """
         command = self.line.render(scope.names, None)
-        work = PaidWork(self.journal, visit, [list(command.argv), command.stdin])
+        work = PaidWork(self.journal, visit, [list(command.argv), command.stdin], self.tape)
         known = work.recalled()
         if known is not None:
             return self._conclude(known[0], visit)
@@ -227,6 +229,7 @@ def build(config: CommandConfig, name: str, assembly: Assembly) -> CommandAgent:
         control=assembly.control,
         budget=assembly.budget,
         journal=assembly.journal,
+        tape=assembly.tape,
     )
 
 

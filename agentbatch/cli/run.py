@@ -108,6 +108,20 @@ def run(
             "--refresh-cache", envvar="AGENTBATCH_REFRESH_CACHE", help="Ask anew, and replace cached answers."
         ),
     ] = False,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="AGENTBATCH_RECORD", help="Record every answer in this file, to replay it.", show_default=False
+        ),
+    ] = None,
+    replay: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="AGENTBATCH_REPLAY",
+            help="Answer from a recording: no keys, no network; what is not in it is an error.",
+            show_default=False,
+        ),
+    ] = None,
     progress: Annotated[
         ProgressMode, typer.Option(envvar="AGENTBATCH_PROGRESS", help="How progress is shown on stderr.")
     ] = "auto",
@@ -163,6 +177,8 @@ def run(
         raise typer.BadParameter(f"--events - and {'--json' if as_json else '-o -'} would both write to stdout")
     if junit is not None and output == "-":
         raise typer.BadParameter("--junit is made of the results file, and -o - writes none: name one with -o FILE")
+    if record is not None and replay is not None:
+        raise typer.BadParameter("--record and --replay: a run is recorded, or replayed")
     overrides = [
         *(settings or []),
         *_as_overrides(
@@ -176,7 +192,7 @@ def run(
             }
         ),
     ]
-    loaded = load(config, overrides, os.environ)
+    loaded = load(config, overrides, os.environ, serverless=replay is not None)
     for note in loaded.notes if not quiet else ():
         typer.echo(f"note: {note}", err=True)
     files = None if output == "-" else files_for(inputs, output)
@@ -192,6 +208,8 @@ def run(
         output=output if files is None else files.results,
         traces=None if no_traces else traces or (files and files.traces),
         events=events,
+        record=record,
+        replay=replay,
         cache="off" if no_cache else "refresh" if refresh_cache else "as configured",
         overwrite=overwrite,
         retry_failed=retry_failed,

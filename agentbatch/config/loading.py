@@ -164,6 +164,7 @@ def load(
     environ: Mapping[str, str] | None = None,
     *,
     only_check: bool = False,
+    serverless: bool = False,
 ) -> Config:
     """Read and check a config.
 
@@ -172,6 +173,7 @@ def load(
         overrides: `KEY=VALUE`: a dotted path and a value in YAML, as `--set` takes them.
         environ: the environment; default: the process's. A `.env` beside the config stands behind it.
         only_check: it is not going to be run: something stands in for a variable that is not set, and a note says so.
+        serverless: no model will be asked: no key is needed, and the models' variables may be missing.
 
     Raises:
         ConfigError: the message holds every problem, each with its place, the line, and a mend.
@@ -183,8 +185,8 @@ def load(
     except ValueError as error:
         raise ConfigError(str(error)) from None
     stand_ins = StandIns({**dict.fromkeys(KEY_VARIABLES.values(), "stands-in-for-a-key"), **variables})
-    variables = stand_ins if only_check else variables
-    read = read_config(path, text, variables, overrides)
+    variables = stand_ins if only_check or serverless else variables
+    read = read_config(path, text, variables, overrides, serverless=serverless)
     data: Any = read.data
     if not isinstance(data, dict):
         raise ConfigError(report(read.problems or [_nothing_in(read)]))
@@ -194,7 +196,7 @@ def load(
     if problems or sections.config is None:
         raise ConfigError(report(problems))
     config = sections.config
-    unset = tuple(f"{message} (a run needs it)" for message in stand_ins.missing.values())
+    unset = tuple(f"{message} (a run needs it)" for message in stand_ins.missing.values() if only_check)
     config._notes, config._secrets = (*sections.notes, *unset), sections.secrets  # pyright: ignore[reportPrivateUsage]
     config._templates, config._origin = sections.templates, read.origin  # pyright: ignore[reportPrivateUsage]
     return config

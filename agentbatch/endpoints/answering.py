@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import orjson
+
 from agentbatch.endpoints.endpoint import Endpoint
 from agentbatch.errors import (
     AuthFault,
@@ -20,12 +22,14 @@ from agentbatch.errors import (
     QuotaFault,
     RateLimited,
     ServerFault,
+    StepError,
     StepTimeout,
 )
 from agentbatch.kept.begun_calls import BegunCall
 from agentbatch.kept.cache import ResponseCache
 from agentbatch.kept.chat_codec import decode_answer, encode_answer, request_bytes
-from agentbatch.kept.journal import Entry, Journal
+from agentbatch.kept.journal import Entry, Journal, Place, next_place
+from agentbatch.kept.tape import Tape, TapedCall, is_lasting
 from agentbatch.limits import Limiter
 from agentbatch.messages import ChatRequest, ChatResponse
 from agentbatch.step import Visit
@@ -52,7 +56,14 @@ class Answering:
         RunStopped: from `ask`, when the run must end or is ending.
     """
 
-    def __init__(self, chain: tuple[Endpoint, ...], journal: Journal | None, cache: ResponseCache | None) -> None:
+    def __init__(
+        self,
+        chain: tuple[Endpoint, ...],
+        journal: Journal | None,
+        cache: ResponseCache | None,
+        tape: Tape | None = None,
+    ) -> None:
+        self._tape = tape
         self._chain = chain
         self._journal = journal
         self._cache = cache
@@ -65,12 +76,33 @@ class Answering:
 
     async def ask(self, request: ChatRequest, visit: Visit, agent: Limiter | None = None) -> ChatResponse:
         """An answer to the request. `agent` are the asking agent's own limits."""
+        if self._journal is None and self._tape is None:
+            return await self._from_cache(request, visit, agent, None)
+        place = next_place(visit)
+        if self._tape is None:
+            return await self._from_journal(place, request, visit, agent)
+        call = TapedCall.of(visit, place, request_bytes(self._chain[0].settings.speaker, request))
+        found = self._tape.find(call)
+        if self._tape.replays:
+            visit.extra["replayed"] = True
+            return self._take(orjson.dumps(found), visit, "replayed", paid=True)
+        try:
+            answer = await self._from_journal(place, request, visit, agent)
+        except StepError as error:
+            if is_lasting(error):
+                self._tape.keep_failure(call, error)
+            raise
+        self._tape.keep(call, orjson.loads(encode_answer(answer)))
+        return answer
+
+    async def _from_journal(
+        self, place: Place, request: ChatRequest, visit: Visit, agent: Limiter | None
+    ) -> ChatResponse:
         if self._journal is None:
             return await self._from_cache(request, visit, agent, None)
-        place = self._journal.place(visit)
         paid = self._journal.recall(place, self._asked(request))
         if paid is not None:
-            return self._take(paid, visit, "recalled")
+            return self._take(paid, visit, "recalled", paid=True)
         await self._journal.settle(place.item)
         answer = await self._from_cache(request, visit, agent, self._journal.begin(place))
         self._journal.record(Entry(place, lambda: (self._asked(request)(), encode_answer(answer))))
@@ -86,7 +118,7 @@ class Answering:
         found = await cache.find(key)
         if found is not None:
             visit.extra["cached"] = True
-            return self._take(found, visit, "cached")
+            return self._take(found, visit, "cached", paid=False)
         with cache.asking(key) as asking:
             answer = await self._from_models(request, visit, agent, call)
             if "model" not in visit.extra:  # what a fallback says is not what this model would say
@@ -116,9 +148,12 @@ class Answering:
     def _asked(self, request: ChatRequest) -> Callable[[], bytes]:
         return lambda: request_bytes(self._identity, request)
 
-    def _take(self, kept: bytes, visit: Visit, how: str) -> ChatResponse:
-        """An answer that was kept: a recalled one was paid for this item, a cached one for another."""
+    def _take(self, kept: bytes, visit: Visit, how: str, *, paid: bool) -> ChatResponse:
+        """An answer that was kept: a recalled one was paid for this item, a cached one for another.
+
+        A replayed one counts as paid, so that its result is that of the run it was recorded in.
+        """
         answer = decode_answer(kept)
         endpoint = next((each for each in self._chain if each.speaks_as(answer)), self._chain[0])
-        endpoint.enter_kept(answer, visit, how, paid=how == "recalled")
+        endpoint.enter_kept(answer, visit, how, paid=paid)
         return answer

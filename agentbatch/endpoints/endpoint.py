@@ -50,6 +50,8 @@ class EndpointSettings:
     """Find out by itself how many requests at once the server takes."""
     identity: str = ""
     """What tells its answers from another model's: provider, server, name and params."""
+    speaker: str = ""
+    """The same, whatever server it is on."""
     replaceable: bool = False
     """Others can answer in its place: what would end the run only takes this one out of service."""
 

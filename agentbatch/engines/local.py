@@ -15,6 +15,7 @@ from agentbatch.errors import RunStopped
 from agentbatch.items import Item, ItemResult, Output
 from agentbatch.kept.cache import ResponseCache
 from agentbatch.kept.journal import Journal
+from agentbatch.kept.tape import Tape
 from agentbatch.limits import Budget
 from agentbatch.process.control import Control
 from agentbatch.progress.view import Pressure
@@ -46,12 +47,13 @@ class LocalEngine:
         journal: Journal | None = None,
         cache: ResponseCache | None = None,
         artifacts: Path | None = None,
+        tape: Tape | None = None,
     ) -> None:
         self._config = config
         self._tracer = tracer
         self._control = control
         self._budget = budget
-        self._workshop = Workshop(config, control, budget, journal, cache, artifacts)
+        self._workshop = Workshop(config, control, budget, journal, cache, artifacts, tape)
         self._window = config.limits.max_concurrency or self._default_window()
         self.notes = self._workshop.notes
         self._workers: dict[asyncio.Task[None], Visit | None] = {}

@@ -49,6 +49,11 @@ class Place:
     number: int
 
 
+def next_place(visit: Visit) -> Place:
+    """The place of a visit's next call."""
+    return Place(visit.item.index, visit.path, visit.next_call())
+
+
 @record
 class Entry:
     """One finished call. `bytes_of` gives what was asked and what was answered; only the writing thread calls it."""
@@ -91,10 +96,6 @@ class Journal:
     def items_known(self) -> set[int]:
         """The indexes of items of which an earlier run left calls."""
         return set(self._known)
-
-    def place(self, visit: Visit) -> Place:
-        """The place of a visit's next call."""
-        return Place(visit.item.index, visit.path, visit.next_call())
 
     def begin(self, place: Place, *, work: bool = False) -> BegunCall | None:
         """A handle for the call in this place, to say when it is sent and answered; `work` is no model's."""

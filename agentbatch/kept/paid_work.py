@@ -7,8 +7,10 @@ from typing import Any
 
 import orjson
 
+from agentbatch.errors import StepError
 from agentbatch.files.plain_json import to_plain
-from agentbatch.kept.journal import Entry, Journal, Place
+from agentbatch.kept.journal import Entry, Journal, Place, next_place
+from agentbatch.kept.tape import Tape, TapedCall
 from agentbatch.step import Visit
 
 
@@ -19,12 +21,15 @@ class PaidWork:
         journal: where finished work is kept; None keeps nothing.
         visit: whose work it is.
         asked: all that shapes what comes of it.
+        tape: what it is recorded on, or replayed from.
     """
 
-    def __init__(self, journal: Journal | None, visit: Visit, asked: Any) -> None:
+    def __init__(self, journal: Journal | None, visit: Visit, asked: Any, tape: Tape | None = None) -> None:
         self._journal = journal
+        self._visit = visit
         self._asked = asked
-        self._place: Place | None = None if journal is None else journal.place(visit)
+        self._tape = tape
+        self._place: Place | None = None if journal is None and tape is None else next_place(visit)
 
     def recalled(self) -> tuple[Any] | None:
         """What an earlier run left of it, in a tuple of one; None where there is nothing."""
@@ -35,6 +40,22 @@ class PaidWork:
 
     async def done(self, work: Callable[[], Awaitable[Any]]) -> Any:
         """Do it, once everything that the item did before is on disk; its result must be plain JSON, and is kept."""
+        if self._tape is None or self._place is None:
+            return await self._journalled(work)
+        call = TapedCall.of(self._visit, self._place, self._digested())
+        found = self._tape.find(call)
+        if self._tape.replays:
+            self._visit.extra["replayed"] = True
+            return found
+        try:
+            result = await self._journalled(work)
+        except StepError as error:
+            self._tape.keep_failure(call, error)
+            raise
+        self._tape.keep(call, to_plain(result))
+        return result
+
+    async def _journalled(self, work: Callable[[], Awaitable[Any]]) -> Any:
         if self._journal is None or self._place is None:
             return await work()
         await self._journal.settle(self._place.item)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from pydantic import Field
 
+from agentbatch.errors import InternalFault
 from agentbatch.messages import ChatRequest, ChatResponse
 from agentbatch.settings import Duration, ModelName, PositiveInt, Settings
 
@@ -82,3 +84,15 @@ class Model(Protocol):
     async def chat(self, request: ChatRequest) -> ChatResponse:
         """Ask once."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayedModel:
+    """Stands for a model in a replay, where nobody asks it: it needs no key and no network."""
+
+    name: str
+    provider: str
+
+    async def chat(self, request: ChatRequest) -> ChatResponse:
+        """Never called: what is not in the recording is a miss."""
+        raise InternalFault(f"{self.name} was asked in a replay")

@@ -261,14 +261,15 @@ class ResultBook:
         if self._uncommitted and self.error is None:
             self.notes.append(f"{len(self._uncommitted):,} results could not be written in time, and stay to do")
 
-    def _fail(self, error: OutputError) -> None:
+    def fail(self, error: OutputError) -> None:
+        """What the run writes can't be kept: it ends at once."""
         self.error = self.error or error
         self._control.stop(str(error), at_once=True)
 
     def _open(self, files: ResultFiles | None, opening: ExitStack) -> LineWriter:
         if files is None:
             sink = StreamOut() if self._options.to_stdout else Nowhere()
-            return LineWriter(self._heard(sink), self._fail, self._on_commit)
+            return LineWriter(self._heard(sink), self.fail, self._on_commit)
         note = check_output(files, self._options.inputs)
         if note is not None:
             self.notes.append(note)
@@ -276,8 +277,8 @@ class ResultBook:
         if self._options.overwrite:
             files.discard()
         self._continue_or_begin(files)
-        self.journal = Journal(files.journal, self._fail, self._begun_calls(files))
-        return LineWriter(self._heard(ResultsFile(files.results)), self._fail, self._on_commit)
+        self.journal = Journal(files.journal, self.fail, self._begun_calls(files))
+        return LineWriter(self._heard(ResultsFile(files.results)), self.fail, self._on_commit)
 
     def _heard(self, sink: Sink) -> Sink:
         return sink if self._options.hear is None else Heard(sink, self._options.hear)

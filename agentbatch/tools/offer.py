@@ -17,6 +17,7 @@ from agentbatch.hooks.calling import NO_HOOKS, Hooks
 from agentbatch.items import Scope
 from agentbatch.kept.journal import Journal
 from agentbatch.kept.paid_work import PaidWork
+from agentbatch.kept.tape import Tape
 from agentbatch.limits import Limiter
 from agentbatch.messages import ToolCall, ToolSpec
 from agentbatch.record import record
@@ -55,11 +56,19 @@ class ToolTerms:
 class Offer:
     """One tool on its terms, shared by all agents that have it."""
 
-    def __init__(self, tool: Tool, terms: ToolTerms, journal: Journal | None = None, hooks: Hooks = NO_HOOKS) -> None:
+    def __init__(
+        self,
+        tool: Tool,
+        terms: ToolTerms,
+        journal: Journal | None = None,
+        hooks: Hooks = NO_HOOKS,
+        tape: Tape | None = None,
+    ) -> None:
         self.tool = tool
         self.hooks = hooks
         self.terms = terms
         self.journal = None if terms.delegates else journal
+        self.tape = None if terms.delegates else tape
         self.spec: ToolSpec = tool.spec
         self._check = ArgumentCheck(tool.spec.parameters)
         self._random = random.Random()
@@ -69,7 +78,7 @@ class Offer:
 
         Only cancellation, `RunStopped` and the failure of a hook pass through.
         """
-        work = PaidWork(self.journal, visit, [call.name, call.arguments])
+        work = PaidWork(self.journal, visit, [call.name, call.arguments], self.tape)
         own = _enter(call, visit)
         try:
             text = await self._text(work, call, scope, own, visit)
