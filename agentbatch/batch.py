@@ -16,6 +16,9 @@ from agentbatch.checks.counts import CheckCount, CheckTally
 from agentbatch.config import Config, config_shape
 from agentbatch.config.cache_choice import CacheUse, open_run_cache
 from agentbatch.config.input_fields import InputNeeds
+from agentbatch.ctl.live_limits import LiveLimits
+from agentbatch.ctl.live_run import LiveRun, Told
+from agentbatch.ctl.server import ControlServer
 from agentbatch.engines.local import LocalEngine
 from agentbatch.errors import ExitCode, OutputError
 from agentbatch.events import EventFile, refuse_same_file
@@ -137,7 +140,9 @@ async def _run(
     given = options.inputs
     inputs = open_inputs(given, tee=tee) if isinstance(given, str) else given_inputs(given, tee=tee)
     async with AsyncExitStack() as opened:
-        signals = None if options.embedded else await opened.enter_async_context(SignalWatch(control))
+        signals = SignalWatch(control)
+        if not options.embedded:
+            await opened.enter_async_context(signals)
         book = ResultBook(
             _book_options(config, options, inputs.count, hearer),
             new_header(config_shape(config), inputs.digest),
@@ -145,13 +150,13 @@ async def _run(
             control,
         )
         opened.enter_context(book)
-        run = _Run(config, options, control, inputs, book, redactor, hearer)
+        run = _Run(config, options, control, inputs, book, redactor, hearer, signals.stop)
         _LOGGER.info(
             "the run begins: %s, %s items, done before: %d", inputs.name, inputs.count, sum(book.before.values())
         )
         with run.followed():
             await run.go()
-    return run.summary(None if signals is None else signals.exit_code)
+    return run.summary(signals.exit_code)
 
 
 def _book_options(config: Config, options: RunOptions, count: int | None, hearer: Hearer | None) -> BookOptions:
@@ -184,7 +189,9 @@ class _Run:
         book: ResultBook,
         redactor: Redactor,
         hearer: Hearer | None,
+        stop: Callable[[str], None],
     ) -> None:
+        self._stop = stop
         self._config = config
         self._options = options
         self._control = control
@@ -223,6 +230,7 @@ class _Run:
 
     async def go(self) -> None:
         """Run the items; afterwards everything is committed or known to be still to do."""
+        files = self._options.files
         budget = Budget(self._config.limits.max_cost, spent=self._book.spent_usd)
         cache = open_run_cache(self._config, self._options.cache)
         engine = LocalEngine(
@@ -232,7 +240,7 @@ class _Run:
             budget=budget,
             journal=self._book.journal,
             cache=cache,
-            artifacts=None if self._options.files is None else self._options.files.artifacts,
+            artifacts=None if files is None else files.artifacts,
             tape=self._tape,
         )
         self._book.tell(total=self._total, before=self._before, began_ns=time.time_ns(), inputs=self._inputs.name)
@@ -247,7 +255,7 @@ class _Run:
         for note in engine.notes:
             display.say(note)
         try:
-            async with engine:
+            async with engine, ControlServer(None if files is None else files.results, self._live(engine).answer):
                 source = StreamItems(self._to_do()) if self._inputs.streamed else FileItems(self._to_do())
                 self._control.on_stop(source.close)
                 times.start()
@@ -268,6 +276,12 @@ class _Run:
                 self._tape.close()
             if self._traces is not None:
                 self._traces.close()
+
+    def _live(self, engine: LocalEngine) -> LiveRun:
+        """What `agentbatch ctl` may ask of this run."""
+        told = Told(self._tally, self._total, self._before, engine.pressure, self._redactor.text)
+        limits = LiveLimits(engine.workshop, lambda: engine.window, engine.resize)
+        return LiveRun(told, self._control, limits, lambda: self._stop("`agentbatch ctl stop`"))
 
     @contextmanager
     def followed(self) -> Generator[None]:

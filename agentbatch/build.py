@@ -93,6 +93,7 @@ class Workshop:
         self.hooks = build_hooks(config.hooks, config.folder, self.threads)
         self.toolbox, self.function = self._tools.toolbox, self._tools.function
         control.on_stop(self._turn_away)
+        control.on_pause = self._pause
         self._shared = shared_names(config)
         names = (*config.agents, *config.groups, *written_names(config))
         self._not_run: Mapping[str, Any] = dict.fromkeys(names, NOT_RUN)
@@ -146,6 +147,10 @@ class Workshop:
         for limiter in self.limiters:
             limiter.turn_away(RunStopped(self.control.reason or ""))
 
+    def _pause(self, pausing: bool) -> None:
+        for limiter in self.limiters:
+            limiter.pause(pausing)
+
     def answering(self, model: str) -> Answering:
         """The model of that name with its fallbacks."""
         if model not in self._answering:
@@ -167,8 +172,7 @@ class Workshop:
     ) -> Limiter:
         """New limits for an agent."""
         limiter = Limiter(owner, max_concurrency=max_concurrency, rpm=rpm, tpm=tpm)
-        if not limiter.unlimited:
-            self.limiters.append(limiter)
+        self.limiters.append(limiter)
         return limiter
 
     def description(self, step: str) -> str:

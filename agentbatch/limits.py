@@ -38,6 +38,8 @@ class Permits:
         self.limit = limit
         self.in_use = 0
         self.held_until = 0.0
+        self.closed = False
+        """Nobody is let in until it is opened."""
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._arrivals = 0
 
@@ -52,7 +54,7 @@ class Permits:
 
     def try_acquire(self) -> bool:
         """Take a permit if one is free now and nobody waits for it."""
-        if self._waiting or self.in_use >= self.limit or self.held_until:
+        if self._waiting or self.in_use >= self.limit or self.held_until or self.closed:
             return False
         self.in_use += 1
         return True
@@ -97,6 +99,15 @@ class Permits:
         self.limit = max(1, limit)
         self._grant()
 
+    def close(self) -> None:
+        """Let nobody in any more; those inside stay."""
+        self.closed = True
+
+    def open(self) -> None:
+        """Let them in again."""
+        self.closed = False
+        self._grant()
+
     def hold(self, until: float) -> None:
         """Let nobody in before `until` (loop time). A shorter hold never cuts a longer one."""
         if until <= self.held_until:
@@ -110,7 +121,7 @@ class Permits:
             self._grant()
 
     def _grant(self) -> None:
-        while self._waiting and self.in_use < self.limit and not self.held_until:
+        while self._waiting and self.in_use < self.limit and not self.held_until and not self.closed:
             _, _, future = heappop(self._waiting)
             if not future.done():
                 self.in_use += 1
@@ -141,8 +152,9 @@ class Rate:
         self.limit = limit
         self.unit = unit
         self.owner = owner
-        self._seconds_per_unit = WINDOW_S / limit * _SLOWER
-        self._slack_s = 2.0 if unit == "tokens" else int(limit * 0.007) * self._seconds_per_unit
+        self.closed = False
+        """Nothing is granted until it is opened."""
+        self._set_pace()
         self._next = 0.0
         self._ledger: deque[Grant] = deque()
         self._in_window = 0.0
@@ -163,7 +175,7 @@ class Rate:
                 f" ({self.limit:,}): raise the limit, shorten the prompt, or lower max_tokens"
             )
         loop = asyncio.get_running_loop()
-        if not self._waiting and self._ready_at(amount, loop.time()) <= loop.time():
+        if not self._waiting and not self.closed and self._ready_at(amount, loop.time()) <= loop.time():
             return self._enter(amount, loop.time())
         future: asyncio.Future[Grant] = loop.create_future()
         self._arrivals += 1
@@ -194,6 +206,29 @@ class Rate:
             self._in_window += change
         if self._waiting:
             self._serve()
+
+    def resize(self, limit: int) -> None:
+        """Change the limit, from now on. Whoever waits for more than it allows is let in when all else is quiet."""
+        now = asyncio.get_running_loop().time()
+        before = self._seconds_per_unit
+        self.limit = limit
+        self._set_pace()
+        if self._next > now:
+            self._next = now + (self._next - now) * self._seconds_per_unit / before
+        self._serve()
+
+    def close(self) -> None:
+        """Grant nothing more."""
+        self.closed = True
+
+    def open(self) -> None:
+        """Grant again, at the same pace: what was not used meanwhile is gone."""
+        self.closed = False
+        self._serve()
+
+    def _set_pace(self) -> None:
+        self._seconds_per_unit = WINDOW_S / self.limit * _SLOWER
+        self._slack_s = 2.0 if self.unit == "tokens" else int(self.limit * 0.007) * self._seconds_per_unit
 
     def _ready_at(self, amount: float, now: float) -> float:
         """The earliest time at which both the pace and the ledger let `amount` in."""
@@ -226,7 +261,7 @@ class Rate:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._waiting:
+        while self._waiting and not self.closed:
             _, _, amount, future = self._waiting[0]
             if future.done():
                 heappop(self._waiting)
@@ -260,6 +295,14 @@ class Limiter:
         for queue in (self.permits, self.rpm, self.tpm):
             if queue is not None:
                 queue.turn_away(error)
+
+    def pause(self, pausing: bool) -> None:
+        """Let nobody through, or go on."""
+        for queue in (self.permits, self.rpm, self.tpm):
+            if queue is not None and pausing:
+                queue.close()
+            elif queue is not None:
+                queue.open()
 
     @property
     def waiting(self) -> int:
@@ -369,10 +412,18 @@ class Budget:
         self.spent += spent
         if self.cap is not None:
             self.set_aside -= usd
-            waiting, self._waiting = self._waiting, deque()
-            for freed in waiting:
-                if not freed.done():
-                    freed.set_result(None)
+            self._look_again()
+
+    def set_cap(self, cap: float) -> None:
+        """Change the cap. What was sent without one was not set aside, and may pass it."""
+        self.cap = cap
+        self._look_again()
+
+    def _look_again(self) -> None:
+        waiting, self._waiting = self._waiting, deque()
+        for freed in waiting:
+            if not freed.done():
+                freed.set_result(None)
 
 
 class Spending:

@@ -22,6 +22,7 @@ Cause = Literal[
     "window",
     "cool_down",
     "budget",
+    "paused",
     "back_off",
     "provider",
     "work",
@@ -39,6 +40,7 @@ _WORDS: Final[Mapping[Cause, str]] = {
     "window": "what {who} accepts at once",
     "cool_down": "cool-down of {who}",
     "budget": "max_cost",
+    "paused": "a pause that somebody asked for",
     "back_off": "waits before retries of {who}",
     "provider": "answers of {who}",
     "work": "tools, commands and functions",
@@ -48,7 +50,7 @@ _WORDS: Final[Mapping[Cause, str]] = {
     "other": "starting and ending",
 }
 
-_LIMITS: Final = frozenset[Cause](("tpm", "rpm", "concurrency", "window", "cool_down", "budget"))
+_LIMITS: Final = frozenset[Cause](("tpm", "rpm", "concurrency", "window", "cool_down", "budget", "paused"))
 
 _LONGEST_PERIOD_S: Final = 0.1
 _SHORTEST_PERIOD_S: Final = 0.01

@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from agentbatch import __version__
 from agentbatch.cli.cache import app as cache
+from agentbatch.cli.ctl import ctl
 from agentbatch.cli.doctor import doctor
 from agentbatch.cli.init import init
 from agentbatch.cli.mock import mock
@@ -58,7 +59,7 @@ def options(
     """Options that stand before the command."""
 
 
-for command in (run, plan, validate, init, schema, trace, report, watch, doctor, mock):
+for command in (run, plan, validate, init, schema, trace, report, watch, ctl, doctor, mock):
     app.command()(command)
 app.add_typer(results, name="results")
 app.add_typer(cache, name="cache")

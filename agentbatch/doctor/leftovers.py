@@ -5,14 +5,23 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from agentbatch.ctl.socket_place import socket_path
 from agentbatch.doctor.finding import Checkup, Finding
 from agentbatch.results.files import ResultFiles
 
 
 def look_at_leftovers(files: ResultFiles, lock: Path | None) -> Checkup:
-    """Drafts of files that were never put in place, and the lock file of a run that was killed (None: it is ours)."""
+    """Drafts of files that were never put in place, and the socket and the lock of a run that was killed.
+
+    `lock` is None where it is ours.
+    """
     drafts = _drafts(files)
     findings = [_draft(path) for path in drafts]
+    control = socket_path(files.results)
+    if control.is_socket():
+        means = "a run was killed; the next one makes its own"
+        findings.append(Finding(control, None, "is a socket nobody listens at", means, "deleted", True, wrong=False))
+        drafts.append(control)
     if lock is None:
         pass
     elif lock.is_file():

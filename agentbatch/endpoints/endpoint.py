@@ -23,6 +23,7 @@ from agentbatch.limits import Admission, Budget, Limiter, Permits, Spending
 from agentbatch.messages import ChatRequest, ChatResponse, Usage
 from agentbatch.models.base import Model
 from agentbatch.process.control import Control
+from agentbatch.process.descriptors import connections_left
 from agentbatch.record import record
 from agentbatch.retry import RetryBudget, RetryPolicy
 from agentbatch.step import Visit
@@ -158,6 +159,8 @@ class Endpoint:
         counted = self.budget.cap is not None or any(limiter.tpm is not None for limiter in limiters)
         tokens = self.estimate.of(request) if counted else NOTHING_EXPECTED
         queued_at = perf_counter()
+        if self.control.paused and visit.at_work:
+            visit.end_work()  # waiting for somebody to resume the run is nobody's time
         async with Admission(limiters, visit.item.index, tokens.total) as admission:
             self.control.check()
             if not visit.at_work:
@@ -254,6 +257,20 @@ class Endpoint:
             self.control.stop(verdict.stop)
             raise RunStopped(verdict.stop)
         return verdict
+
+    def set_concurrency(self, limit: int) -> None:
+        """Allow so many requests at once from now on.
+
+        Raises:
+            ValueError: how many there may be is found out by itself, or no more files may be open.
+        """
+        if self.settings.auto:
+            raise ValueError(f"model {self.settings.name} has max_concurrency: auto, which finds its limit by itself")
+        more = limit - self.health.window.limit
+        if more > 0 and more > connections_left():
+            raise ValueError(f"{limit:,} requests at once need more open files than allowed: see `ulimit -n`")
+        self.health.window.resize(limit)
+        self._fit_window()
 
     def _fit_window(self) -> None:
         size = self.health.size

@@ -101,6 +101,13 @@ class Window:
             self._step_back()
         return down_to_one or (level is not None and level <= 1)
 
+    def resize(self, limit: int) -> None:
+        """Another limit. Where a narrower one was found, the way up is as slow as ever."""
+        self.limit = limit
+        self._open = min(limit, self._open if self._floor or self._auto else max(self._open, START))
+        self._evidence = 1 if limit < _EVIDENCE else _EVIDENCE
+        self._owe_at_most(self._open - 1)
+
     def restart(self, size: int) -> None:
         """After an outage: begin again with so many."""
         self._open = max(1, min(self.limit, size))

@@ -55,6 +55,8 @@ class LocalEngine:
         self._budget = budget
         self._workshop = Workshop(config, control, budget, journal, cache, artifacts, tape)
         self._window = config.limits.max_concurrency or self._default_window()
+        self._chosen = config.limits.max_concurrency is not None
+        """Whether somebody said how many items may be in flight."""
         self.notes = self._workshop.notes
         self._workers: dict[asyncio.Task[None], Visit | None] = {}
         self._reading = self._committing = 0
@@ -66,7 +68,7 @@ class LocalEngine:
     async def __aenter__(self) -> Self:
         self._workshop.check_prices()
         self._control.on_stop(self._drain)
-        if self._config.limits.max_concurrency is None:
+        if not self._chosen:
             self._control.on_rest = self._hire
         return self
 
@@ -112,17 +114,34 @@ class LocalEngine:
         endpoints = self._workshop.endpoints.values()
         now = asyncio.get_running_loop().time()
         limits = limits_waited_for(endpoints, self._workshop.limiters, self._budget, now)
+        if self._control.paused:
+            return {Bound("paused"): 1.0}
         if limits:
             return limits
         visits = [visit for visit in self._workers.values() if visit is not None]
-        chosen = self._config.limits.max_concurrency is not None
-        places = self._window if chosen else self._window + self._control.resting
+        places = self._window if self._chosen else self._window + self._control.resting
         if len(visits) >= places and not self._reading and not self._read_all:
-            return (not chosen and full_endpoints(endpoints)) or {THE_RUN: 1.0}
+            return (not self._chosen and full_endpoints(endpoints)) or {THE_RUN: 1.0}
         waits = work_under_way(endpoints, sum(visit.working for visit in visits))
         waits[Bound("disk")] += self._committing
         waits[Bound("inputs")] += self._reading
         return waits
+
+    @property
+    def workshop(self) -> Workshop:
+        """What its items are worked on with."""
+        return self._workshop
+
+    @property
+    def window(self) -> int:
+        """How many items may be in flight at once."""
+        return self._window
+
+    def resize(self, window: int) -> None:
+        """Let so many items be in flight from now on; those beyond it end first."""
+        self._window, self._chosen = window, True
+        if self._workers:
+            self._hire()
 
     def abandon(self) -> None:
         """Cancel everything in flight now."""
@@ -145,11 +164,14 @@ class LocalEngine:
         return max(64, min(10_000, sum(each.health.window.limit for each in self._workshop.endpoints.values())))
 
     def _hire(self) -> None:
-        resting = self._control.resting if self._config.limits.max_concurrency is None else 0
-        if len(self._workers) - min(resting, self._window) < self._window and not self._control.stopping:
+        if len(self._workers) < self._places() and not self._control.stopping:
             worker = asyncio.create_task(self._work())
             self._workers[worker] = None
             worker.add_done_callback(self._retire)
+
+    def _places(self) -> int:
+        """How many workers there may be: those whose items sleep before a retry don't count, within reason."""
+        return self._window + (0 if self._chosen else min(self._control.resting, self._window))
 
     def _retire(self, worker: asyncio.Task[None]) -> None:
         del self._workers[worker]
@@ -164,8 +186,11 @@ class LocalEngine:
         worker = asyncio.current_task()
         assert worker is not None
         items = 0
-        while not self._control.stopping:
+        while not self._control.stopping and len(self._workers) <= self._places():
             items += 1
+            if self._control.paused:
+                await self._control.unpaused()
+                continue
             if items % _ITEMS_A_TURN == 0:
                 await asyncio.sleep(0)
             taken = self._take()

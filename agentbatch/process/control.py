@@ -19,6 +19,11 @@ class Control:
     def __init__(self) -> None:
         self.reason: str | None = None
         self.at_once = False
+        self.paused = False
+        """Nothing new begins until it is resumed; what is in flight goes on."""
+        self.on_pause: Callable[[bool], None] = _not_heard
+        """Told when the run pauses (True) and goes on."""
+        self._pausing: set[asyncio.Future[None]] = set()
         self.resting = 0
         """Items that sleep before a retry: they hold a worker, and nothing else."""
         self.on_rest: Callable[[], None] = _nothing
@@ -41,9 +46,37 @@ class Control:
         for sleeper in self._sleeping:
             if not sleeper.done():
                 sleeper.set_exception(RunStopped(self.reason))
+        self._wake_pausing()
         if news:
             for listener in self._listeners:
                 listener()
+
+    def pause(self) -> None:
+        """Begin nothing new. A second call does nothing."""
+        if not self.paused:
+            self.paused = True
+            self.on_pause(True)
+
+    def resume(self) -> None:
+        """Go on."""
+        if self.paused:
+            self.paused = False
+            self.on_pause(False)
+            self._wake_pausing()
+
+    async def unpaused(self) -> None:
+        """Wait while the run pauses; a run that is told to stop does not pause."""
+        while self.paused and not self.stopping:
+            woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._pausing.add(woken)
+            try:
+                await woken
+            finally:
+                self._pausing.discard(woken)
+
+    def _wake_pausing(self) -> None:
+        for woken in self._pausing:
+            _wake(woken)
 
     async def sleep(self, seconds: float) -> None:
         """Sleep, unless the run stops.
@@ -75,6 +108,10 @@ class Control:
 
 
 def _nothing() -> None:
+    """Nobody wants to know."""
+
+
+def _not_heard(pausing: bool) -> None:
     """Nobody wants to know."""
 
 

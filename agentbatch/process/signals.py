@@ -46,7 +46,11 @@ class SignalWatch:
         for number in self._watched:
             loop.remove_signal_handler(number)
 
-    def _receive(self, number: signal.Signals) -> None:
+    def stop(self, reason: str, exit_code: ExitCode = ExitCode.SIGINT) -> None:
+        """End the run as a signal does: the first time it drains, then it ends now."""
         again = self.exit_code is not None
-        self.exit_code = self.exit_code or _EXIT_CODES[number]
-        self._control.stop(f"{number.name} received", at_once=again)
+        self.exit_code = self.exit_code or exit_code
+        self._control.stop(reason, at_once=again)
+
+    def _receive(self, number: signal.Signals) -> None:
+        self.stop(f"{number.name} received", _EXIT_CODES[number])
