@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from agentbatch.config.input_fields import InputNeeds
 from agentbatch.ctl.live_limits import LiveLimits
 from agentbatch.ctl.live_run import LiveRun, Told
 from agentbatch.ctl.server import ControlServer
+from agentbatch.engines.base import Engine
 from agentbatch.engines.local import LocalEngine
 from agentbatch.errors import ExitCode, OutputError
 from agentbatch.events import EventFile, refuse_same_file
@@ -26,6 +27,7 @@ from agentbatch.inputs import BadLine, Inputs, open_inputs, select, selected_cou
 from agentbatch.inputs.given import given_inputs
 from agentbatch.inputs.item_source import FileItems, StreamItems
 from agentbatch.items import Item, ItemResult
+from agentbatch.kept.cache import ResponseCache
 from agentbatch.kept.tape import Recorder, Replayer
 from agentbatch.limits import Budget
 from agentbatch.logs import LogChoice, SpanLog, run_log
@@ -35,9 +37,10 @@ from agentbatch.progress import Progress, Silent, Tally
 from agentbatch.progress.log import SpokenLog
 from agentbatch.progress.view import Pressure
 from agentbatch.record import record
-from agentbatch.results import bad_line_result, checks_of, is_truncated
+from agentbatch.results import bad_line_result
 from agentbatch.results.book import BookOptions, ResultBook
 from agentbatch.results.files import ResultFiles
+from agentbatch.results.finished import FinishedItem, Finishing
 from agentbatch.results.header import new_header
 from agentbatch.results.hearer import Hearer
 from agentbatch.results.lines import CountedLines
@@ -146,7 +149,6 @@ async def _run(
         book = ResultBook(
             _book_options(config, options, inputs.count, hearer),
             new_header(config_shape(config), inputs.digest),
-            redactor,
             control,
         )
         opened.enter_context(book)
@@ -155,7 +157,7 @@ async def _run(
             "the run begins: %s, %s items, done before: %d", inputs.name, inputs.count, sum(book.before.values())
         )
         with run.followed():
-            await run.go()
+            await run.go(signals)
     return run.summary(signals.exit_code)
 
 
@@ -171,7 +173,6 @@ def _book_options(config: Config, options: RunOptions, count: int | None, hearer
         overwrite=options.overwrite,
         retry_failed=options.retry_failed,
         ordered=options.ordered,
-        include=frozenset(config.output.include),
         count=count,
         same_error=config.limits.breaker.same_error,
     )
@@ -200,6 +201,7 @@ class _Run:
         self._hearer = hearer
         self._started = datetime.now(UTC)
         self._redactor = redactor
+        self._finished = Finishing(frozenset(config.output.include), redactor)
         self._needs = InputNeeds.of(config)
         self._tally = Tally(tuple(config.agents), redactor.text)
         self._traces = _open_traces(config, options, redactor)
@@ -228,21 +230,11 @@ class _Run:
             before=sum(n for status, n in book.before.items() if status not in ("ok", "skipped")),
         )
 
-    async def go(self) -> None:
+    async def go(self, signals: SignalWatch) -> None:
         """Run the items; afterwards everything is committed or known to be still to do."""
-        files = self._options.files
-        budget = Budget(self._config.limits.max_cost, spent=self._book.spent_usd)
-        cache = open_run_cache(self._config, self._options.cache)
-        engine = LocalEngine(
-            self._config,
-            tracer=self._tracer,
-            control=self._control,
-            budget=budget,
-            journal=self._book.journal,
-            cache=cache,
-            artifacts=None if files is None else files.artifacts,
-            tape=self._tape,
-        )
+        far = self._config.engine.kind != "local"
+        cache = None if far else open_run_cache(self._config, self._options.cache)
+        engine = self._far_engine() if far else self._local_engine(cache)
         self._book.tell(total=self._total, before=self._before, began_ns=time.time_ns(), inputs=self._inputs.name)
         timer = self._start_timer()
         display = self._show(engine)
@@ -255,7 +247,8 @@ class _Run:
         for note in engine.notes:
             display.say(note)
         try:
-            async with engine, ControlServer(None if files is None else files.results, self._live(engine).answer):
+            async with engine, self._served(engine):
+                signals.renew()
                 source = StreamItems(self._to_do()) if self._inputs.streamed else FileItems(self._to_do())
                 self._control.on_stop(source.close)
                 times.start()
@@ -277,11 +270,45 @@ class _Run:
             if self._traces is not None:
                 self._traces.close()
 
+    def _served(self, engine: Engine) -> AbstractAsyncContextManager[object]:
+        """What answers `agentbatch ctl` while the run goes; a run on other machines can't be asked yet."""
+        files = self._options.files
+        if not isinstance(engine, LocalEngine):
+            return nullcontext()
+        return ControlServer(None if files is None else files.results, self._live(engine).answer)
+
     def _live(self, engine: LocalEngine) -> LiveRun:
         """What `agentbatch ctl` may ask of this run."""
         told = Told(self._tally, self._total, self._before, engine.pressure, self._redactor.text)
         limits = LiveLimits(engine.workshop, lambda: engine.window, engine.resize)
         return LiveRun(told, self._control, limits, lambda: self._stop("`agentbatch ctl stop`"))
+
+    def _local_engine(self, cache: ResponseCache | None) -> Engine:
+        return LocalEngine(
+            self._config,
+            tracer=self._tracer,
+            control=self._control,
+            budget=Budget(self._config.limits.max_cost, spent=self._book.spent_usd),
+            journal=self._book.journal,
+            cache=cache,
+            artifacts=self._artifacts(),
+            tape=self._tape,
+        )
+
+    def _far_engine(self) -> Engine:
+        from agentbatch.engines.ray.engine import Watchers  # late: a run on this machine needs none of it
+        from agentbatch.engines.ray.opening import RunTerms, open_ray_engine
+
+        terms = RunTerms(self._options.log.lowest_level, self._options.cache, self._artifacts())
+        followers = [each for each in self._tracer.observers if each not in (self._tally, self._traces)]
+        watchers = Watchers(self._tally, self._traces, tuple(followers))
+        self._book.leave_begun_unknown()
+        return open_ray_engine(
+            self._config, terms, control=self._control, watchers=watchers, journal=self._book.journal
+        )
+
+    def _artifacts(self) -> Path | None:
+        return None if self._options.files is None else self._options.files.artifacts
 
     @contextmanager
     def followed(self) -> Generator[None]:
@@ -364,12 +391,13 @@ class _Run:
         self._tracer.end(span, "error", "input", bad.message)
         self._deliver(bad_line_result(bad, span.trace_id, span.start_ns))
 
-    def _deliver(self, ended: ItemResult) -> Awaitable[None] | None:
-        reason = self._failures.add(ended.result)
-        self._truncated += is_truncated(ended.result)
+    def _deliver(self, ended: ItemResult | FinishedItem) -> Awaitable[None] | None:
+        finished = ended if isinstance(ended, FinishedItem) else self._finished(ended)
+        reason = self._failures.add(finished.status)
+        self._truncated += finished.truncated
         if self._checks is not None:
-            self._checks.add(ended.result.status, checks_of(ended.result))
-        waiting = self._book.commit(ended)
+            self._checks.add(finished.status, finished.checks)
+        waiting = self._book.commit(finished)
         if reason is not None:
             self._control.stop(reason)
         return self._hearer.room() if waiting is None and self._hearer is not None else waiting
@@ -389,7 +417,7 @@ class _Run:
         reason = f"the run's timeout of {seconds:g} s"
         return asyncio.get_running_loop().call_later(seconds, self._control.stop, reason)
 
-    def _show(self, engine: LocalEngine) -> Progress:
+    def _show(self, engine: Engine) -> Progress:
         if self._options.show is None:
             return Silent()
         left = None if self._total is None else max(0, self._total - self._before)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentbatch.items import Result
+from agentbatch.items import Status
 from agentbatch.record import record
 
 
@@ -61,9 +61,9 @@ class FailureCount:
         self._total = total
         self.failures = before
 
-    def add(self, result: Result) -> str | None:
+    def add(self, status: Status) -> str | None:
         """Count one result; returns why the run has to stop, None while it may go on."""
-        if result.status in ("ok", "skipped"):
+        if status in ("ok", "skipped"):
             return None
         self.failures += 1
         if self._fail_fast:

@@ -95,6 +95,22 @@ def run(
     ordered: Annotated[
         bool, typer.Option("--ordered", envvar="AGENTBATCH_ORDERED", help="Result lines in input order.")
     ] = False,
+    engine: Annotated[
+        Literal["local", "ray"] | None,
+        typer.Option(envvar="AGENTBATCH_ENGINE", help="Where items run; default: local.", show_default=False),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            envvar="AGENTBATCH_ADDRESS",
+            help="The Ray cluster: auto, or HOST:PORT; default: a private one.",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, envvar="AGENTBATCH_WORKERS", help="Worker processes of --engine ray.", show_default=False),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", envvar="AGENTBATCH_DRY_RUN", help="Show what would run and cost; send nothing."),
@@ -189,6 +205,9 @@ def run(
                 "limits.item_timeout": item_timeout,
                 "limits.max_cost": max_cost,
                 "limits.max_failures": max_failures,
+                "engine.kind": engine,
+                "engine.address": address,
+                "engine.workers": workers,
             }
         ),
     ]

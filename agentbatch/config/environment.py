@@ -10,8 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, cast
 
 from agentbatch.config.problems import KEY_NAME
+from agentbatch.config.yaml_tree import parse_yaml
 from agentbatch.record import record
 from agentbatch.text.suggestions import did_you_mean
 
@@ -45,6 +47,41 @@ class StandIns(dict[str, str]):
         """Something that passes for a URL and for a key."""
         self.missing[name] = message
         return "https://stands-in.invalid"
+
+
+class AskedVariables(Mapping[str, str]):
+    """Variables, and which of them were asked for."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._variables = variables
+        self.asked: dict[str, str] = {}
+
+    def __getitem__(self, name: str) -> str:
+        value = self._variables[name]
+        self.asked[name] = value
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._variables)
+
+    def __len__(self) -> int:
+        return len(self._variables)
+
+
+def of_nodes(text: str) -> dict[str, str]:
+    """Stand-ins for the variables that only the nodes of a cluster know: `engine: {secrets: {NAME: node_env}}`."""
+    if "node_env" not in text:
+        return {}
+    data: Any = parse_yaml(text, _as_it_is).data
+    engine: Any = cast("dict[str, Any]", data).get("engine") if isinstance(data, dict) else None
+    secrets: Any = cast("dict[str, Any]", engine).get("secrets") if isinstance(engine, dict) else None
+    if not isinstance(secrets, dict):
+        return {}
+    return {str(n): f"(of the node: {n})" for n, how in cast("dict[Any, Any]", secrets).items() if how == "node_env"}
+
+
+def _as_it_is(at: object, value: str, place: object) -> None:
+    """Fills in nothing."""
 
 
 def read_dotenv(path: Path) -> dict[str, str]:

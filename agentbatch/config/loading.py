@@ -11,12 +11,13 @@ from pydantic import AfterValidator, Field, PrivateAttr
 
 from agentbatch.agents.base import AgentConfig
 from agentbatch.checks.config import CheckConfig, ThresholdConfig
-from agentbatch.config.environment import StandIns, read_dotenv
+from agentbatch.config.engine import EngineConfig
+from agentbatch.config.environment import AskedVariables, StandIns, of_nodes, read_dotenv
 from agentbatch.config.keys import KEY_VARIABLES
 from agentbatch.config.problems import Problem, SourceText, report
 from agentbatch.config.sections import read_sections
 from agentbatch.config.shape import config_shape
-from agentbatch.config.source import MAX_FILE_BYTES, Origin, ReadConfig, read_config
+from agentbatch.config.source import MAX_FILE_BYTES, ConfigSource, Origin, ReadConfig, read_config
 from agentbatch.config.templates import TemplateUse
 from agentbatch.errors import ConfigError
 from agentbatch.flows.base import GroupConfig, Member
@@ -127,10 +128,13 @@ class Config(Settings):
     """The result lines."""
     trace: TraceConfig = TraceConfig()
     """The trace file."""
+    engine: EngineConfig = EngineConfig()
+    """Where the items run."""
     _notes: tuple[str, ...] = PrivateAttr(default=())
     _secrets: tuple[str, ...] = PrivateAttr(default=())
     _templates: tuple[TemplateUse, ...] = PrivateAttr(default=())
     _origin: Origin | None = PrivateAttr(default=None)
+    _source: ConfigSource | None = PrivateAttr(default=None)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -157,6 +161,11 @@ class Config(Settings):
         """Where each part was written; None for a config that was not loaded from a file."""
         return self._origin
 
+    @property
+    def source(self) -> ConfigSource | None:
+        """All that another machine needs to load the same; None for a config that was not loaded from a file."""
+        return self._source
+
 
 def load(
     path: str | Path,
@@ -181,11 +190,13 @@ def load(
     path = Path(path)
     text = _read_text(path)
     try:
-        variables = {**read_dotenv(path.parent / ".env"), **(os.environ if environ is None else environ)}
+        given = {**read_dotenv(path.parent / ".env"), **(os.environ if environ is None else environ)}
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    stand_ins = StandIns({**dict.fromkeys(KEY_VARIABLES.values(), "stands-in-for-a-key"), **variables})
-    variables = stand_ins if only_check or serverless else variables
+    given = {**of_nodes(text), **given}
+    stand_ins = StandIns({**dict.fromkeys(KEY_VARIABLES.values(), "stands-in-for-a-key"), **given})
+    asked = AskedVariables(given)
+    variables = stand_ins if only_check or serverless else asked
     read = read_config(path, text, variables, overrides, serverless=serverless)
     data: Any = read.data
     if not isinstance(data, dict):
@@ -199,6 +210,7 @@ def load(
     unset = tuple(f"{message} (a run needs it)" for message in stand_ins.missing.values() if only_check)
     config._notes, config._secrets = (*sections.notes, *unset), sections.secrets  # pyright: ignore[reportPrivateUsage]
     config._templates, config._origin = sections.templates, read.origin  # pyright: ignore[reportPrivateUsage]
+    config._source = ConfigSource(path, tuple(overrides), asked.asked)  # pyright: ignore[reportPrivateUsage]
     return config
 
 

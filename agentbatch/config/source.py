@@ -137,6 +137,15 @@ def _find(source: SourceText, place: Place, word: str) -> tuple[int, int, int]:
     return place.line, place.column + blank, 1
 
 
+@dataclass(frozen=True, slots=True)
+class ConfigSource:
+    """What a config was loaded from: its file, the `--set` overrides, and the variables that were asked for."""
+
+    path: FilePath
+    overrides: tuple[str, ...]
+    variables: Mapping[str, str]
+
+
 @dataclass(slots=True)
 class ReadConfig:
     """The data of a config before it is checked, where it came from, and what was already wrong with it."""

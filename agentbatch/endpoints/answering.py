@@ -28,7 +28,7 @@ from agentbatch.errors import (
 from agentbatch.kept.begun_calls import BegunCall
 from agentbatch.kept.cache import ResponseCache
 from agentbatch.kept.chat_codec import decode_answer, encode_answer, request_bytes
-from agentbatch.kept.journal import Entry, Journal, Place, next_place
+from agentbatch.kept.journal import Entry, Journal, Place, digest, next_place
 from agentbatch.kept.tape import Tape, TapedCall, is_lasting
 from agentbatch.limits import Limiter
 from agentbatch.messages import ChatRequest, ChatResponse
@@ -105,7 +105,7 @@ class Answering:
             return self._take(paid, visit, "recalled", paid=True)
         await self._journal.settle(place.item)
         answer = await self._from_cache(request, visit, agent, self._journal.begin(place))
-        self._journal.record(Entry(place, lambda: (self._asked(request)(), encode_answer(answer))))
+        self._journal.record(Entry(place, lambda: (digest(self._asked(request)()), encode_answer(answer))))
         return answer
 
     async def _from_cache(

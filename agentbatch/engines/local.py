@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from agentbatch.build import Workshop
-from agentbatch.engines.base import Deliver, Take
+from agentbatch.engines.base import Take
 from agentbatch.engines.waits import THE_RUN, full_endpoints, limits_waited_for, work_under_way
 from agentbatch.errors import RunStopped
 from agentbatch.items import Item, ItemResult, Output
@@ -77,7 +77,7 @@ class LocalEngine:
     ) -> None:
         await self._workshop.close()
 
-    async def run(self, take: Take, deliver: Deliver) -> None:
+    async def run(self, take: Take, deliver: Callable[[ItemResult], Awaitable[None] | None]) -> None:
         """Run every item.
 
         Each worker takes its next item itself and starts one more worker while there is room: no queue, no task per

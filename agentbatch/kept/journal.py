@@ -17,7 +17,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from agentbatch.errors import OutputError
 from agentbatch.kept.begun_calls import BegunCall, BegunCalls
@@ -56,13 +56,37 @@ def next_place(visit: Visit) -> Place:
 
 @record
 class Entry:
-    """One finished call. `bytes_of` gives what was asked and what was answered; only the writing thread calls it."""
+    """One finished call. `row` gives the digest of what was asked, and the answer; only who writes it calls it."""
 
     place: Place
-    bytes_of: Callable[[], tuple[bytes, bytes]]
+    row: Callable[[], tuple[bytes, bytes]]
 
 
-class Journal:
+Answers = dict[tuple[str, int], tuple[bytes, bytes]]
+"""One item's finished calls: by step and number, the digest of what was asked, and the answer."""
+
+
+class Journal(Protocol):
+    """What steps need of a journal, wherever it keeps its entries."""
+
+    def begin(self, place: Place, *, work: bool = False) -> BegunCall | None:
+        """A handle for the call in this place, to say when it is sent and answered; None where nobody keeps that."""
+        ...
+
+    def recall(self, place: Place, asked: Callable[[], bytes]) -> bytes | None:
+        """The answer that is kept for a place; None where there is none, or something else was asked then."""
+        ...
+
+    async def settle(self, item: int) -> None:
+        """Wait until everything that the item did before is on disk."""
+        ...
+
+    def record(self, entry: Entry) -> None:
+        """Keep a finished call."""
+        ...
+
+
+class JournalFile:
     """Calls of one run. Use on the event loop; the file belongs to a thread of its own.
 
     Args:
@@ -96,6 +120,10 @@ class Journal:
     def items_known(self) -> set[int]:
         """The indexes of items of which an earlier run left calls."""
         return set(self._known)
+
+    def known(self, item: int) -> Answers:
+        """The calls that an earlier run left of an item."""
+        return self._known.get(item, {})
 
     def begin(self, place: Place, *, work: bool = False) -> BegunCall | None:
         """A handle for the call in this place, to say when it is sent and answered; `work` is no model's."""
@@ -217,8 +245,8 @@ def open_journal(path: Path) -> sqlite3.Connection:
 def _write(database: sqlite3.Connection, entries: list[Entry], ended: set[int]) -> None:
     rows: list[tuple[int, str, int, bytes, bytes]] = []
     for entry in entries:
-        asked, answer = entry.bytes_of()
-        rows.append((entry.place.item, entry.place.path, entry.place.number, digest(asked), answer))
+        asked, answer = entry.row()
+        rows.append((entry.place.item, entry.place.path, entry.place.number, asked, answer))
     database.execute("BEGIN IMMEDIATE")
     database.executemany("DELETE FROM calls WHERE item = ?", [(item,) for item in ended])
     database.executemany("INSERT OR REPLACE INTO calls VALUES (?, ?, ?, ?, ?)", rows)
@@ -230,13 +258,13 @@ def digest(asked: bytes) -> bytes:
     return hashlib.blake2b(asked, digest_size=16).digest()
 
 
-def _read_all(path: Path) -> dict[int, dict[tuple[str, int], tuple[bytes, bytes]]]:
+def _read_all(path: Path) -> dict[int, Answers]:
     """What an earlier run left: the calls of the few items that were in flight when it ended."""
     if not path.exists():
         return {}
     import sqlite3  # late, as above
 
-    known: dict[int, dict[tuple[str, int], tuple[bytes, bytes]]] = {}
+    known: dict[int, Answers] = {}
     try:
         database = open_journal(path)
         try:

@@ -9,7 +9,7 @@ import orjson
 
 from agentbatch.errors import StepError
 from agentbatch.files.plain_json import to_plain
-from agentbatch.kept.journal import Entry, Journal, Place, next_place
+from agentbatch.kept.journal import Entry, Journal, Place, digest, next_place
 from agentbatch.kept.tape import Tape, TapedCall
 from agentbatch.step import Visit
 
@@ -66,7 +66,7 @@ class PaidWork:
             begun.sent()
             result = await work()
             begun.answered(None)
-        self._journal.record(Entry(self._place, lambda: (self._digested(), orjson.dumps(to_plain(result)))))
+        self._journal.record(Entry(self._place, lambda: (digest(self._digested()), orjson.dumps(to_plain(result)))))
         return result
 
     def _digested(self) -> bytes:

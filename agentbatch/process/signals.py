@@ -39,6 +39,13 @@ class SignalWatch:
                 self._watched.append(number)
         return self
 
+    def renew(self) -> None:
+        """Set the handlers again, after a library has set its own."""
+        loop = asyncio.get_running_loop()
+        for number in self._watched:
+            loop.remove_signal_handler(number)
+            loop.add_signal_handler(number, self._receive, number)
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

@@ -27,6 +27,10 @@ class LatencyHistogram:
         bucket = int(log(seconds / _SMALLEST_S) * _PER_LOG) if seconds > _SMALLEST_S else 0
         self._counts[bucket if bucket < _BUCKETS else -1] += 1
 
+    def include(self, other: LatencyHistogram) -> None:
+        """Count all that another histogram counted."""
+        self._counts = [ours + theirs for ours, theirs in zip(self._counts, other._counts, strict=True)]
+
     def percentiles(self, *shares: float) -> Sequence[float | None]:
         """The durations that these shares (0..1, ascending) of all stay at or under; None where nothing was counted."""
         counts = self._counts.copy()

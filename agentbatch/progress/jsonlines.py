@@ -3,7 +3,8 @@
 The fields: `time_s`, `total` (or null), `done`, `failed`, `items` by status, `in_flight`, `items_per_s`, `eta_s`,
 `calls`, `retries`, `input_tokens`, `output_tokens`, `cost_usd` (null where a price is unknown), `requests_in_flight`
 (null, as `in_flight`, of a run in another process),
-`held_by`, `errors` by type, `agents` by name, and `last`, which is true in the final object.
+`held_by`, `errors` by type, `agents` by name, on a cluster `nodes` by name, and `last`, which is true in the final
+object.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from agentbatch.files.plain_json import dump_line
 from agentbatch.progress.outlet import Outlet
 from agentbatch.progress.tally import AgentStats
 from agentbatch.progress.ticker import Ticker
-from agentbatch.progress.view import View, Watch
+from agentbatch.progress.view import NodePressure, View, Watch
 
 
 class JsonProgress:
@@ -69,9 +70,14 @@ def progress_json(view: View, last: bool = False) -> str:
         "held_by": view.pressure.held_by,
         "errors": {group.type: group.count for group in counts.errors},
         "agents": {agent.name: _agent(agent) for agent in counts.agents},
+        **({"nodes": {node.name: _node(node) for node in view.pressure.nodes}} if view.pressure.nodes else {}),
         "last": last,
     }
     return dump_line(document).decode()
+
+
+def _node(node: NodePressure) -> dict[str, int]:
+    return {"workers": node.workers, "lost": node.lost, "in_flight": node.in_flight, "done": node.done}
 
 
 def _agent(agent: AgentStats) -> dict[str, Any]:

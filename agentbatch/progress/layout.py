@@ -11,7 +11,7 @@ from typing import Final
 from rich.cells import cell_len, set_cell_size
 
 from agentbatch.progress.tally import AgentStats
-from agentbatch.progress.view import View
+from agentbatch.progress.view import NodePressure, View
 from agentbatch.record import record
 from agentbatch.text import figures
 from agentbatch.text.redact import visible
@@ -207,10 +207,18 @@ def _fact_lines(view: View, glyphs: Glyphs) -> Iterable[Line]:
         yield ((facts, ""),)
     if view.pressure.held_by:
         yield (("held back by ", "dim"), (visible(view.pressure.held_by, 120), "yellow"))
+    for node in view.pressure.nodes[:_MOST_ROWS]:
+        yield _node_line(node)
     if view.counts.errors:
         yield _error_line(view)
     if view.counts.refusals:
         yield _refusal_line(view)
+
+
+def _node_line(node: NodePressure) -> Line:
+    facts = f"{node.workers} workers, {figures.count(node.in_flight)} in flight, {figures.count(node.done)} done"
+    lost = f", {node.lost} lost" if node.lost else ""
+    return (("node ", "dim"), (visible(node.name, 40), ""), (f"  {facts}", "dim"), (lost, "bold red"))
 
 
 def _facts(view: View) -> Iterable[str]:

@@ -90,6 +90,8 @@ def progress_line(view: View) -> str:
     if view.eta_s is not None:
         parts.append(f"{figures.span_of_time(view.eta_s)} left")
     parts.append(cost(view))
+    if len(pressure.nodes) > 1:
+        parts.append("nodes " + " ".join(f"{visible(one.name, 40)}:{one.in_flight}" for one in pressure.nodes))
     if pressure.held_by:
         parts.append(f"held by {visible(pressure.held_by, 80)}")
     return ", ".join(part for part in parts if part)

@@ -131,6 +131,14 @@ class _Row:
         self.latency = LatencyHistogram()
         self.waited = LatencyHistogram()
 
+    def add(self, other: _Row) -> None:
+        """Count all that another row counted."""
+        for name in _SUMS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.cost_known = self.cost_known and other.cost_known
+        self.latency.include(other.latency)
+        self.waited.include(other.waited)
+
     def spend(self, span: Span) -> None:
         """Add what a span says it used. What failed may well have been free."""
         attributes = span.attributes
@@ -165,6 +173,31 @@ class _Row:
         )
 
 
+_SUMS = (
+    "cached",
+    "calls",
+    "cost_usd",
+    "done",
+    "failed",
+    "input_tokens",
+    "output_tokens",
+    "queued",
+    "retries",
+    "running",
+    "skipped",
+)
+"""What of a row is a number that adds up."""
+
+
+@record
+class TallyPart:
+    """What the tally of another process has counted so far of agents and calls; its items are counted here."""
+
+    rows: Mapping[str, _Row]
+    refusals: Mapping[str, Refusal]
+    possibly_billed: int
+
+
 class Tally:
     """A `SpanObserver` that counts. Its memory grows with the number of agents and of spans in flight, not of items."""
 
@@ -187,6 +220,42 @@ class Tally:
         self._error_counts: dict[str, int] = {}
         self._refusals: dict[str, Refusal] = {}
         self._possibly_billed = 0
+        self._parts: dict[str, TallyPart] = {}
+
+    def part(self) -> TallyPart:
+        """What this tally has counted, for the one of another process; its rows go on counting."""
+        return TallyPart(self._rows, self._refusals, self._possibly_billed)
+
+    def take_in(self, source: str, part: TallyPart) -> None:
+        """What another process has counted from its beginning; it replaces what that one said before."""
+        self._parts[source] = part
+
+    def lose(self, source: str) -> None:
+        """That process is no more: nothing of it is under way, what it counted stands."""
+        part = self._parts.get(source)
+        for row in part.rows.values() if part is not None else ():
+            row.queued = row.running = 0
+
+    def start_item(self) -> None:
+        """An item has begun elsewhere."""
+        self._items_started += 1
+
+    def end_item(
+        self,
+        status: str,
+        item_id: str = "?",
+        error_type: str | None = None,
+        agent: str | None = None,
+        message: str = "",
+    ) -> None:
+        """An item has ended."""
+        self._items[status] = self._items.get(status, 0) + 1
+        if status not in ("error", "timeout"):
+            return
+        type_ = error_type or status
+        self._error_counts[type_] = self._error_counts.get(type_, 0) + 1
+        if type_ not in self._errors:
+            self._errors[type_] = ErrorGroup(type_, 1, item_id, agent, message)
 
     def on_start(self, span: Span) -> None:
         """An agent is queued, an item begun."""
@@ -216,12 +285,12 @@ class Tally:
     def counts(self) -> Counts:
         """All figures now."""
         return Counts(
-            agents=tuple(row.stats() for row in list(self._rows.values())),
+            agents=tuple(row.stats() for row in self._all_rows()),
             items=dict(self._items),
             items_started=self._items_started,
             errors=self._error_groups(),
             refusals=self._clean_refusals(),
-            possibly_billed=self._possibly_billed,
+            possibly_billed=self._possibly_billed + sum(part.possibly_billed for part in self._parts.values()),
             elapsed_s=self.elapsed_s,
         )
 
@@ -229,6 +298,16 @@ class Tally:
     def elapsed_s(self) -> float:
         """Seconds since the run began."""
         return perf_counter() - self._began
+
+    def _all_rows(self) -> list[_Row]:
+        """The rows with what other processes counted."""
+        if not self._parts:
+            return list(self._rows.values())
+        merged = {name: _Row(name) for name in self._rows}
+        for rows in (self._rows, *(part.rows for part in list(self._parts.values()))):
+            for name, row in list(rows.items()):
+                (merged.get(name) or merged.setdefault(name, _Row(name))).add(row)
+        return list(merged.values())
 
     def _error_groups(self) -> tuple[ErrorGroup, ...]:
         groups = [
@@ -243,7 +322,11 @@ class Tally:
         return tuple(sorted(groups, key=lambda group: -group.count))
 
     def _clean_refusals(self) -> tuple[Refusal, ...]:
-        refusals = [replace(one, message=self._redact(one.message)) for one in list(self._refusals.values())]
+        found = dict(self._refusals)
+        for part in list(self._parts.values()):
+            for type_, one in part.refusals.items():
+                found[type_] = replace(one, count=one.count + (found[type_].count if type_ in found else 0))
+        refusals = [replace(one, message=self._redact(one.message)) for one in found.values()]
         return tuple(sorted(refusals, key=lambda one: -one.count))
 
     def _end_agent(self, span: Span) -> None:
@@ -296,14 +379,11 @@ class Tally:
         self._refusals[type_] = Refusal(type_, 1 + (before.count if before else 0), agent, message)
 
     def _end_item(self, span: Span) -> None:
-        self._items[span.status] = self._items.get(span.status, 0) + 1
         if span.status not in ("error", "timeout"):
+            self.end_item(span.status)
             return
-        type_ = span.error_type or span.status
-        self._error_counts[type_] = self._error_counts.get(type_, 0) + 1
-        if type_ not in self._errors:
-            item_id = str(span.attributes.get("item.id", "?"))
-            self._errors[type_] = ErrorGroup(type_, 1, item_id, _culprit(span), span.error_message or "")
+        item_id = str(span.attributes.get("item.id", "?"))
+        self.end_item(span.status, item_id, span.error_type, _culprit(span), span.error_message or "")
 
 
 def _culprit(span: Span) -> str | None:

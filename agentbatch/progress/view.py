@@ -13,6 +13,17 @@ _WINDOW_S = 10.0
 
 
 @record
+class NodePressure:
+    """One machine of a run on many: its workers, those that were lost, and its items."""
+
+    name: str
+    workers: int = 0
+    lost: int = 0
+    in_flight: int = 0
+    done: int = 0
+
+
+@record
 class Pressure:
     """What the engine says of itself. `held_by` is a phrase such as `rate limit rpm of model fast`, or empty."""
 
@@ -23,6 +34,8 @@ class Pressure:
     held_by: str = ""
     known: bool = True
     """Whether it says anything: of a run in another process only what has ended is known."""
+    nodes: tuple[NodePressure, ...] = ()
+    """A row for each machine, where there are several or workers on one."""
 
 
 def no_pressure() -> Pressure:

@@ -14,20 +14,19 @@ from typing import Self
 
 from agentbatch.errors import InputError, OutputError
 from agentbatch.files.lock import OutputLock
-from agentbatch.items import ItemResult, Status
+from agentbatch.items import Status
 from agentbatch.kept.begun_calls import BegunCalls, PaidTwice, open_table
-from agentbatch.kept.journal import Journal
+from agentbatch.kept.journal import JournalFile
 from agentbatch.process.control import Control
 from agentbatch.record import record
-from agentbatch.results.encode import encode_result
 from agentbatch.results.files import ResultFiles, check_output
+from agentbatch.results.finished import FinishedItem
 from agentbatch.results.header import RunHeader, compare_headers, read_header, with_times, write_header
 from agentbatch.results.hearer import Heard, Nowhere
 from agentbatch.results.order import OrderedLines, sort_results
 from agentbatch.results.same_errors import SameErrors
 from agentbatch.results.scan import Finished, scan_results
 from agentbatch.results.writer import LineWriter, ResultsFile, Sink, StreamOut
-from agentbatch.text.redact import Redactor
 from agentbatch.time_book import BoundTime
 
 _GRACE_S = 5.0
@@ -43,10 +42,9 @@ class BookOptions:
     """How results are kept. `files` None stands for stdout, or for nowhere where `to_stdout` is false: nothing can be
     continued then. `hear` is told the lines that are kept, some at a time, by the thread that writes them.
 
-    `include` are the optional parts of a line (`agents`, `usage`); `inputs` names the inputs, which are not to be
-    overwritten; `selected` are the indexes of the items that are this run's business, None for all; `count` is how many
-    items the inputs have, None where that shows only as they are read; `same_error` is how many failures
-    alike in a row end the run, 0 for never.
+    `inputs` names the inputs, which are not to be overwritten; `selected` are the indexes of the items that are this
+    run's business, None for all; `count` is how many items the inputs have, None where that shows only as they are
+    read; `same_error` is how many failures alike in a row end the run, 0 for never.
     """
 
     files: ResultFiles | None
@@ -54,7 +52,6 @@ class BookOptions:
     overwrite: bool = False
     retry_failed: bool = False
     ordered: bool = False
-    include: frozenset[str] = frozenset({"agents", "usage"})
     selected: Iterable[int] | None = None
     count: int | None = None
     to_stdout: bool = True
@@ -74,17 +71,16 @@ class ResultBook:
         InputError: it was begun with another config or other inputs, or is damaged.
     """
 
-    def __init__(self, options: BookOptions, header: RunHeader, redactor: Redactor, control: Control) -> None:
+    def __init__(self, options: BookOptions, header: RunHeader, control: Control) -> None:
         self.written: Counter[str] = Counter()
-        self.journal: Journal | None = None
+        self.journal: JournalFile | None = None
         self.notes: list[str] = []
         self.error: OutputError | None = None
         self._options = options
         self._header = header
-        self._redactor = redactor
         self._control = control
         self._finished: Finished | None = None
-        self._held: list[ItemResult] = []
+        self._held: list[FinishedItem] = []
         self._same_errors = SameErrors(options.same_error)
         self._uncommitted: deque[tuple[int, Status]] = deque()
         """Index and status of the lines that are not known to be on disk."""
@@ -182,6 +178,12 @@ class ResultBook:
         begun = None if self.journal is None else self.journal.begun
         return begun.paid_twice if begun is not None and self._begun_known else None
 
+    def leave_begun_unknown(self) -> None:
+        """Calls are made on other machines: which have begun is not known here, and nothing will be claimed."""
+        if self.journal is not None and self.journal.begun is not None:
+            self.journal.begun.close(complete=True)
+            self.journal.begun = None
+
     def is_done(self, item_id: str | int, index: int) -> bool:
         """Whether an item needs no run."""
         return self._finished is not None and self._finished.is_done(item_id, index, self._options.retry_failed)
@@ -196,13 +198,13 @@ class ResultBook:
         if self._order is not None:
             self._order.expect(index)
 
-    def commit(self, ended: ItemResult) -> Awaitable[None] | None:
+    def commit(self, ended: FinishedItem) -> Awaitable[None] | None:
         """Keep one result. What it returns is to be awaited: the disk can't follow."""
-        error = ended.result.error
+        error = ended.error
         if error is not None and error.type in ("auth", "quota"):
             self._held.append(ended)
             return None
-        if ended.result.attempts:
+        if ended.attempts:
             self._answered = True
             self._release_denied()
         for each in self._same_errors.add(ended):
@@ -221,7 +223,7 @@ class ResultBook:
         """Why every single call was refused for its key or its account; None where any was answered."""
         if self._answered or not self._held:
             return None
-        error = self._held[0].result.error
+        error = self._held[0].error
         return error and f"{error.type}: {error.message}"
 
     def _release_denied(self) -> None:
@@ -239,11 +241,10 @@ class ResultBook:
             for line in self._order.flush():
                 self._writer.put(line)
 
-    def _put(self, ended: ItemResult) -> None:
-        self.written[ended.result.status] += 1
-        self._uncommitted.append((ended.item.index, ended.result.status))
-        line = self._redactor.data(encode_result(ended, self._options.include))
-        for ready in [line] if self._order is None else self._order.push(ended.item.index, line):
+    def _put(self, ended: FinishedItem) -> None:
+        self.written[ended.status] += 1
+        self._uncommitted.append((ended.index, ended.status))
+        for ready in [ended.line] if self._order is None else self._order.push(ended.index, ended.line):
             self._writer.put(ready)
 
     def _on_commit(self, lines: int) -> None:
@@ -277,7 +278,7 @@ class ResultBook:
         if self._options.overwrite:
             files.discard()
         self._continue_or_begin(files)
-        self.journal = Journal(files.journal, self.fail, self._begun_calls(files))
+        self.journal = JournalFile(files.journal, self.fail, self._begun_calls(files))
         return LineWriter(self._heard(ResultsFile(files.results)), self.fail, self._on_commit)
 
     def _heard(self, sink: Sink) -> Sink:

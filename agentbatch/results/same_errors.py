@@ -7,10 +7,9 @@ fares otherwise; if none does, the run ends, and all of them stay to do.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from agentbatch.items import ItemResult, Result
+from agentbatch.results.finished import FinishedItem
 from agentbatch.text.redact import visible
 
 _OF_ONE_ITEM = frozenset({"input", "content_filter", "context_length", "max_turns"})
@@ -33,9 +32,9 @@ class _Streak:
     signature: tuple[str, int | None, str]
     count: int = 0
     last: int = 0
-    held: list[ItemResult] = field(default_factory=list[ItemResult])
+    held: list[FinishedItem] = field(default_factory=list[FinishedItem])
 
-    def release(self) -> list[ItemResult]:
+    def release(self) -> list[FinishedItem]:
         held, self.held = self.held, []
         return held
 
@@ -53,13 +52,13 @@ class SameErrors:
         self._ended = 0
         self.tripped: str | None = None
 
-    def add(self, ended: ItemResult) -> list[ItemResult]:
+    def add(self, ended: FinishedItem) -> list[FinishedItem]:
         """What may be written now that one more item has ended, in order."""
-        error = ended.result.error
+        error = ended.error
         if not self._limit or (error is None and not self._streaks):
             return [ended]
         self._ended += 1
-        freed = self._freed_by(ended.result)
+        freed = self._freed_by(ended)
         if error is None or error.type in _OF_ONE_ITEM or error.type in _OF_THE_ENDPOINT:
             return [*freed, ended]
         agent = _agent(error.agent or "")
@@ -75,22 +74,21 @@ class SameErrors:
             self.tripped = _why(streak.count, agent, ended)
         return freed
 
-    def release(self) -> list[ItemResult]:
+    def release(self) -> list[FinishedItem]:
         """What is still held back: there were too few for anything but their own fault. Nothing once it has tripped."""
         return [each for agent in list(self._streaks) for each in self._end(agent)]
 
-    def _end(self, agent: str) -> list[ItemResult]:
+    def _end(self, agent: str) -> list[FinishedItem]:
         if self.tripped is not None:
             return []
         streak = self._streaks.pop(agent, None)
         return [] if streak is None else streak.release()
 
-    def _freed_by(self, result: Result) -> list[ItemResult]:
+    def _freed_by(self, ended: FinishedItem) -> list[FinishedItem]:
         """What this end decides: an agent that does well has no streak any more, and a rare one is not waited for."""
         if not self._streaks or self.tripped is not None:
             return []
-        well = {_agent(step.name) for step in _all_steps(result.steps) if step.status == "ok"}
-        freed = [each for agent in well for each in self._end(agent)]
+        freed = [each for agent in ended.fared_well for each in self._end(agent)]
         for streak in self._streaks.values():
             if streak.held and self._ended - streak.last > _PATIENCE:
                 freed += streak.release()
@@ -101,19 +99,13 @@ def _agent(label: str) -> str:
     return label.partition("[")[0]
 
 
-def _all_steps(steps: Mapping[str, Result]) -> Iterator[Result]:
-    for step in steps.values():
-        yield step
-        yield from _all_steps(step.steps)
-
-
-def _why(count: int, agent: str, example: ItemResult) -> str:
-    error = example.result.error
+def _why(count: int, agent: str, example: FinishedItem) -> str:
+    error = example.error
     assert error is not None
     status = f" (HTTP {error.http_status})" if error.http_status else ""
     who = f"{agent}: " if agent else ""
     return (
         f"{count} items in a row failed alike, and so would the next: {who}{error.type}{status}, for example item"
-        f" {visible(str(example.item.id), 40)}: {visible(error.message, 300)} (they stay to do; to go on all the same:"
+        f" {visible(str(example.id), 40)}: {visible(error.message, 300)} (they stay to do; to go on all the same:"
         " limits.breaker.same_error: 0)"
     )

@@ -47,7 +47,7 @@ class TraceFile:
         self._content = content
         self._redact = redact
         self._period = period
-        self._waiting: deque[list[Span]] = deque()
+        self._waiting: deque[list[Span] | bytes] = deque()
         self._max_waiting = max_waiting
         self._refused = 0
         self._lost = 0
@@ -76,12 +76,19 @@ class TraceFile:
         else:
             self._waiting.append(span.tree)
 
+    def put(self, line: bytes) -> None:
+        """One item's line, from where it was worked on."""
+        if len(self._waiting) >= self._max_waiting or self._closing.is_set():
+            self._refused += 1
+        else:
+            self._waiting.append(line)
+
     def close(self, timeout: float = 5.0) -> None:
         """Write what waits and close the file. Gives up after `timeout` seconds: traces are never worth a hang."""
         self._closing.set()
         self._thread.join(timeout)
         if self._thread.is_alive():  # a write that hangs (a dead network disk); the thread is a daemon
-            self._refused += sum(len(tree) for tree in list(self._waiting))
+            self._refused += sum(_spans_in(each) for each in list(self._waiting))
             self.error = self.error or "the disk did not answer"
 
     def _write_until_closed(self) -> None:
@@ -96,11 +103,11 @@ class TraceFile:
     def _write_waiting(self) -> None:
         while self._waiting:
             trees = [self._waiting.popleft() for _ in range(min(len(self._waiting), 200))]
-            lines = [line for tree in trees if (line := self._encode(tree))]
+            lines = [each if isinstance(each, bytes) else self._encode(each) for each in trees]
             try:
                 append(self._fd, b"".join(lines))
             except OSError as error:
-                self._lost += sum(len(tree) for tree in trees)
+                self._lost += sum(_spans_in(each) for each in trees)
                 self.error = error.strerror or str(error)
 
     def _encode(self, tree: list[Span]) -> bytes:
@@ -111,6 +118,11 @@ class TraceFile:
             self.error = str(error)
             return b""
         return self._redact(line) if self._redact else line
+
+
+def _spans_in(trace: list[Span] | bytes) -> int:
+    """How many spans a trace has; one at least, where they are not counted."""
+    return 1 if isinstance(trace, bytes) else len(trace)
 
 
 def _open(path: Path, fresh: bool) -> int:

@@ -12,7 +12,7 @@ from scripted import ScriptedModel, endpoint_of, in_turn, visit_of
 from agentbatch.endpoints.answering import Answering
 from agentbatch.errors import AuthFault, BadRequest, ContextLength, OutputError, Overloaded
 from agentbatch.kept.cache import ResponseCache, cache_stats, clear_cache
-from agentbatch.kept.journal import Journal
+from agentbatch.kept.journal import JournalFile
 from agentbatch.limits import Limiter
 from agentbatch.messages import ChatRequest, Message
 from agentbatch.process.control import Control
@@ -161,13 +161,13 @@ def _same_place(visit: Visit) -> Visit:
 
 async def test_a_call_that_an_earlier_run_paid_for_is_not_made_again(tmp_path: Path) -> None:
     model = ScriptedModel(lambda _, number: f"answer {number}", latency=0)
-    journal = Journal(tmp_path / "j.sqlite", no_failure)
+    journal = JournalFile(tmp_path / "j.sqlite", no_failure)
     visit = visit_of(3)
     answering = Answering((endpoint_of(model),), journal, None)
     texts = [(await answering.ask(request(text), visit)).text for text in ("one", "two", "three")]
     journal.close(complete=False)
 
-    journal = Journal(tmp_path / "j.sqlite", no_failure)
+    journal = JournalFile(tmp_path / "j.sqlite", no_failure)
     answering = Answering((endpoint_of(model),), journal, None)
     again = _same_place(visit)
     assert [(await answering.ask(request(text), again)).text for text in ("one", "two", "three")] == texts
@@ -180,10 +180,10 @@ async def test_a_call_that_an_earlier_run_paid_for_is_not_made_again(tmp_path: P
 
 async def test_a_call_that_asks_something_else_is_made_anew(tmp_path: Path) -> None:
     model = ScriptedModel(lambda _, number: f"answer {number}", latency=0)
-    journal = Journal(tmp_path / "j.sqlite", no_failure)
+    journal = JournalFile(tmp_path / "j.sqlite", no_failure)
     await Answering((endpoint_of(model),), journal, None).ask(request("one"), visit_of(3))
     journal.close(complete=False)
-    journal = Journal(tmp_path / "j.sqlite", no_failure)
+    journal = JournalFile(tmp_path / "j.sqlite", no_failure)
     answering = Answering((endpoint_of(model),), journal, None)
     assert (await answering.ask(request("changed"), visit_of(3))).text == "answer 1"
     assert (await answering.ask(request("one"), visit_of(4))).text == "answer 2", "another item's call is another call"
@@ -192,7 +192,7 @@ async def test_a_call_that_asks_something_else_is_made_anew(tmp_path: Path) -> N
 
 async def test_calls_of_items_that_ended_are_forgotten(tmp_path: Path) -> None:
     model = ScriptedModel(in_turn([]), latency=0)
-    journal = Journal(tmp_path / "j.sqlite", no_failure)
+    journal = JournalFile(tmp_path / "j.sqlite", no_failure)
     answering = Answering((endpoint_of(model),), journal, None)
     for index in range(10):
         visit = visit_of(index)
@@ -200,13 +200,13 @@ async def test_calls_of_items_that_ended_are_forgotten(tmp_path: Path) -> None:
         await answering.ask(request("two"), visit)
     journal.forget(range(9))
     journal.close(complete=False)
-    journal = Journal(tmp_path / "j.sqlite", no_failure)
+    journal = JournalFile(tmp_path / "j.sqlite", no_failure)
     assert journal.items_known == {9}
     journal.close(complete=False)
 
 
 async def test_an_item_of_one_call_never_touches_the_disk(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "j.sqlite", no_failure)
+    journal = JournalFile(tmp_path / "j.sqlite", no_failure)
     answering = Answering((endpoint_of(ScriptedModel(in_turn([]), latency=0)),), journal, None)
     for index in range(50):
         await answering.ask(request(), visit_of(index))

@@ -7,7 +7,7 @@ from pathlib import Path
 from scripted import visit_of
 
 from agentbatch.errors import OutputError
-from agentbatch.kept.journal import Journal
+from agentbatch.kept.journal import JournalFile
 from agentbatch.kept.paid_work import PaidWork
 
 
@@ -28,7 +28,7 @@ async def test_without_a_journal_work_is_done_each_time() -> None:
 async def test_finished_work_comes_back_where_the_same_was_asked(tmp_path: Path) -> None:
     done: list[str] = []
 
-    async def one(journal: Journal, asked: object) -> object:
+    async def one(journal: JournalFile, asked: object) -> object:
         work = PaidWork(journal, visit_of(7), asked)
         known = work.recalled()
 
@@ -38,10 +38,10 @@ async def test_finished_work_comes_back_where_the_same_was_asked(tmp_path: Path)
 
         return known[0] if known is not None else await work.done(do)
 
-    first = Journal(tmp_path / "j.sqlite", no_failure)
+    first = JournalFile(tmp_path / "j.sqlite", no_failure)
     assert await one(first, ["a", {"b": None}]) == {"of": ["a", {"b": None}]}
     first.close(complete=False)
-    second = Journal(tmp_path / "j.sqlite", no_failure)
+    second = JournalFile(tmp_path / "j.sqlite", no_failure)
     assert await one(second, ["a", {"b": None}]) == {"of": ["a", {"b": None}]}
     assert await one(second, ["another"]) == {"of": ["another"]}
     second.close(complete=True)

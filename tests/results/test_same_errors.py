@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from agentbatch.items import Failure, Item, ItemResult, Result
+from agentbatch.results.finished import FinishedItem, Finishing
 from agentbatch.results.same_errors import SameErrors
+from agentbatch.text.redact import Redactor
+
+FINISHED = Finishing(frozenset(), Redactor(()))
 
 
-def failed(index: int, message: str = "no such parameter: foo (request req_8{}f)", **more: object) -> ItemResult:
+def failed(index: int, message: str = "no such parameter: foo (request req_8{}f)", **more: object) -> FinishedItem:
     error = Failure(
         **{"type": "bad_request", "agent": "writer", "http_status": 400, "message": message.format(index)} | more
     )
-    return ItemResult(Item(str(index), index, {}), "t", 0, Result("error", error=error))
+    return FINISHED(ItemResult(Item(str(index), index, {}), "t", 0, Result("error", error=error)))
 
 
-def did_well(index: int, agent: str = "writer") -> ItemResult:
+def did_well(index: int, agent: str = "writer") -> FinishedItem:
     inner = {agent: Result("ok", name=agent)}
-    return ItemResult(
-        Item(str(index), index, {}), "t", 0, Result("ok", steps={"group": Result("ok", name="group", steps=inner)})
-    )
+    group = Result("ok", name="group", steps=inner)
+    return FINISHED(ItemResult(Item(str(index), index, {}), "t", 0, Result("ok", steps={"group": group})))
 
 
-def indexes(results: list[ItemResult]) -> list[int]:
-    return [each.item.index for each in results]
+def indexes(results: list[FinishedItem]) -> list[int]:
+    return [each.index for each in results]
 
 
 def test_what_fails_alike_is_held_back_and_ends_the_run() -> None:

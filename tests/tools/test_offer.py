@@ -13,7 +13,7 @@ from tools.handmade import HandmadeTool, offer_of
 
 from agentbatch.errors import BadRequest, FunctionFault, OutputError, RateLimited, StepError, ToolFault
 from agentbatch.items import Scope
-from agentbatch.kept.journal import Journal
+from agentbatch.kept.journal import JournalFile
 from agentbatch.limits import Limiter
 from agentbatch.messages import ToolCall
 from agentbatch.tools.offer import Offer, ToolTerms, capped
@@ -118,15 +118,15 @@ async def test_a_finished_call_is_not_made_again_after_a_crash(tmp_path: Path) -
     tool = HandmadeTool(does=lambda _: {"price": 3})
     path = tmp_path / "j.sqlite"
 
-    async def item(journal: Journal) -> list[str]:
+    async def item(journal: JournalFile) -> list[str]:
         offer = Offer(tool, ToolTerms(Limiter("tool look")), journal)
         visit = visit_of(4)
         return [await offer.answer(ToolCall("c", "look", given), Scope({}), visit) for given in ("{}", '{"q": "b"}')]
 
-    journal = Journal(path, no_failure)
+    journal = JournalFile(path, no_failure)
     first = await item(journal)
     journal.close(complete=False)
-    again = Journal(path, no_failure)
+    again = JournalFile(path, no_failure)
     assert await item(again) == first == ['{"price":3}'] * 2
     assert len(tool.calls) == 2
     assert again.recalled == 2

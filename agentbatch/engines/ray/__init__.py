@@ -1,0 +1,10 @@
+"""Many machines: the same config and inputs on the nodes of a Ray cluster (https://docs.ray.io).
+
+opening     from a run's config to its engine
+engine      the driver: deals items, takes results
+backlog     items that no worker has        link        one worker, as the driver knows it
+crew        who works, and where            paid_calls  the driver's end of the call journal
+cluster     the border to Ray               actors      what Ray makes an actor of
+parcels     what travels                    folder      the config's folder, packed
+station     a worker: the local engine      inbox, far_journal, relay   its ends of what travels
+"""

@@ -1,0 +1,60 @@
+"""The items that no worker has: those that come back from lost workers first, then the inputs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from agentbatch.engines.base import Take
+from agentbatch.items import Item
+
+
+class Backlog:
+    """Use on the driver's event loop. `wake` is called when an item comes that was waited for."""
+
+    def __init__(self, take: Take, wake: Callable[[], None]) -> None:
+        self._take = take
+        self._wake = wake
+        self._returned: deque[Item] = deque()
+        self._coming: asyncio.Future[Item | None] | None = None
+        self._read_all = False
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing left to give out, now or later."""
+        return self._read_all and not self._returned
+
+    def give_back(self, items: Iterable[Item]) -> None:
+        """These are to be done again, before all others."""
+        self._returned.extend(items)
+
+    def next(self, most: int) -> list[Item]:
+        """So many items at most; fewer, or none, where more may come later."""
+        items: list[Item] = []
+        while len(items) < most:
+            if self._returned:
+                items.append(self._returned.popleft())
+                continue
+            item = self._from_inputs()
+            if item is None:
+                break
+            items.append(item)
+        return items
+
+    def _from_inputs(self) -> Item | None:
+        if self._read_all:
+            return None
+        if self._coming is not None:
+            if not self._coming.done():
+                return None
+            item, self._coming = self._coming.result(), None
+        else:
+            taken = self._take()
+            if taken is not None and not isinstance(taken, Item):
+                self._coming = asyncio.ensure_future(taken)
+                self._coming.add_done_callback(lambda _: self._wake())
+                return self._from_inputs() if self._coming.done() else None
+            item = taken
+        self._read_all = item is None
+        return item

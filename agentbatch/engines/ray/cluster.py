@@ -1,0 +1,211 @@
+"""The border to Ray: the only file that calls it. Its errors come back in our words.
+
+Ray is an extra, and untyped: it is imported when a run wants it, and what comes from it is `Any` until it leaves here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from agentbatch.engines.ray.actors import StationActor
+from agentbatch.errors import ConfigError
+
+_INSTALL = "pip install 'agentbatch[ray]'"
+_OBJECT_STORE_BYTES = 150_000_000
+_JOIN_S = 20.0
+
+
+class WorkerGone(Exception):
+    """The worker's process is no more, for certain."""
+
+
+class WorkerUnheard(Exception):
+    """The worker did not answer this time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A machine of the cluster, or what Ray takes for one. `cores` are those Ray may give away."""
+
+    id: str
+    address: str
+    name: str
+    cores: float
+    labels: Mapping[str, str]
+    resources: Mapping[str, float]
+    is_head: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A worker process, by its handle."""
+
+    handle: Any
+
+    async def call(self, method: str, *arguments: Any, timeout: float | None = None) -> Any:
+        """Call one of its methods.
+
+        Raises:
+            WorkerGone: it has died.
+            WorkerUnheard: it can't be reached now, or did not answer within `timeout` seconds.
+            AgentBatchError: what the method itself raised.
+        """
+        exceptions: Any = importlib.import_module("ray.exceptions")
+        try:
+            async with asyncio.timeout(timeout):
+                return await getattr(self.handle, method).remote(*arguments)
+        except TimeoutError:
+            raise WorkerUnheard(f"no answer within {timeout:g} s") from None
+        except exceptions.ActorDiedError as error:
+            raise WorkerGone(_first_line(error)) from None
+        except exceptions.RayTaskError as error:
+            raise cast("Exception", error.cause) from None
+        except exceptions.RayError as error:
+            raise WorkerUnheard(_first_line(error)) from None
+
+
+class Cluster:
+    """A connection to Ray. `open_private` or `join` it; `close` ends what was begun."""
+
+    def __init__(self) -> None:
+        self._ray = _import_ray()
+        self._folder: Path | None = None
+        self._open = False
+
+    @property
+    def private(self) -> bool:
+        """Whether this Ray is ours alone."""
+        return self._folder is not None
+
+    @property
+    def version(self) -> str:
+        """Of Ray."""
+        return str(self._ray.__version__)
+
+    async def open_private(self, workers: int) -> None:
+        """Start a Ray on this machine for this run alone.
+
+        Raises:
+            ConfigError: it does not start.
+        """
+        self._folder = Path(tempfile.mkdtemp(prefix="agentbatch-ray-"))
+        await self._init(
+            "a private Ray can't be started here",
+            address="local",
+            num_cpus=max(workers, os.cpu_count() or 1),
+            include_dashboard=False,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            _temp_dir=str(self._folder),
+        )
+
+    async def join(self, address: str) -> None:
+        """Connect to a running cluster.
+
+        Raises:
+            ConfigError: there is none, or it is of another version.
+        """
+        await self._init(f"the Ray cluster at {address!r} can't be joined", address=address)
+
+    async def _init(self, failing: str, **options: Any) -> None:
+        try:
+            # in a thread: it blocks, and from the main thread it would replace the handler of SIGTERM
+            await asyncio.to_thread(self._ray.init, log_to_driver=False, logging_level="ERROR", **options)
+        except (Exception, SystemExit) as error:
+            await self.close()
+            raise ConfigError(f"{failing}: {_first_line(error)}. {_mend(error)}") from None
+        self._open = True
+
+    async def close(self) -> None:
+        """Leave the cluster; a private one ends."""
+        if self._open:
+            self._open = False
+            await asyncio.to_thread(self._ray.shutdown)
+        if self._folder is not None:
+            await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+
+    async def nodes(self) -> list[Node]:
+        """The nodes that Ray holds for alive."""
+        found = await asyncio.to_thread(self._ray.nodes)
+        return [_node(each) for each in found if each["Alive"]]
+
+    def put(self, data: bytes) -> Any:
+        """Keep bytes where every node can get them; the reference keeps them."""
+        return self._ray.put(data)
+
+    def start_worker(self, node: Node, name: str) -> Remote:
+        """A new worker process on a node. Ray never repeats a call of ours: the one retry layer is not here."""
+        strategies: Any = importlib.import_module("ray.util.scheduling_strategies")
+        actor = self._ray.remote(
+            num_cpus=1,
+            max_restarts=0,
+            max_task_retries=0,
+            max_concurrency=64,
+            scheduling_strategy=strategies.NodeAffinitySchedulingStrategy(node.id, soft=False),
+        )(StationActor)
+        return Remote(actor.options(name=None).remote())
+
+    def kill(self, worker: Remote) -> None:
+        """End a worker's process now, if it can be reached."""
+        try:
+            self._ray.kill(worker.handle)
+        except Exception:  # whatever Ray makes of a worker that is no more
+            pass
+
+
+def _import_ray() -> Any:
+    """Ray, quiet, and with its private clusters closed to other users of the machine.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        return importlib.import_module("ray")
+    except ImportError as error:
+        raise ConfigError(f"the engine ray is not installed ({error}): {_INSTALL}") from None
+
+
+def protect_private() -> None:
+    """Give a private Ray a token of its own. Ray reads it when it is imported, else it writes one to ~/.ray."""
+    if "RAY_AUTH_MODE" not in os.environ:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+
+def _node(told: Mapping[str, Any]) -> Node:
+    resources: dict[str, float] = told.get("Resources", {})
+    return Node(
+        id=told["NodeID"],
+        address=told["NodeManagerAddress"],
+        name=told.get("NodeName") or told["NodeManagerAddress"],
+        cores=resources.get("CPU", 0.0),
+        labels=told.get("Labels") or {},
+        resources=resources,
+        is_head="node:__internal_head__" in resources,
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    lines: Sequence[str] = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__
+
+
+def _mend(error: BaseException) -> str:
+    text = str(error)
+    if "ersion mismatch" in text:
+        return "Use the same Ray and Python on the driver as on the nodes"
+    if "InvalidAuthToken" in text or "AuthenticationError" in type(error).__name__:
+        return "The cluster wants a token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as it was started with"
+    if isinstance(error, ConnectionError) or "onnect" in text:
+        return "See that `ray start --head` runs there, and that its port (6379) can be reached from here"
+    return "See whether `ray start --head` works by itself here"

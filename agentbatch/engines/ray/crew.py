@@ -1,0 +1,204 @@
+"""Who works: a worker on each node that fits, and another where one was lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from agentbatch.engines.ray.cluster import Cluster, Node, Remote, WorkerGone, WorkerUnheard
+from agentbatch.engines.ray.link import Link
+from agentbatch.engines.ray.parcels import Assignment, Hello, packed, unpacked
+from agentbatch.errors import AgentBatchError, ConfigError
+
+if TYPE_CHECKING:
+    from agentbatch.config import Config
+
+_LOOK_S = 1.0
+_MOST_DEATHS = 5
+"""So many workers in a row that die before they finish an item: a next one would, too."""
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class Crew:
+    """The workers of a run.
+
+    Args:
+        assignment: makes a worker's assignment from its name and its node's.
+        package: the digest and the bytes of what they build their engine from.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        cluster: Cluster,
+        assignment: Callable[[str, str], Assignment],
+        package: tuple[str, bytes],
+    ) -> None:
+        self.links: list[Link] = []
+        self._config = config
+        self._cluster = cluster
+        self._assignment = assignment
+        self._package = package
+        self._starting: dict[str, asyncio.Task[None]] = {}
+        self._places: dict[str, str] = {}
+        self._deaths = 0
+        self._number = 0
+        self._fault: AgentBatchError | None = None
+        self._why: str = ""
+
+    async def open(self, begin: Callable[[Link], None]) -> None:
+        """Start the first workers, and wait for one of them.
+
+        Raises:
+            ConfigError: no node fits, or none lets a worker start in time.
+        """
+        self._begin = begin
+        self._reference = self._cluster.put(self._package[1])
+        await self._recruit()
+        timeout = self._config.engine.placement_timeout
+        try:
+            async with asyncio.timeout(timeout):
+                while not self.links:
+                    await self._someone_started()
+        except TimeoutError:
+            why = f" ({self._why})" if self._why else ""
+            raise ConfigError(
+                f"no worker could start within {timeout:g} s (engine.placement_timeout){why}: `ray status` shows"
+                " whether the nodes have a free core"
+            ) from None
+
+    async def keep_up(self, wanted: Callable[[], bool]) -> None:
+        """Look for lost workers and new nodes until the run ends.
+
+        Raises:
+            ConfigError: workers die as soon as they start, or no node has fitted for too long.
+        """
+        loop = asyncio.get_running_loop()
+        alone_since: float | None = None
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            if not wanted():
+                return
+            if self._fault is not None:
+                raise self._fault
+            if self._deaths >= _MOST_DEATHS:
+                raise ConfigError(f"{self._deaths} workers in a row died before they finished anything: {self._why}")
+            alone = not any(link.state == "working" for link in self.links)
+            alone_since = (alone_since or loop.time()) if alone else None
+            if alone_since is not None and loop.time() - alone_since > self._config.engine.placement_timeout:
+                raise ConfigError(f"every worker is lost, and no other could start: {self._why}")
+            try:
+                await self._recruit()
+            except ConfigError as error:
+                self._why = str(error)
+
+    def on_ended(self, link: Link) -> None:
+        """A worker has ended or is lost."""
+        self._places.pop(link.name, None)
+        link.close()
+        if link.state == "lost":
+            self._deaths = 0 if link.done else self._deaths + 1
+            self._why = link.why
+
+    async def close(self) -> None:
+        """End every worker."""
+        for task in self._starting.values():
+            task.cancel()
+        for link in self.links:
+            link.close()
+            self._cluster.kill(link.remote)
+
+    async def _recruit(self) -> None:
+        """Start workers where they are missing."""
+        for node, missing in self._wanted(await self._cluster.nodes()):
+            for _ in range(missing):
+                self._number += 1
+                name = f"w{self._number}"
+                self._places[name] = node.id
+                task = asyncio.create_task(self._start(name, node))
+                self._starting[name] = task
+
+    def _wanted(self, nodes: list[Node]) -> list[tuple[Node, int]]:
+        """On which nodes how many more workers are wanted."""
+        fitting = self._fitting(nodes)
+        workers = self._config.engine.workers
+        if workers is None:
+            total = len(fitting) if not self._cluster.private else int(fitting[0].cores)
+        else:
+            total = workers
+        each = {node.id: total // len(fitting) + (at < total % len(fitting)) for at, node in enumerate(fitting)}
+        there = list(self._places.values())
+        room = total - len(there)
+        wanted: list[tuple[Node, int]] = []
+        for node in fitting:
+            missing = min(room, each[node.id] - there.count(node.id))
+            if missing > 0:
+                wanted.append((node, missing))
+                room -= missing
+        return wanted
+
+    def _fitting(self, nodes: list[Node]) -> list[Node]:
+        """The nodes that may work, in an order that stays.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        choice = self._config.engine.nodes
+        fitting = [node for node in nodes if node.cores >= 1 and _has(node.labels, choice.labels)]
+        fitting = [node for node in fitting if not (choice.exclude_head and node.is_head)]
+        if not fitting:
+            asked = ", ".join(f"{name}={value}" for name, value in choice.labels.items())
+            labels = sorted({f"{name}={value}" for node in nodes for name, value in node.labels.items()})
+            raise ConfigError(
+                f"engine.nodes: none of the {len(nodes)} nodes fits"
+                + (f": it asks for the labels {asked}, and there are {', '.join(labels) or 'none'}" if asked else "")
+                + (": exclude_head leaves out the only one" if choice.exclude_head and not asked else "")
+            )
+        return sorted(fitting, key=lambda node: (node.is_head, node.address, node.id))[: choice.max]
+
+    async def _start(self, name: str, node: Node) -> None:
+        remote: Remote | None = None
+        try:
+            remote = await asyncio.to_thread(self._cluster.start_worker, node, name)
+            timeout = self._config.engine.placement_timeout
+            assignment = packed(self._assignment(name, node.name))
+            data = await remote.call("begin", assignment, self._package[0], [self._reference], timeout=timeout)
+            hello: Hello = unpacked(data)
+            link = Link(name, node, remote, hello.window, self._ahead(hello.window), self._config.engine.node_grace)
+            self.links.append(link)
+            self._begin(link)
+        except (WorkerGone, WorkerUnheard) as error:
+            self._why = f"node {node.name}: {error}"
+            self._give_up(name, remote)
+        except AgentBatchError as error:
+            self._fault = error
+            self._give_up(name, remote)
+        finally:
+            self._starting.pop(name, None)
+
+    def _give_up(self, name: str, remote: Remote | None) -> None:
+        self._places.pop(name, None)
+        if remote is not None:
+            self._cluster.kill(remote)
+
+    def _ahead(self, window: int) -> int:
+        """Items that wait on the worker, so that it never waits for the driver; none where the run's own cap rules."""
+        return 0 if self._config.limits.max_concurrency is not None else max(self._config.engine.chunk_max, window // 2)
+
+    async def _someone_started(self) -> None:
+        if self._fault is not None:
+            raise self._fault
+        if not self._starting:
+            await asyncio.sleep(_LOOK_S)
+            await self._recruit()
+        if self._starting:
+            await asyncio.wait(list(self._starting.values()), return_when=asyncio.FIRST_COMPLETED)
+        if self._fault is not None:
+            raise self._fault
+
+
+def _has(labels: Mapping[str, str], asked: Mapping[str, str]) -> bool:
+    return all(labels.get(name) == value for name, value in asked.items())

@@ -1,0 +1,303 @@
+"""The driver of a run on Ray: it alone has the inputs, the results and the journal; workers have the rest.
+
+One task deals items to workers that have room, one per worker listens to it, and one looks after who works. A worker is
+given up when its process has died, or when this process's clock says that it was silent too long; its items are dealt
+again, and what it may still say of them is dropped by their index.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections import Counter
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from agentbatch.engines.base import Deliver, Take
+from agentbatch.engines.ray.backlog import Backlog
+from agentbatch.engines.ray.cluster import Cluster
+from agentbatch.engines.ray.crew import Crew
+from agentbatch.engines.ray.link import Link
+from agentbatch.engines.ray.paid_calls import PaidCalls
+from agentbatch.engines.ray.parcels import Batch, Chunk, FinishedRow
+from agentbatch.errors import AgentBatchError, ConfigError
+from agentbatch.kept.journal import JournalFile
+from agentbatch.process.control import Control
+from agentbatch.progress.tally import Tally
+from agentbatch.progress.view import NodePressure, Pressure
+from agentbatch.results.finished import FinishedItem
+from agentbatch.time_book import Bound, Waits
+from agentbatch.trace import SpanObserver
+from agentbatch.traces.trace_file import TraceFile
+
+if TYPE_CHECKING:
+    from agentbatch.config import Config
+
+DRAIN_S = 7.0
+"""What is in flight when the run is told to stop gets so long to end: a worker's own grace, and the way back."""
+
+CUT_S = 1.0
+_SMALLEST_CHUNK = 8
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Watchers:
+    """Who on the driver wants to know what happens on the workers."""
+
+    tally: Tally
+    traces: TraceFile | None = None
+    spans: tuple[SpanObserver, ...] = field(default=())
+    """Of every single span, which costs the driver much more than results do."""
+
+
+class RayEngine:
+    """Runs items on workers. Use as `async with`."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        cluster: Cluster,
+        crew: Crew,
+        control: Control,
+        watchers: Watchers,
+        journal: JournalFile | None,
+    ) -> None:
+        self._config = config
+        self._cluster = cluster
+        self._crew = crew
+        self._control = control
+        self._watchers = watchers
+        self._paid = PaidCalls(journal)
+        self._wake = asyncio.Event()
+        self._slow: set[asyncio.Future[None]] = set()
+        self._fault: AgentBatchError | None = None
+        self._listening: set[asyncio.Task[None]] = set()
+        self._cut = False
+        self.notes: list[str] = []
+
+    async def __aenter__(self) -> Self:
+        engine = self._config.engine
+        if engine.address is None:
+            await self._cluster.open_private(engine.workers or os.cpu_count() or 1)
+        else:
+            await self._cluster.join(engine.address)
+        try:
+            await self._crew.open(self._begin)
+        except BaseException:
+            await self._close()
+            raise
+        self._control.on_stop(self._on_stop)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._close()
+
+    async def _close(self) -> None:
+        await self._crew.close()
+        await self._cluster.close()
+
+    async def run(self, take: Take, deliver: Deliver) -> None:
+        """Run every item; see `Engine`."""
+        self._deliver = deliver
+        self._backlog = Backlog(take, self._wake.set)
+        recruiting = asyncio.create_task(self._crew.keep_up(lambda: not self._control.stopping))
+        recruiting.add_done_callback(lambda _: self._wake.set())
+        try:
+            while not self._finished():
+                await self._turn(recruiting)
+            if not self._cut:
+                await self._end_workers()
+        finally:
+            recruiting.cancel()
+            for task in self._listening:
+                task.cancel()
+        if self._fault is not None:
+            raise self._fault
+
+    def pressure(self) -> Pressure:
+        """The workers' pressure together, and a row for each node."""
+        links = list(self._crew.links)
+        told = [link.pressure for link in links if link.state == "working"]
+        nodes: dict[str, NodePressure] = {}
+        for link in links:
+            row = nodes.get(link.node.name) or NodePressure(link.node.name)
+            working = link.state == "working"
+            nodes[link.node.name] = NodePressure(
+                row.name,
+                workers=row.workers + working,
+                lost=row.lost + (link.state == "lost"),
+                in_flight=row.in_flight + (len(link.held) if working else 0),
+                done=row.done + link.done,
+            )
+        return Pressure(
+            items_in_flight=sum(len(link.held) for link in links if link.state == "working"),
+            items_limit=self._config.limits.max_concurrency or sum(one.items_limit or 0 for one in told),
+            requests_in_flight=sum(one.requests_in_flight for one in told),
+            requests_limit=sum(one.requests_limit or 0 for one in told),
+            held_by=next((one.held_by for one in told if one.held_by), ""),
+            nodes=tuple(nodes.values()),
+        )
+
+    def waits(self) -> Waits:
+        """What the workers' items wait for, as they last said."""
+        waits: Counter[Bound] = Counter()
+        for link in self._crew.links:
+            if link.state == "working":
+                waits.update(link.waits)  # pyright: ignore[reportArgumentType]  # a Counter adds any numbers
+        return waits
+
+    def abandon(self) -> None:
+        """Cancel everything in flight now."""
+        self._cut = True
+        self._wake.set()
+
+    # dealing
+
+    async def _turn(self, recruiting: asyncio.Task[None]) -> None:
+        self._wake.clear()
+        if recruiting.done() and not recruiting.cancelled() and recruiting.exception() is not None:
+            recruiting.result()
+        if not self._control.stopping:
+            while not self._slow and self._deal_once():
+                pass
+        if not self._finished():
+            await self._wake.wait()
+
+    def _deal_once(self) -> bool:
+        """Send one chunk to the worker that has least to do; returns whether there was one to send."""
+        open_ = [link for link in self._crew.links if link.room > 0]
+        if not open_:
+            return False
+        link = min(open_, key=lambda link: link.load)
+        most = min(link.room, self._config.engine.chunk_max, max(_SMALLEST_CHUNK, len(link.held) // 2))
+        if self._config.limits.max_concurrency is not None:
+            in_flight = sum(len(link.held) for link in self._crew.links if link.state == "working")
+            most = min(most, self._config.limits.max_concurrency - in_flight)
+        items = self._backlog.next(most)
+        if not items:
+            return False
+        for _ in items:
+            self._watchers.tally.start_item()
+        link.push(Chunk(items, self._paid.of(items)))
+        return True
+
+    def _finished(self) -> bool:
+        if self._cut:
+            return True
+        working = [link for link in self._crew.links if link.state == "working"]
+        if self._control.stopping:
+            return not working
+        return self._backlog.empty and not any(link.held for link in working)
+
+    async def _end_workers(self) -> None:
+        """Everything is done: the workers say their last figures."""
+        for link in self._crew.links:
+            if link.state == "working":
+                link.tell("finish")
+        if self._listening:
+            await asyncio.wait(self._listening, timeout=DRAIN_S)
+
+    def _on_stop(self) -> None:
+        for link in self._crew.links:
+            if link.state == "working":
+                link.tell("stop", self._control.reason or "", self._control.at_once)
+        patience = CUT_S if self._control.at_once else DRAIN_S
+        asyncio.get_running_loop().call_later(patience, self.abandon)
+        self._wake.set()
+
+    # listening
+
+    def _begin(self, link: Link) -> None:
+        """A new worker is ready."""
+        if self._control.stopping:
+            link.tell("stop", self._control.reason or "", self._control.at_once)
+        task = asyncio.create_task(self._listen(link))
+        self._listening.add(task)
+        task.add_done_callback(self._listening.discard)
+        self._wake.set()
+
+    async def _listen(self, link: Link) -> None:
+        try:
+            await link.listen(self._on_batch)
+        except AgentBatchError as error:
+            self._break(error)
+        if link.state == "lost":
+            _LOGGER.warning("worker %s is lost: %s; %d items run again", link.name, link.why, len(link.held))
+            self._watchers.tally.lose(link.name)
+            self._cluster.kill(link.remote)
+        self._backlog.give_back(sorted(link.held.values(), key=lambda item: item.index))
+        link.held.clear()
+        self._crew.on_ended(link)
+        self._wake.set()
+
+    def _on_batch(self, link: Link, batch: Batch) -> None:
+        watchers = self._watchers
+        for row in batch.finished:
+            self._finish(link, row)
+        if batch.calls:
+            self._paid.keep(batch.calls, lambda: link.tell("kept", batch.calls_through))
+        if batch.part is not None:
+            watchers.tally.take_in(link.name, batch.part)
+        if batch.pressure is not None:
+            link.pressure = batch.pressure
+        link.waits = batch.waits
+        for word, _, span in batch.spans:
+            for observer in watchers.spans:
+                {"started": observer.on_start, "working": observer.on_work, "ended": observer.on_end}[word](span)
+        for name, level, message in batch.logs:
+            logging.getLogger(name).log(level, "%s", message)
+        if batch.fault is not None:
+            self._break(ConfigError(f"worker {link.name}: {batch.fault[0]}: {batch.fault[1]}"))
+        if batch.over:
+            self._on_last(batch)
+        if batch.stopped is not None and not self._control.stopping and not batch.over:
+            self._control.stop(batch.stopped)
+        self._wake.set()
+
+    def _on_last(self, batch: Batch) -> None:
+        if not self._control.stopping:
+            return
+        for _, trace in batch.unfinished:
+            self._watchers.tally.end_item("stopped")
+            if trace is not None and self._watchers.traces is not None:
+                self._watchers.traces.put(trace)
+
+    def _finish(self, link: Link, row: FinishedRow) -> None:
+        item_id, index, status, error, attempts, truncated, checks, fared_well, line, trace = row
+        if link.held.pop(index, None) is None:
+            return  # it was given up, and belongs to another worker now
+        link.done += 1
+        self._paid.forget(index)
+        if error is None:
+            self._watchers.tally.end_item(status)
+        else:
+            self._watchers.tally.end_item(status, str(item_id), error.type, error.agent, error.message)
+        if trace is not None and self._watchers.traces is not None:
+            self._watchers.traces.put(trace)
+        waiting = self._deliver(
+            FinishedItem(item_id, index, status, error, attempts, truncated, checks, fared_well, line)
+        )
+        if waiting is not None:
+            self._hold_back(waiting)
+
+    def _hold_back(self, waiting: Awaitable[None]) -> None:
+        """The disk can't follow: nothing is dealt until it has."""
+        future = asyncio.ensure_future(waiting)
+        self._slow.add(future)
+        future.add_done_callback(self._caught_up)
+
+    def _caught_up(self, waited: asyncio.Future[None]) -> None:
+        self._slow.discard(waited)
+        self._wake.set()
+
+    def _break(self, error: AgentBatchError) -> None:
+        self._fault = self._fault or error
+        self._control.stop("an error in the run itself")

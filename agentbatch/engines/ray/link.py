@@ -1,0 +1,121 @@
+"""One worker as the driver knows it: what it has in flight, what it said last, and when."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Literal
+
+from agentbatch.engines.ray.cluster import Node, Remote, WorkerGone, WorkerUnheard
+from agentbatch.engines.ray.parcels import Batch, Chunk, packed, unpacked
+from agentbatch.items import Item
+from agentbatch.progress.view import Pressure
+from agentbatch.time_book import Waits
+
+_WAIT_S = 1.0
+"""A worker with nothing to say answers after so long, which is its sign of life."""
+
+_MOST = 256
+_AGAIN_S = 0.2
+
+State = Literal["working", "lost", "over"]
+
+
+class Link:
+    """A worker that is ready. Silence is measured on this process's own clock.
+
+    Attributes:
+        held: the items it has, by index.
+        window: how many it works on at once; ahead: how many more it may have waiting.
+    """
+
+    def __init__(self, name: str, node: Node, remote: Remote, window: int, ahead: int, grace_s: float) -> None:
+        self.name = name
+        self.node = node
+        self.remote = remote
+        self.window = window
+        self.ahead = ahead
+        self.held: dict[int, Item] = {}
+        self.done = 0
+        self.state: State = "working"
+        self.why = ""
+        self.pressure = Pressure()
+        self.waits: Waits = {}
+        self._grace_s = grace_s
+        self._last = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def room(self) -> int:
+        """How many more items it may be sent."""
+        return self.window + self.ahead - len(self.held) if self.state == "working" else 0
+
+    @property
+    def load(self) -> float:
+        """What it has, as a share of what it can work on at once."""
+        return len(self.held) / self.window
+
+    def push(self, chunk: Chunk) -> None:
+        """Send it items. If they don't arrive, it is lost, and they with it."""
+        self.held.update((item.index, item) for item in chunk.items)
+        self._start(self._deliver(packed(chunk)))
+
+    def tell(self, method: str, *arguments: object) -> None:
+        """Tell it something that it does not matter much to miss."""
+        self._start(self._say(method, arguments))
+
+    async def listen(self, on_batch: Callable[[Link, Batch], None]) -> None:
+        """Hand over what it says until it has ended or is lost; `state` and `why` tell which."""
+        loop = asyncio.get_running_loop()
+        heard = loop.time()
+        while self.state == "working":
+            left = heard + self._grace_s - loop.time()
+            if left <= 0:
+                self._lose(f"it was silent for {self._grace_s:g} s")
+                return
+            try:
+                data = await self.remote.call("drain", self._last, _WAIT_S, _MOST, timeout=left)
+            except WorkerGone as error:
+                self._lose(str(error))
+                return
+            except WorkerUnheard as error:
+                self.why = str(error)
+                await asyncio.sleep(_AGAIN_S)
+                continue
+            if self.state != "working":
+                return
+            heard = loop.time()
+            batch: Batch = unpacked(data)
+            if batch.number > self._last:
+                self._last = batch.number
+                on_batch(self, batch)
+                if batch.over:
+                    self.state = "over"
+
+    def close(self) -> None:
+        """Nothing more is said to it."""
+        for task in self._tasks:
+            task.cancel()
+
+    def _lose(self, why: str) -> None:
+        if self.state == "working":
+            self.state, self.why = "lost", why
+
+    def _start(self, saying: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(saying)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _deliver(self, chunk: bytes) -> None:
+        try:
+            await self.remote.call("push", chunk, timeout=self._grace_s)
+        except WorkerGone:
+            pass  # `listen` hears of it, too
+        except WorkerUnheard as error:
+            self._lose(f"items could not be sent to it: {error}")
+
+    async def _say(self, method: str, arguments: tuple[object, ...]) -> None:
+        try:
+            await self.remote.call(method, *arguments, timeout=self._grace_s)
+        except (WorkerGone, WorkerUnheard):
+            pass  # `listen` decides

@@ -1,0 +1,110 @@
+"""From a run's config to its engine on Ray: what workers are sent, and which Ray they run on."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agentbatch import __version__
+from agentbatch.config.cache_choice import CacheUse, cache_path
+from agentbatch.engines.ray.cluster import Cluster, protect_private
+from agentbatch.engines.ray.crew import Crew
+from agentbatch.engines.ray.engine import RayEngine, Watchers
+from agentbatch.engines.ray.folder import Package, pack
+from agentbatch.engines.ray.parcels import Assignment
+from agentbatch.errors import ConfigError
+from agentbatch.kept.journal import JournalFile
+from agentbatch.process.control import Control
+
+if TYPE_CHECKING:
+    from agentbatch.config import Config
+
+
+@dataclass(frozen=True, slots=True)
+class RunTerms:
+    """What a run on Ray needs to know beside its config.
+
+    Attributes:
+        log_level: messages of workers from this level on are wanted.
+        cache: which response cache is used.
+        artifacts: the folder for files that agents leave behind.
+    """
+
+    log_level: int
+    cache: CacheUse
+    artifacts: Path | None
+
+
+def open_ray_engine(
+    config: Config, terms: RunTerms, *, control: Control, watchers: Watchers, journal: JournalFile | None
+) -> RayEngine:
+    """The engine; Ray starts, or is joined, when it is entered.
+
+    Raises:
+        ConfigError: Ray is not installed, or the config can't be run on other machines.
+    """
+    if config.engine.address is None:
+        protect_private()
+    _refuse_artifacts(config)
+    package = pack(config)
+    cluster = Cluster()
+    crew = Crew(
+        config,
+        cluster,
+        lambda worker, node: _assignment(config, terms, package, watchers, journal, worker, node),
+        (package.digest, package.data),
+    )
+    return RayEngine(config, cluster=cluster, crew=crew, control=control, watchers=watchers, journal=journal)
+
+
+def _assignment(
+    config: Config,
+    terms: RunTerms,
+    package: Package,
+    watchers: Watchers,
+    journal: JournalFile | None,
+    worker: str,
+    node: str,
+) -> Assignment:
+    source = config.source
+    assert source is not None  # else `pack` had refused it
+    secrets = config.engine.secrets
+    variables = {**source.variables, **{name: os.environ[name] for name in secrets if name in os.environ}}
+    of_node = tuple(name for name, how in secrets.items() if how == "node_env")
+    sent = {name: value for name, value in variables.items() if name not in of_node}
+    return Assignment(
+        worker=worker,
+        node=node,
+        version=__version__,
+        config=package.config,
+        overrides=source.overrides,
+        variables=sent,
+        of_node=of_node,
+        to_environment=tuple(sent),
+        window=_window(config),
+        include=frozenset(config.output.include),
+        traces=watchers.traces is not None,
+        follow=bool(watchers.spans),
+        log_level=terms.log_level,
+        journal=journal is not None,
+        cache=(terms.cache, str(cache_path(config).absolute())),
+        artifacts=None if terms.artifacts is None else str(terms.artifacts.absolute()),
+        grace_s=config.engine.node_grace,
+    )
+
+
+def _window(config: Config) -> int | None:
+    asked = [n for n in (config.engine.per_node_concurrency, config.limits.max_concurrency) if n is not None]
+    return min(asked) if asked else None
+
+
+def _refuse_artifacts(config: Config) -> None:
+    """Files that agents leave behind stay on the machine that made them: on a cluster nobody would find them."""
+    keeping = [name for name, agent in config.agents.items() if getattr(agent, "artifacts", None)]
+    if keeping and config.engine.address is not None:
+        raise ConfigError(
+            f"agents.{keeping[0]}.artifacts: files stay on the node that made them; run it on one machine, without"
+            " --address, or put what matters into the output"
+        )

@@ -1,0 +1,52 @@
+"""The driver's end of the call journal: workers' finished calls to disk, and back to whoever gets an item again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from agentbatch.engines.ray.parcels import CallRow
+from agentbatch.items import Item
+from agentbatch.kept.journal import Answers, Entry, JournalFile, Place
+
+
+class PaidCalls:
+    """Of the items in flight. `journal` None keeps nothing beyond this process."""
+
+    def __init__(self, journal: JournalFile | None) -> None:
+        self._journal = journal
+        self._answers: dict[int, Answers] = {}
+        self._settling: set[asyncio.Task[None]] = set()
+
+    def of(self, items: Iterable[Item]) -> dict[int, Answers]:
+        """What is paid for of these items, by their index."""
+        found: dict[int, Answers] = {}
+        for item in items:
+            earlier = {} if self._journal is None else self._journal.known(item.index)
+            answers = {**earlier, **self._answers.get(item.index, {})}
+            if answers:
+                found[item.index] = answers
+        return found
+
+    def keep(self, calls: list[CallRow], then: Callable[[], None]) -> None:
+        """Write finished calls to disk, `then` say so."""
+        for item, path, number, asked, answer in calls:
+            self._answers.setdefault(item, {})[path, number] = (asked, answer)
+            if self._journal is not None:
+                self._journal.record(_entry(item, path, number, asked, answer))
+        task = asyncio.create_task(self._settled(calls[-1][0], then))
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+
+    def forget(self, item: int) -> None:
+        """The item has its result."""
+        self._answers.pop(item, None)
+
+    async def _settled(self, item: int, then: Callable[[], None]) -> None:
+        if self._journal is not None:
+            await self._journal.settle(item)
+        then()
+
+
+def _entry(item: int, path: str, number: int, asked: bytes, answer: bytes) -> Entry:
+    return Entry(Place(item, path, number), lambda: (asked, answer))

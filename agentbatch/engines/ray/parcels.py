@@ -1,0 +1,142 @@
+"""What travels between the driver of a run and its workers: plain data, pickled once, in chunks."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentbatch.items import Failure, Item, Status
+from agentbatch.kept.journal import Answers
+from agentbatch.progress.tally import TallyPart
+from agentbatch.progress.view import Pressure
+from agentbatch.results.finished import FinishedItem
+from agentbatch.time_book import Bound, Waits
+from agentbatch.trace import Span
+
+FinishedRow = tuple[
+    str | int, int, Status, Failure | None, int, bool, dict[str, Any], tuple[str, ...], bytes, bytes | None
+]
+"""A `FinishedItem`, field by field, and its line of the trace file: tuples pickle several times as fast."""
+
+CallRow = tuple[int, str, int, bytes, bytes]
+"""A finished call of an unfinished item: item, path of the step, number, digest of what was asked, answer."""
+
+SpanRow = tuple[str, int, Span]
+"""`started`, `working` or `ended`, when (Unix nanoseconds), and the span, without its tree."""
+
+LogRow = tuple[str, int, str]
+"""A logger's name, the level, and the message."""
+
+
+@dataclass(slots=True)
+class Assignment:
+    """All that a worker needs to build the same engine as any other.
+
+    Attributes:
+        worker: its name; node: what its machine is called, in messages.
+        version: of the driver's agentbatch.
+        config: the config's path inside the package, with the overrides and the variables of the driver.
+        of_node: names of variables that the node's own environment must have.
+        to_environment: variables that user code finds in `os.environ`.
+        window: items in flight at once; None for the engine's own choice.
+        include: the optional parts of a result line.
+        traces: whether trace lines are wanted; follow: whether every span is, for the events or the log.
+        log_level: messages from this level on are wanted.
+        journal: whether finished calls of unfinished items are kept.
+        cache: `open_run_cache`'s choice, and its file; artifacts: the folder for files, None for none.
+        grace_s: a driver that was silent for half of it has given this worker up.
+        share: its part of every limit, where limits are split and not borrowed.
+    """
+
+    worker: str
+    node: str
+    version: str
+    config: str
+    overrides: tuple[str, ...]
+    variables: dict[str, str]
+    of_node: tuple[str, ...]
+    to_environment: tuple[str, ...]
+    window: int | None
+    include: frozenset[str]
+    traces: bool
+    follow: bool
+    log_level: int
+    journal: bool
+    cache: tuple[str, str | None]
+    artifacts: str | None
+    grace_s: float
+    share: float | None = None
+
+
+@dataclass(slots=True)
+class Hello:
+    """A worker is ready: so many items it takes at once, and what a person should know."""
+
+    window: int
+    notes: tuple[str, ...]
+    pid: int
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Items to do, and what earlier lives of them paid for."""
+
+    items: list[Item]
+    paid: dict[int, Answers] = field(default_factory=dict[int, Answers])
+
+
+@dataclass(slots=True)
+class Batch:
+    """What a worker has to say since its last batch. It is kept there until the driver acknowledges its number.
+
+    Attributes:
+        unfinished: items it will not finish, to be done elsewhere or later, with their trace lines.
+        calls_through: the number of the last of `calls`, which are numbered from 1.
+        part: what its tally has counted from its beginning.
+        waits: what its items wait for now.
+        stopped: why the run has to end, as this worker sees it.
+        fault: the type and the message of what broke it.
+        over: it has ended, and this is its last batch.
+    """
+
+    number: int
+    finished: list[FinishedRow]
+    unfinished: list[tuple[int, bytes | None]]
+    calls: list[CallRow]
+    calls_through: int
+    spans: list[SpanRow]
+    logs: list[LogRow]
+    part: TallyPart | None = None
+    pressure: Pressure | None = None
+    waits: Waits = field(default_factory=dict[Bound, float])
+    stopped: str | None = None
+    fault: tuple[str, str] | None = None
+    over: bool = False
+
+
+def packed(parcel: Assignment | Chunk | Batch | Hello) -> bytes:
+    """Its bytes. Only between processes of one version and one user: unpacking runs what it is told to."""
+    return pickle.dumps(parcel, protocol=5)
+
+
+def unpacked(data: bytes) -> Any:
+    """What `packed` packed."""
+    return pickle.loads(data)
+
+
+def finished_row(item: FinishedItem, trace: bytes | None) -> FinishedRow:
+    """The fields of an item's end, in their order."""
+    checks = dict(item.checks) if item.checks else {}
+    return (
+        item.id,
+        item.index,
+        item.status,
+        item.error,
+        item.attempts,
+        item.truncated,
+        checks,
+        item.fared_well,
+        item.line,
+        trace,
+    )

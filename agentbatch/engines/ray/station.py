@@ -1,0 +1,312 @@
+"""A worker's end: the ordinary local engine on an event loop of its own, between an inbox and an outbox.
+
+Nothing here knows Ray, so that a user's function that blocks the loop does not keep the process from answering, and
+tests need no cluster. Finished batches stay here until the driver acknowledges them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, TypeVar
+
+from agentbatch import __version__
+from agentbatch.config import Config, load
+from agentbatch.config.cache_choice import open_run_cache
+from agentbatch.engines.local import LocalEngine
+from agentbatch.engines.ray.far_journal import LAZY_S, FarJournal
+from agentbatch.engines.ray.inbox import Inbox
+from agentbatch.engines.ray.parcels import Assignment, Batch, Chunk, FinishedRow, Hello, finished_row, packed
+from agentbatch.engines.ray.relay import LogRelay, SpanRelay, TraceLines
+from agentbatch.errors import AgentBatchError, ConfigError
+from agentbatch.items import ItemResult
+from agentbatch.limits import Budget
+from agentbatch.process.control import Control
+from agentbatch.process.event_loop import run_loop
+from agentbatch.progress.tally import Tally
+from agentbatch.results.finished import Finishing
+from agentbatch.text.redact import Redactor
+from agentbatch.trace import SpanObserver, Tracer
+
+_T = TypeVar("_T")
+
+_GATHER_S = 0.02
+"""After the first result a batch waits so long for more: a batch costs the driver half a millisecond."""
+
+_MOST_BYTES = 1_000_000
+_PART_EVERY_S = 0.5
+
+
+class Station:
+    """One worker. `start` it with its assignment and the folder of its package; the rest may come from any thread."""
+
+    def __init__(self, assignment: Assignment, folder: Path) -> None:
+        self._assignment = assignment
+        self._folder = folder
+        self._hello: Future[Hello] = Future()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._control = Control()
+        self._inbox = Inbox()
+        self._journal = FarJournal(self._hurry)
+        self._tally = Tally()
+        self._finished: deque[FinishedRow] = deque()
+        self._bytes = 0
+        self._held: dict[int, None] = {}
+        self._unacknowledged: deque[tuple[int, bytes]] = deque()
+        self._number = 0
+        self._part_at = 0.0
+        self._spans = SpanRelay()
+        self._logs = LogRelay(assignment.log_level)
+        self._fault: tuple[str, str] | None = None
+        self._over = False
+        self._listening = 0
+        self._heard = 0.0
+        threading.Thread(target=self._live, name="engine", daemon=True).start()
+
+    async def ready(self) -> bytes:
+        """Its `Hello`, when the engine is built.
+
+        Raises:
+            AgentBatchError: it can't be built here.
+        """
+        return packed(await asyncio.wrap_future(self._hello))
+
+    def push(self, chunk: Chunk) -> None:
+        """More items to do."""
+        self._soon(self._take_in, chunk)
+
+    async def drain(self, acknowledged: int, wait_s: float, most: int) -> bytes:
+        """The next `Batch`, as soon as there is something to say, at the latest after `wait_s` seconds.
+
+        Args:
+            acknowledged: the number of the last batch that the driver has; the one after it is given again if need be.
+            most: results in it.
+        """
+        return await self._there(self._drain(acknowledged, wait_s, most))
+
+    def kept(self, through: int) -> None:
+        """The driver has so many journal entries on its disk."""
+        self._soon(self._journal.on_kept, through)
+
+    def stop(self, reason: str, at_once: bool) -> None:
+        """The run ends: drain, or cut."""
+        self._soon(lambda: self._control.stop(reason, at_once=at_once))
+
+    def finish(self) -> None:
+        """There will be no more items."""
+        self._soon(self._inbox.close)
+
+    # between threads
+
+    def _soon(self, what: Callable[..., object], *about: object) -> None:
+        if self._loop is not None:
+            try:
+                self._loop.call_soon_threadsafe(what, *about)
+            except RuntimeError:
+                pass  # the engine has ended, and its last batch says so
+
+    async def _there(self, work: Coroutine[Any, Any, _T]) -> _T:
+        assert self._loop is not None
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+    # on the engine's loop
+
+    def _live(self) -> None:
+        try:
+            run_loop(self._main())
+        except BaseException as error:
+            if not self._hello.done():
+                self._hello.set_exception(error if isinstance(error, AgentBatchError) else _told(error))
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._something = asyncio.Event()
+        self._urgent = asyncio.Event()
+        self._heard = self._loop.time()
+        config = self._load()
+        redactor = Redactor(config.secrets)
+        traces = TraceLines(config.trace.content, redactor.data) if self._assignment.traces else None
+        self._finishing = Finishing(self._assignment.include, redactor)
+        self._traces = traces
+        self._tally = Tally(tuple(config.agents), redactor.text)
+        logging.getLogger().addHandler(self._logs)
+        observers: list[SpanObserver] = [self._tally]
+        observers += [traces] if traces is not None else []
+        observers += [self._spans] if self._assignment.follow else []
+        self._control.on_stop(self._inbox.close)
+        try:
+            await self._run(config, Tracer(observers))
+        except AgentBatchError as error:
+            self._fault = (type(error).__name__, str(error))
+            if not self._hello.done():
+                raise
+        except Exception as error:
+            logging.getLogger(__name__).exception("worker %s broke", self._assignment.worker)
+            self._fault = (type(error).__name__, str(error))
+            if not self._hello.done():
+                raise
+        self._over = True
+        self._hurry()
+        await asyncio.sleep(self._assignment.grace_s)  # the driver may still want the last batches
+
+    def _load(self) -> Config:
+        assignment = self._assignment
+        if assignment.version != __version__:
+            raise ConfigError(
+                f"node {assignment.node} has agentbatch {__version__}, the driver {assignment.version}: install"
+                f" agentbatch=={assignment.version} there"
+            )
+        missing = [name for name in assignment.of_node if name not in os.environ]
+        if missing:
+            raise ConfigError(
+                f"node {assignment.node} has no environment variable {missing[0]}, which engine.secrets takes from the"
+                " node: set it before `ray start` there, or say from_driver"
+            )
+        variables = {**assignment.variables, **{name: os.environ[name] for name in assignment.of_node}}
+        os.environ.update({name: variables[name] for name in assignment.to_environment if name in variables})
+        return load(self._folder / assignment.config, assignment.overrides, variables)
+
+    async def _run(self, config: Config, tracer: Tracer) -> None:
+        assignment = self._assignment
+        window = assignment.window
+        limits = config.limits.model_copy(update={"max_concurrency": window, "max_cost": None})
+        kept = config.cache.model_copy(update={"path": assignment.cache[1]})
+        config = config.model_copy(update={"limits": limits, "cache": kept})
+        cache = open_run_cache(config, assignment.cache[0])  # pyright: ignore[reportArgumentType]
+        engine = LocalEngine(
+            config,
+            tracer=tracer,
+            control=self._control,
+            budget=Budget(None),
+            journal=self._journal if assignment.journal else None,
+            cache=cache,
+            artifacts=None if assignment.artifacts is None else Path(assignment.artifacts),
+        )
+        self._engine = engine
+        async with engine:
+            self._hello.set_result(Hello(engine.window, tuple(engine.notes), os.getpid()))
+            clock = asyncio.create_task(self._watch())
+            try:
+                await engine.run(self._inbox.take, self._deliver)
+            finally:
+                clock.cancel()
+        if cache is not None:
+            cache.close()
+
+    def _take_in(self, chunk: Chunk) -> None:
+        self._journal.learn(chunk.paid)
+        self._held.update(dict.fromkeys(item.index for item in chunk.items))
+        self._inbox.put(chunk.items)
+        if self._over:
+            self._hurry()
+
+    def _deliver(self, ended: ItemResult) -> None:
+        index = ended.item.index
+        self._journal.forget(index)
+        self._held.pop(index, None)
+        trace = self._trace_of(index)
+        row = finished_row(self._finishing(ended), trace)
+        self._finished.append(row)
+        self._bytes += len(row[8]) + len(trace or b"")
+        self._something.set()
+        if self._bytes >= _MOST_BYTES:
+            self._urgent.set()
+
+    async def _drain(self, acknowledged: int, wait_s: float, most: int) -> bytes:
+        loop = asyncio.get_running_loop()
+        self._heard = loop.time()
+        while self._unacknowledged and self._unacknowledged[0][0] <= acknowledged:
+            self._unacknowledged.popleft()
+        if self._unacknowledged:
+            return self._unacknowledged[0][1]
+        self._listening += 1
+        try:
+            await self._gather(wait_s, most)
+        finally:
+            self._listening -= 1
+            self._heard = loop.time()
+        batch = self._batch(most)
+        self._unacknowledged.append((batch.number, packed(batch)))
+        return self._unacknowledged[-1][1]
+
+    async def _gather(self, wait_s: float, most: int) -> None:
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._something.wait()
+                if len(self._finished) < most and not self._urgent.is_set():
+                    async with asyncio.timeout(_GATHER_S):
+                        await self._urgent.wait()
+        except TimeoutError:
+            pass
+
+    def _batch(self, most: int) -> Batch:
+        calls, through = self._journal.collect()
+        finished = self._some(most)
+        if not self._finished:
+            self._something.clear()
+            self._urgent.clear()
+        over = self._over and not self._finished
+        self._number += 1
+        now = asyncio.get_running_loop().time()
+        part = None
+        if over or now - self._part_at >= _PART_EVERY_S:
+            part, self._part_at = self._tally.part(), now
+        return Batch(
+            number=self._number,
+            finished=finished,
+            unfinished=[(index, self._trace_of(index)) for index in self._held] if over else [],
+            calls=calls,
+            calls_through=through,
+            spans=[self._spans.waiting.popleft() for _ in range(len(self._spans.waiting))],
+            logs=[self._logs.waiting.popleft() for _ in range(len(self._logs.waiting))],
+            part=part,
+            pressure=self._engine.pressure() if part is not None and not over else None,
+            waits={} if over else self._engine.waits(),
+            stopped=self._control.reason,
+            fault=self._fault,
+            over=over,
+        )
+
+    def _trace_of(self, index: int) -> bytes | None:
+        return None if self._traces is None else self._traces.take(index)
+
+    def _some(self, most: int) -> list[FinishedRow]:
+        """Results for one batch, of about a megabyte at most."""
+        taken: list[FinishedRow] = []
+        size = 0
+        while self._finished and len(taken) < most and size < _MOST_BYTES:
+            row = self._finished.popleft()
+            taken.append(row)
+            size += len(row[8]) + len(row[9] or b"")
+        self._bytes -= size
+        return taken
+
+    def _hurry(self) -> None:
+        self._something.set()
+        self._urgent.set()
+
+    async def _watch(self) -> None:
+        """Let journal entries age; and if the driver falls silent, cut the calls that it will have made again."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(LAZY_S)
+            self._journal.age()
+            silent_s = 0.0 if self._listening else loop.time() - self._heard
+            if silent_s > self._assignment.grace_s / 2 and not self._control.stopping:
+                self._control.stop("the driver is silent", at_once=True)
+
+
+def _told(error: BaseException) -> ConfigError:
+    return ConfigError(f"{type(error).__name__}: {error}")
+
+
+def python_version() -> str:
+    """`3.11`."""
+    return f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -1,0 +1,66 @@
+"""A project for runs on Ray: a config with two agents in a row, and inputs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+CONFIG = """\
+version: 1
+models: {m: {provider: mock, latency: 50ms, max_concurrency: 40}}
+agents:
+  first: {model: m, prompt: "Hello {{ input.n }}"}
+  second: {model: m, prompt: "More of {{ first.output }}"}
+workflow: [first, second]
+"""
+
+
+@dataclass
+class RayProject:
+    """A folder in which `agentbatch run` runs on Ray."""
+
+    folder: Path
+    config: str = CONFIG
+
+    def write(self, items: int, inputs: Iterable[Any] | None = None) -> None:
+        """The config, and so many inputs."""
+        (self.folder / "c.yaml").write_text(self.config, "utf-8")
+        lines = [json.dumps(each) for each in (inputs or ({"n": n} for n in range(items)))]
+        (self.folder / "in.jsonl").write_text("".join(f"{line}\n" for line in lines), "utf-8")
+
+    def command(self, *options: str) -> list[str]:
+        """The command line."""
+        return [
+            *(sys.executable, "-m", "agentbatch", "run", "c.yaml", "in.jsonl", "--engine", "ray", "--progress", "none"),
+            *options,
+        ]
+
+    def start(self, *options: str, **environ: str) -> subprocess.Popen[str]:
+        """The run, under way."""
+        return subprocess.Popen(
+            self.command(*options),
+            cwd=self.folder,
+            env={**os.environ, **environ},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *options: str, timeout: float = 180, **environ: str) -> tuple[int, str]:
+        """The run to its end: its exit code, and what it said on stderr."""
+        process = self.start(*options, **environ)
+        _, said = process.communicate(timeout=timeout)
+        return process.returncode, said
+
+    def results(self) -> list[dict[str, Any]]:
+        """The result lines, in input order."""
+        path = self.folder / "in.results.jsonl"
+        lines = [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+        return sorted(lines, key=lambda line: line["index"])
