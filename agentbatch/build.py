@@ -117,6 +117,14 @@ class Workshop:
                     f" tokens, as models.{name}.price: {{input: 0.15, output: 0.60}}"
                 )
 
+    async def open(self) -> None:
+        """Start what agents need before any of them may be asked anything.
+
+        Raises:
+            ConfigError: an MCP server does not start, or does not have what the config says.
+        """
+        await self._tools.open()
+
     async def close(self) -> None:
         """Close what was opened."""
         await self._tools.close()

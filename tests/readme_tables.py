@@ -28,6 +28,7 @@ from agentbatch.models.base import HttpModelConfig, ModelConfig
 from agentbatch.settings import Meaning, Settings
 from agentbatch.step_config import StepConfig
 from agentbatch.tools.base import ToolConfig
+from agentbatch.tools.mcp_config import McpServerConfig
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -103,6 +104,8 @@ def _tools() -> Iterator[str]:
         yield f"#### A tool with `{kind}`"
         yield _table(section, beyond=ToolConfig)
     yield from _mappings_in([ToolConfig, *kinds.values()])
+    yield "### `mcp_servers`"
+    yield _table(McpServerConfig)
 
 
 def _steps() -> Iterator[str]:

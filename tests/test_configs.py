@@ -4,9 +4,10 @@ import asyncio
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,10 @@ def models_of(name: str) -> dict[str, dict[str, Any]]:
     return yaml.safe_load(CONFIGS[name].read_text("utf-8")).get("models", {})
 
 
-OFFLINE = [name for name in CONFIGS if all(model["provider"] == "mock" for model in models_of(name).values())]
-REMOTE = [name for name in CONFIGS if name not in OFFLINE]
+WITH_SERVERS = [name for name in CONFIGS if "mcp_servers" in yaml.safe_load(CONFIGS[name].read_text("utf-8"))]
+ALONE = [name for name in CONFIGS if name not in WITH_SERVERS]
+OFFLINE = [name for name in ALONE if all(model["provider"] == "mock" for model in models_of(name).values())]
+REMOTE = [name for name in ALONE if name not in OFFLINE]
 
 
 def command_of(name: str) -> list[str]:
@@ -57,14 +60,14 @@ def inputs_of(name: str) -> tuple[Path, int | None]:
     return ROOT / inputs, int(options[1]) if options else None
 
 
-def load_at_once(name: str, environ: dict[str, str] | None = None) -> Config:
+def load_at_once(name: str, environ: dict[str, str] | None = None, more: Sequence[str] = ()) -> Config:
     """The config, its mocks made to answer without delay, its rates made no hindrance."""
     hurry = {"latency": 0, "rpm": 1_000_000}
     models = models_of(name).items()
     overrides = [
         f"models.{model}.{key}={value}" for model, settings in models for key, value in hurry.items() if key in settings
     ]
-    return load(CONFIGS[name], overrides, environ or {})
+    return load(CONFIGS[name], [*overrides, *more], environ or {})
 
 
 async def run(name: str, config: Config, folder: Path) -> Rows:
@@ -280,6 +283,34 @@ async def test_a_providers_config_works_against_a_server_of_its_kind(name: str, 
 
 def _key_wanted(name: str) -> str | None:
     return KEY if any("api_key" in model for model in models_of(name).values()) else None
+
+
+def fake_server(*tools: str) -> str:
+    words = [str(ROOT / "tests/tools/mcp_fake.py"), f"tools={','.join(tools)}"]
+    return json.dumps({"command": sys.executable, "args": words})
+
+
+async def test_the_researcher_has_its_servers_tools(tmp_path: Path):
+    pytest.importorskip("mcp_types", reason="needs agentbatch[mcp]")
+    servers = {
+        "clock": fake_server("get_current_time", "convert_time"),
+        "files": fake_server("read_text_file", "list_directory", "write_file"),
+    }
+    config = load_at_once("researcher", more=[f"mcp_servers.{name}={server}" for name, server in servers.items()])
+    rows = await run("researcher", config, tmp_path)
+    assert {row["output"] for row in rows.values()} == {"<get_current_time> <list_directory>"}
+    assert WITH_SERVERS == ["researcher"]
+
+
+@pytest.mark.slow
+async def test_the_researcher_works_with_the_real_servers(tmp_path: Path):
+    pytest.importorskip("mcp_types", reason="needs agentbatch[mcp]")
+    for program in ("mcp-server-time", "mcp-server-filesystem"):
+        if shutil.which(program) is None:
+            pytest.skip(f"needs {program} in PATH")
+    rows = await run("researcher", load_at_once("researcher"), tmp_path)
+    assert all('"timezone": "UTC"' in row["output"] for row in rows.values())
+    assert all("[FILE] page-questions.jsonl" in row["output"] for row in rows.values())
 
 
 def test_five_searches_of_five_seconds_take_five_seconds():

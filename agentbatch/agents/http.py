@@ -19,6 +19,7 @@ from agentbatch.errors import BadResponse, ServerFault
 from agentbatch.items import Output, Scope
 from agentbatch.kept.journal import Journal
 from agentbatch.kept.paid_work import PaidWork
+from agentbatch.kept.tape import Tape
 from agentbatch.limits import Budget
 from agentbatch.record import record
 from agentbatch.settings import ConditionText, Duration, Settings, TemplateText
@@ -152,6 +153,7 @@ class HttpAgent:
     budget: Budget
     usage: UsagePaths | None = None
     journal: Journal | None = None
+    tape: Tape | None = None
     kind: str = "http"
 
     async def run(self, scope: Scope, visit: Visit) -> Output:
@@ -162,7 +164,9 @@ class HttpAgent:
             StepError: the server could not be reached, declined, failed, or answered something else.
         """
         request = self.call.request(scope.names, visit.span.traceparent)
-        work = PaidWork(self.journal, visit, [request.method, request.url, (request.body or b"").decode("utf-8")])
+        work = PaidWork(
+            self.journal, visit, [request.method, request.url, (request.body or b"").decode("utf-8")], self.tape
+        )
         known = work.recalled()
         if known is not None and "text" in known[0]:
             return self._conclude(known[0]["text"], visit)
@@ -183,7 +187,7 @@ class HttpAgent:
 
     async def _job(self, url: str, request: HttpRequest, scope: Scope, visit: Visit) -> str:
         """The text that a job ends with. A crash while it is waited for does not begin it anew."""
-        work = PaidWork(self.journal, visit, ["job", url])
+        work = PaidWork(self.journal, visit, ["job", url], self.tape)
         known = work.recalled()
         return known[0] if known is not None else await work.done(lambda: self._followed(url, request, scope, visit))
 
@@ -246,7 +250,7 @@ def is_json(text: str) -> bool:
 def build(config: HttpConfig, name: str, assembly: Assembly) -> HttpAgent:
     """The agent that `config` describes."""
     where = f"agents.{name}"
-    transport = assembly.transport("aiohttp")
+    transport = assembly.transport("direct")
     return HttpAgent(
         call=HttpCall.of(config, where, transport),
         remote=build_remote(config, name, assembly),
@@ -255,4 +259,5 @@ def build(config: HttpConfig, name: str, assembly: Assembly) -> HttpAgent:
         budget=assembly.budget,
         usage=config.usage,
         journal=assembly.journal,
+        tape=assembly.tape,
     )

@@ -26,6 +26,7 @@ from agentbatch.models.base import ModelConfig
 from agentbatch.settings import Duration, Name, PositiveInt, Settings, StepName, TemplateText, ToolName
 from agentbatch.stop_rules import FailureAllowance
 from agentbatch.tools.base import ToolConfig
+from agentbatch.tools.mcp_config import McpServerConfig
 
 
 class Defaults(Settings):
@@ -108,6 +109,9 @@ class Config(Settings):
     """How agents work together, by name; a group can stand wherever an agent can."""
     tools: dict[str, ToolConfig] = Field(default_factory=dict[str, ToolConfig])
     """What agents can have done, by name: Python functions, commands, HTTP requests, other agents."""
+    mcp_servers: dict[str, McpServerConfig] = Field(default_factory=dict[str, McpServerConfig])
+    """MCP servers whose tools agents may have, by name, as in a `.mcp.json`: an agent's `tools` name the server, or
+    `SERVER.TOOL`, or several as `SERVER.get_*`. A model knows `clock.get_time` as `clock_get_time`."""
     toolsets: dict[Name, list[ToolName]] = Field(default_factory=dict[Name, list[ToolName]])
     """Names for several tools together; an agent's `tools` can name them."""
     vars: dict[Name, TemplateText] = Field(default_factory=dict[Name, TemplateText])

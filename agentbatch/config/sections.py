@@ -36,6 +36,7 @@ from agentbatch.record import record
 from agentbatch.settings import NAME_PATTERN, Grounded
 from agentbatch.templates.references import References
 from agentbatch.text.suggestions import did_you_mean, listing
+from agentbatch.tools.mcp_config import McpServerConfig
 
 if TYPE_CHECKING:
     from agentbatch.agents.base import AgentConfig
@@ -86,10 +87,13 @@ class _Reading:
     def read(self, whole: type[Config], data: dict[str, Any]) -> Sections:
         data = self._respelled(data, (), whole)
         data |= {key: self._respelled(value, (key,), kind) for key, value, kind in _plain_sections(whole, data)}
-        named = {name: self._named(data, name) for name in ("models", "tools", "toolsets", "agents", "groups")}
+        named = {
+            name: self._named(data, name) for name in ("models", "mcp_servers", "tools", "toolsets", "agents", "groups")
+        }
         self._steps = named["agents"].keys() | named["groups"].keys()
         built: dict[str, Any] = {
             "models": self._each(named["models"], "models", self._model),
+            "mcp_servers": self._each(named["mcp_servers"], "mcp_servers", self._mcp_server),
             "tools": self._each(named["tools"], "tools", self._tool),
             "agents": self._each(named["agents"], "agents", self._agent),
             "groups": self._each(named["groups"], "groups", self._group),
@@ -162,6 +166,9 @@ class _Reading:
             self._no_kind(data, path, kinds, "a tool", tools.KINDS)
             return None
         return self._section(fitting[0], data, path)
+
+    def _mcp_server(self, data: dict[str, Any], path: Path) -> McpServerConfig | None:
+        return self._section(McpServerConfig, data, path)
 
     def _agent(self, data: dict[str, Any], path: Path) -> AgentConfig | None:
         kind = data.get("kind", "react" if "tools" in data else "chat")
@@ -285,7 +292,9 @@ class _Reading:
         graph = StepGraph.of([text for text in self._texts if text.path[0] != "tools"] + delegated)
         names = self._names_there([*steps, *self._in_place], graph, delegated, named["tools"])
         tool_names = [*named["tools"], *named["toolsets"]]
-        self._problems += unknown_names(self._texts, steps, names.steps, named["models"], tool_names, self._origin)
+        self._problems += unknown_names(
+            self._texts, steps, names.steps, named["models"], tool_names, named["mcp_servers"], self._origin
+        )
         self._problems += circles(graph, self._origin)
         certain = StepGraph.of(text for text in self._texts if self._is_certain(text.path))
         reached = certain.below(ROOT) if ROOT in graph.edges else frozenset(steps)

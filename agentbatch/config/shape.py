@@ -25,11 +25,14 @@ _HOW_NOT_WHAT = frozenset(
         "headers",
         "latency",
         "max_concurrency",
+        "max_restarts",
         "poll",
         "price",
         "request_timeout",
         "retries",
         "rpm",
+        "sessions",
+        "start_timeout",
         "timeout",
         "tpm",
         "transport",
@@ -45,7 +48,7 @@ def config_shape(config: Config) -> dict[str, str]:
     defaults have no hash.
     """
     shape: dict[str, str] = {}
-    for section in ("models", "tools", "agents", "groups"):
+    for section in ("models", "tools", "mcp_servers", "agents", "groups"):
         for name, part in cast("dict[str, BaseModel]", getattr(config, section)).items():
             shape |= {f"{section}.{name}.{key}": _digest(value) for key, value in _parts(part)}
     shape |= {f"vars.{name}": _digest(text) for name, text in config.vars.items()}

@@ -10,6 +10,7 @@ from agentbatch.config.source import Origin
 from agentbatch.config.yaml_tree import Path
 from agentbatch.record import record
 from agentbatch.text.suggestions import did_you_mean, listing
+from agentbatch.tools.mcp_config import split_name
 
 ROOT = ""
 """The owner of the names in `workflow`."""
@@ -52,16 +53,20 @@ def unknown_names(
     readable: Collection[str],
     models: Collection[str],
     tools: Collection[str],
+    servers: Collection[str],
     origin: Origin,
 ) -> Iterator[Problem]:
     """Names of steps, models and tools that are not declared.
 
-    `readable` are the steps that can be looked at or waited for; an agent's tools can be steps, too.
+    `readable` are the steps that can be looked at or waited for; an agent's tools can be steps, too. Which tools the
+    MCP `servers` have, they say themselves when a run begins.
     """
-    known_of = {"step": steps, "earlier": readable, "model": models, "tool": [*tools, *steps]}
+    known_of = {"step": steps, "earlier": readable, "model": models, "tool": [*tools, *servers, *steps]}
     for text in texts:
         known = known_of.get(text.of)
         if known is None or text.text in known:
+            continue
+        if text.of == "tool" and split_name(text.text)[0] in servers:
             continue
         noun = text.of if text.of in ("model", "tool") else "agent or group"
         there = f"there are: {listing(known, 20)}" if known else f"there is no {noun} at all"

@@ -12,6 +12,7 @@ from agentbatch.config.source import Origin
 from agentbatch.tools.parameters import parameter_schema
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SERVER = re.compile(r"[A-Za-z0-9_-]{1,40}")
 """What providers allow: https://platform.openai.com/docs/api-reference/chat/create"""
 
 
@@ -69,8 +70,12 @@ def tool_name_problems(named: Mapping[str, Mapping[str, Any]], origin: Origin) -
         if _NAME.fullmatch(name) is None:
             hint = "providers take letters, digits, _ and -, at most 64 of them"
             yield origin.problem(("tools", name), f"the name {name!r} is none of a tool", key=True, hint=hint)
-    for section in ("tools", "toolsets"):
-        others = [other for other in ("tools", "agents", "groups") if other != section]
+    for name in named["mcp_servers"]:
+        if _SERVER.fullmatch(name) is None:
+            hint = "letters, digits, _ and -, at most 40 of them: the names of its tools begin with it"
+            yield origin.problem(("mcp_servers", name), f"the name {name!r} is none of a server", key=True, hint=hint)
+    for section in ("tools", "toolsets", "mcp_servers"):
+        others = [other for other in ("tools", "toolsets", "agents", "groups") if other != section]
         for name in named[section]:
             taken = next((other for other in others if name in named[other]), None)
             if taken is not None:

@@ -64,6 +64,7 @@ class LocalEngine:
         self._read_all = False
         self._drain_timer: asyncio.TimerHandle | None = None
         self._fault: BaseException | None = None
+        self._opened = False
 
     async def __aenter__(self) -> Self:
         self._workshop.check_prices()
@@ -198,6 +199,9 @@ class LocalEngine:
             if item is None:
                 self._read_all = True
                 return
+            if not self._opened:  # this is the first worker, and there is no other yet
+                await self._workshop.open()
+                self._opened = True
             self._hire()
             try:
                 result = await self._run_item(item, worker)

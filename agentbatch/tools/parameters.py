@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
 
 import orjson
 
@@ -77,6 +78,40 @@ def _check(schema: dict[str, Any]) -> None:
         raise ValueError(f"arguments are an object, but the schema's type is {schema['type']!r}")
 
 
+def can_be_checked(schema: Mapping[str, Any]) -> bool:
+    """Whether arguments can be checked against somebody else's schema: it is valid, and refers to itself only, for what
+    it refers to elsewhere would be fetched."""
+    try:
+        _check(dict(schema))
+    except (ValueError, RecursionError):
+        return False
+    return all(_leads_somewhere(reference, schema) for reference in _references(schema))
+
+
+def _references(value: Any) -> Iterator[Any]:
+    if isinstance(value, Mapping):
+        for key, inner in cast("Mapping[str, Any]", value).items():
+            if key in ("$ref", "$dynamicRef"):
+                yield inner
+            else:
+                yield from _references(inner)
+    elif isinstance(value, list):
+        for inner in cast("list[Any]", value):
+            yield from _references(inner)
+
+
+def _leads_somewhere(reference: Any, schema: Any) -> bool:
+    """Whether a JSON pointer behind a `#` has a target: RFC 6901."""
+    if not isinstance(reference, str) or not reference.startswith("#/"):
+        return False
+    for part in reference[2:].split("/"):
+        key = unquote(part).replace("~1", "/").replace("~0", "~")
+        if not isinstance(schema, Mapping) or key not in schema:
+            return False
+        schema = cast("Mapping[str, Any]", schema)[key]
+    return True
+
+
 class ArgumentCheck:
     """Reads and checks the arguments of one tool's calls. `schema` is of type object."""
 
@@ -99,7 +134,10 @@ class ArgumentCheck:
             ToolFault: they are no JSON object, or don't fit; the message tells the model what to mend.
         """
         arguments = {**self._defaults, **_parsed(text)}
-        errors = [self._said(error) for error in self._validator.iter_errors(arguments)]
+        try:
+            errors = [self._said(error) for error in self._validator.iter_errors(arguments)]
+        except RecursionError:
+            raise ToolFault("the arguments are nested too deeply to be checked") from None
         if errors:
             more = f"; and {len(errors) - _MOST_ERRORS} more" if len(errors) > _MOST_ERRORS else ""
             raise ToolFault(f"the arguments don't fit: {'; '.join(errors[:_MOST_ERRORS])}{more}")

@@ -14,12 +14,12 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 from agentbatch.errors import CommandFault
 from agentbatch.record import record
 from agentbatch.text.redact import visible
-from agentbatch.transports.process_tree import kill_group, kill_tree, marked, new_mark
+from agentbatch.transports.process_tree import kill_group, kill_tree, marked, new_mark, open_pidfd
 
 PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR")
 """Of this process's environment a command sees only these, and what its config names: never the models' keys."""
@@ -103,7 +103,7 @@ class _Running:
         self._mark = new_mark()
         self._process = _start(command, self._mark)
         self.exited: asyncio.Future[None] = self._loop.create_future()
-        self._pidfd = _open_pidfd(self._process.pid)
+        self._pidfd = open_pidfd(self._process.pid)
         self._stdout = _Reader(self._loop, self._process.stdout, max_stdout)
         self._stderr = _Reader(self._loop, self._process.stderr, max_stderr)
         self._stdin = _Writer(self._loop, self._process.stdin, command.stdin)
@@ -244,10 +244,11 @@ def _start(command: Command, mark: str) -> subprocess.Popen[bytes]:
             pass_fds=command.pass_fds,
         )
     except (OSError, ValueError) as error:  # ValueError: a NUL in an argument
-        raise CommandFault(_said(command, error)) from None
+        raise CommandFault(start_fault(command, error)) from None
 
 
-def _said(command: Command, error: OSError | ValueError) -> str:
+def start_fault(command: Command, error: OSError | ValueError) -> str:
+    """Why a command could not be started, for people."""
     name = visible(command.argv[0], 100) if command.argv else ""
     if isinstance(error, OSError) and command.cwd is not None and not command.cwd.is_dir():
         return f"{name}: there is no folder {visible(str(command.cwd), 200)} to run it in"
@@ -256,14 +257,3 @@ def _said(command: Command, error: OSError | ValueError) -> str:
     if isinstance(error, OSError) and error.errno == errno.E2BIG:
         return f"{name}: its arguments are longer than the system allows: give long texts by stdin"
     return f"{name}: can't be started: {error.strerror if isinstance(error, OSError) else error}"
-
-
-def _open_pidfd(pid: int) -> int | None:
-    """A descriptor that becomes readable when the process ends; None where the system has none (before Linux 5.3)."""
-    opener = getattr(os, "pidfd_open", None)
-    if opener is None:
-        return None
-    try:
-        return cast("int", opener(pid))
-    except OSError:
-        return None

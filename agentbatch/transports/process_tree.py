@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
+from typing import cast
 
 MARK = "AGENTBATCH_MARK"
 """The environment variable with the marks of all commands that a process runs under, outermost first. A mark is
@@ -119,3 +120,14 @@ def _stat(pid: int, place: int) -> int:
         return int(stat.rpartition(b")")[2].split()[place])  # the name before it may hold anything
     except (OSError, ValueError, IndexError):
         return 0
+
+
+def open_pidfd(pid: int) -> int | None:
+    """A descriptor that becomes readable when the process ends; None where the system has none (before Linux 5.3)."""
+    opener = getattr(os, "pidfd_open", None)
+    if opener is None:
+        return None
+    try:
+        return cast("int", opener(pid))
+    except OSError:
+        return None
