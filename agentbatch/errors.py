@@ -22,6 +22,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import ClassVar
 
+from agentbatch.messages import Usage
+
 
 class ExitCode(IntEnum):
     """What the process tells its caller: the run's verdict."""
@@ -84,6 +86,7 @@ class StepError(AgentBatchError):
         retry_after: the least number of seconds the server asked to wait, where it did.
         retry: the server's own verdict (`x-should-retry`), which wins over the class's.
         request_id: the provider's id of the failed request, where it gave one.
+        usage: what the failed answer used, where it says so: it was paid for all the same.
     """
 
     type: ClassVar[str] = "internal"
@@ -104,6 +107,7 @@ class StepError(AgentBatchError):
         self.retry_after = retry_after
         self.retry = retry
         self.request_id = request_id
+        self.usage: Usage | None = None
 
     @property
     def retryable(self) -> bool:

@@ -108,7 +108,7 @@ class Endpoint:
         span.attributes |= {"model": self.model.name, "provider": self.model.provider, "attempt": 1, how: True}
         cost = 0.0
         if paid:
-            cost = self._cost(answer)
+            cost = self._cost(answer.usage)
             self.budget.spent += cost or 0.0
             visit.count(answer.usage, cost)
         _describe(span, answer, cost)
@@ -173,13 +173,15 @@ class Endpoint:
                     call.sent()
                 answer = await self._attempt(request, visit, attempt, perf_counter() - queued_at, spending)
             if isinstance(answer, StepError):
-                if not _may_be_billed(answer):
+                if answer.usage is not None:
+                    admission.used(answer.usage.input_tokens + answer.usage.output_tokens)
+                elif not _may_be_billed(answer):
                     admission.used(0)
                     if call is not None:
                         call.refused()
                 return answer, self._judge(answer, sent, attempt)
             if call is not None:
-                call.answered(self._cost(answer))
+                call.answered(self._cost(answer.usage))
             self._note_success(sent, sent_at, clock())
             if counted:
                 admission.used(self.estimate.learn(tokens, answer.usage))
@@ -196,13 +198,14 @@ class Endpoint:
             async with asyncio.timeout(self.settings.timeout):
                 response = await self.model.chat(request.traced(span.traceparent))
         except StepError as error:
+            spending.usd = self._paid_in_vain(error) or 0.0
             return self._failed(span, visit, error)
         except TimeoutError:
             return self._failed(span, visit, StepTimeout(f"no whole answer within {self.settings.timeout:g} s"))
         except BaseException:
             self._failed(span, visit, StepTimeout("cancelled"), "cancelled")
             raise
-        cost = self._cost(response)
+        cost = self._cost(response.usage)
         spending.usd = cost or 0.0
         visit.count(response.usage, cost)
         _describe(span, response, cost)
@@ -211,13 +214,20 @@ class Endpoint:
         tracer.end(span)
         return response
 
-    def _cost(self, response: ChatResponse) -> float | None:
+    def _cost(self, usage: Usage) -> float | None:
         """US dollars for an answer; None where its price is not known."""
         tariff = self.settings.tariff
-        return None if tariff is None else tariff.cost(response.usage)
+        return None if tariff is None else tariff.cost(usage)
+
+    def _paid_in_vain(self, error: StepError) -> float | None:
+        """US dollars for what a failed answer says it used; None where the price is not known."""
+        return 0.0 if error.usage is None else self._cost(error.usage)
 
     def _failed(self, span: Span, visit: Visit, error: StepError, status: str = "error") -> StepError:
-        visit.count(_ONE_REQUEST, 0.0)
+        cost = self._paid_in_vain(error)
+        visit.count(error.usage or _ONE_REQUEST, cost)
+        if error.usage is not None:
+            _describe_usage(span, error.usage, cost)
         span.attributes["http_status"] = error.http_status
         if error.request_id:
             span.attributes["request_id"] = error.request_id
@@ -331,17 +341,22 @@ def _note_request(visit: Visit, request_id: str | None) -> None:
 
 
 def _describe(span: Span, response: ChatResponse, cost: float | None) -> None:
-    usage, attributes = response.usage, span.attributes
-    attributes["input_tokens"] = usage.input_tokens
-    attributes["output_tokens"] = usage.output_tokens
+    attributes = span.attributes
+    _describe_usage(span, response.usage, cost)
     attributes["finish_reason"] = response.finish_reason
-    attributes["cost_usd"] = cost
-    if usage.cached_tokens:
-        attributes["cached_tokens"] = usage.cached_tokens
-    if usage.reasoning_tokens:
-        attributes["reasoning_tokens"] = usage.reasoning_tokens
     if response.first_token_s is not None:
         attributes["first_token_s"] = response.first_token_s
     if response.request_id:
         attributes["request_id"] = response.request_id
     attributes["answer"] = response
+
+
+def _describe_usage(span: Span, usage: Usage, cost: float | None) -> None:
+    attributes = span.attributes
+    attributes["input_tokens"] = usage.input_tokens
+    attributes["output_tokens"] = usage.output_tokens
+    attributes["cost_usd"] = cost
+    if usage.cached_tokens:
+        attributes["cached_tokens"] = usage.cached_tokens
+    if usage.reasoning_tokens:
+        attributes["reasoning_tokens"] = usage.reasoning_tokens

@@ -5,33 +5,20 @@ Source: https://platform.claude.com/docs/en/api/messages
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any, Literal, cast
-from urllib.parse import urlsplit
 
 import orjson
 
-from agentbatch.errors import ConfigError, ContentFilter
+from agentbatch.errors import ContentFilter
 from agentbatch.messages import ChatRequest, ChatResponse, Message, ToolCall, ToolSpec, Usage
 from agentbatch.models.anthropic_stream import MessageAssembly
-from agentbatch.models.base import StreamedModelConfig
-from agentbatch.models.credentials import (
-    ApiKey,
-    BaseUrl,
-    HeaderName,
-    auth_header,
-    endpoint_url,
-    key_or_variable,
-    secrets_in,
-    sent_headers,
-)
-from agentbatch.models.json_answer import count, empty_answer, mapping, parse_answer, sequence, text, tool_calls
-from agentbatch.models.refusals import refusal, refusal_inside, request_id_of
-from agentbatch.models.request_body import EncodedOnce, encode_body, refuse_stream
-from agentbatch.models.streaming import stream_answer
+from agentbatch.models.base import ServedModelConfig
+from agentbatch.models.credentials import ApiKey, BaseUrl, HeaderName
+from agentbatch.models.http_api import Dialect, HttpApi
+from agentbatch.models.json_answer import count, empty_answer, mapping, sequence, text, tool_calls
+from agentbatch.models.refusals import refusal_inside, request_id_of
+from agentbatch.models.request_body import EncodedOnce, encode_body
 from agentbatch.models.strict_schema import enforceable_schema
 from agentbatch.transports.base import HttpResponse, HttpTransport
 
@@ -47,7 +34,7 @@ _CACHED = {"type": "ephemeral"}
 _THINKING = ("thinking", "redacted_thinking")
 
 
-class AnthropicConfig(StreamedModelConfig):
+class AnthropicConfig(ServedModelConfig):
     """Claude, or any server that speaks Anthropic's Messages API."""
 
     provider: Literal["anthropic"]
@@ -83,18 +70,14 @@ class AnthropicModel:
     def __init__(
         self, config: AnthropicConfig, transport: HttpTransport, environ: Mapping[str, str] | None = None
     ) -> None:
-        key = _key(config, os.environ if environ is None else environ)
         self._name = config.model
-        self._transport = transport
-        self._url = endpoint_url(config.base_url, "/v1/messages")
-        own = {"anthropic-version": API_VERSION, **auth_header(config.auth, key)}
-        self._headers = sent_headers(own, config.extra_headers)
+        own = {"anthropic-version": API_VERSION}
+        self._api = HttpApi(config, transport, environ, _DIALECT, "/v1/messages", own_headers=own)
+        self.secrets = self._api.secrets
         self._structured_outputs = config.structured_outputs
-        self._chunk_timeout = config.chunk_timeout if config.stream else None
         self._cache_prompt = config.cache_prompt
         self._tools = EncodedOnce(_tools_to_cache if config.cache_prompt else _tools)
         self._formats: dict[int, tuple[object, dict[str, Any] | None]] = {}
-        self.secrets = secrets_in(key, config.extra_headers)
 
     @property
     def name(self) -> str:
@@ -106,24 +89,10 @@ class AnthropicModel:
 
     async def chat(self, request: ChatRequest) -> ChatResponse:
         """Ask once."""
-        headers = self._headers
-        if request.traceparent is not None:
-            headers = {**headers, "traceparent": request.traceparent}
-        body = self.encode(request)
-        if self._chunk_timeout is not None:
-            return await self._stream(headers, body, self._chunk_timeout)
-        response = await self._transport.request("POST", self._url, headers, body)
-        if 200 <= response.status < 300:
-            return decode(response)
-        raise refusal(response.status, response.headers, response.body, time.time())
-
-    async def _stream(self, headers: Mapping[str, str], body: bytes, silence_s: float) -> ChatResponse:
-        came = await stream_answer(self._transport, self._url, headers, body, MessageAssembly(), silence_s)
-        return replace(understand(came.answer, came.response), first_token_s=came.first_token_s)
+        return await self._api.ask(request, self.encode)
 
     def encode(self, request: ChatRequest) -> bytes:
         """The request's body."""
-        refuse_stream(request.params)
         system = [message.content for message in request.messages if message.role == "system" and message.content]
         body: dict[str, Any] = {
             "model": self._name,
@@ -131,7 +100,7 @@ class AnthropicModel:
             "messages": _turns(request.messages),
             **request.params,
         }
-        if self._chunk_timeout is not None:
+        if self._api.streams:
             body["stream"] = True
         if request.output_schema is not None:
             self._add_schema(request.output_schema, body, system)
@@ -161,17 +130,6 @@ class AnthropicModel:
                 self._formats.clear()
             known = self._formats[id(schema)] = (schema, enforceable_schema(schema))
         return known[1]
-
-
-def _key(config: AnthropicConfig, environ: Mapping[str, str]) -> str | None:
-    if urlsplit(config.base_url).hostname != urlsplit(ANTHROPIC_URL).hostname:
-        return None if config.api_key is None else config.api_key.get_secret_value()
-    key = key_or_variable(config.api_key, KEY_VARIABLE, environ)
-    if key is None:
-        raise ConfigError(
-            f"model {config.model}: no key for {ANTHROPIC_URL}: set {KEY_VARIABLE}, or the model's api_key"
-        )
-    return key
 
 
 def _turns(messages: Iterable[Message]) -> list[dict[str, Any]]:
@@ -239,19 +197,14 @@ def _tool_choice(request: ChatRequest) -> dict[str, Any] | None:
             return {"type": "tool", "name": name, **single}
 
 
-def decode(response: HttpResponse) -> ChatResponse:
-    """The answer in a 2xx response.
+def understand(answer: Mapping[str, Any], response: HttpResponse) -> ChatResponse:
+    """The answer whose JSON came in `response`, at once or in pieces.
 
     Raises:
         BadResponse: it is none.
         ContentFilter: the model declined.
         StepError: it is an error in disguise.
     """
-    return understand(parse_answer(response.body), response)
-
-
-def understand(answer: Mapping[str, Any], response: HttpResponse) -> ChatResponse:
-    """The answer whose JSON came in `response`, at once or in pieces. Raises what `decode` does."""
     if not isinstance(answer.get("content"), list):
         raise refusal_inside(answer, response, "content")
     blocks = [mapping(block) for block in sequence(answer["content"])]
@@ -268,7 +221,7 @@ def understand(answer: Mapping[str, Any], response: HttpResponse) -> ChatRespons
         text=content,
         tool_calls=calls,
         finish_reason="tool_calls" if calls else "length" if stop in _AT_LIMIT else "stop",
-        usage=_usage(answer.get("usage")),
+        usage=usage_of(answer),
         model=text(answer.get("model")),
         request_id=request_id,
         headers=response.headers,
@@ -296,8 +249,9 @@ def _wanted_back(blocks: list[Mapping[str, Any]], calls: tuple[ToolCall, ...]) -
     return tuple(wanted)
 
 
-def _usage(usage: Any) -> Usage:
-    counts = mapping(usage)
+def usage_of(answer: Mapping[str, Any]) -> Usage:
+    """What an answer says it used."""
+    counts = mapping(answer.get("usage"))
     read, written = count(counts.get("cache_read_input_tokens")), count(counts.get("cache_creation_input_tokens"))
     return Usage(
         input_tokens=count(counts.get("input_tokens")) + read + written,
@@ -307,3 +261,6 @@ def _usage(usage: Any) -> Usage:
         cache_write_tokens=written,
         reasoning_tokens=count(mapping(counts.get("output_tokens_details")).get("thinking_tokens")),
     )
+
+
+_DIALECT = Dialect(ANTHROPIC_URL, KEY_VARIABLE, understand, usage_of, MessageAssembly)

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from agentbatch.errors import InternalFault
 from agentbatch.messages import ChatRequest, ChatResponse
+from agentbatch.models.credentials import ApiKey, BaseUrl, HeaderName
 from agentbatch.settings import Duration, ModelName, PositiveInt, Settings
 
 
@@ -54,9 +55,12 @@ class HttpModelConfig(ModelConfig):
     """Headers sent with every request, on top of the provider's own."""
 
 
-class StreamedModelConfig(HttpModelConfig):
-    """What the configs of models share whose answers can be streamed."""
+class ServedModelConfig(HttpModelConfig):
+    """What the configs of all providers share: each says where its own server is, and how it wants its key."""
 
+    base_url: BaseUrl
+    api_key: ApiKey | None = None
+    auth: HeaderName
     stream: bool = False
     """Receive answers piece by piece: the time to the first token is measured, and a server that falls silent is found
     out early. A stream that breaks off is a failed attempt, never half an answer."""

@@ -5,30 +5,21 @@ Source: https://ai.google.dev/api/generate-content
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import orjson
 
-from agentbatch.errors import BadResponse, ConfigError, ContentFilter
+from agentbatch.errors import BadResponse, ContentFilter
 from agentbatch.messages import ChatRequest, ChatResponse, Message, ToolCall, ToolSpec, Usage
-from agentbatch.models.base import HttpModelConfig
-from agentbatch.models.credentials import (
-    ApiKey,
-    BaseUrl,
-    HeaderName,
-    auth_header,
-    endpoint_url,
-    key_or_variable,
-    secrets_in,
-    sent_headers,
-)
-from agentbatch.models.json_answer import count, empty_answer, mapping, parse_answer, sequence, text, tool_calls
-from agentbatch.models.refusals import printable_id, refusal, refusal_inside, request_id_of
-from agentbatch.models.request_body import EncodedOnce, encode_body, refuse_stream
+from agentbatch.models.base import ServedModelConfig
+from agentbatch.models.credentials import ApiKey, BaseUrl, HeaderName
+from agentbatch.models.gemini_stream import ContentAssembly
+from agentbatch.models.http_api import Dialect, HttpApi
+from agentbatch.models.json_answer import count, empty_answer, mapping, sequence, text, tool_calls
+from agentbatch.models.refusals import printable_id, refusal_inside, request_id_of
+from agentbatch.models.request_body import EncodedOnce, encode_body
 from agentbatch.text.redact import visible
 from agentbatch.transports.base import HttpResponse, HttpTransport
 
@@ -43,13 +34,13 @@ _BROKEN = frozenset({"MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "UNEXPECTE
 _MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
 
 
-class GeminiConfig(HttpModelConfig):
+class GeminiConfig(ServedModelConfig):
     """Google's Gemini, or any server that speaks its API. `params` are those of its `generationConfig`, but
     for `safetySettings`, `toolConfig`, `cachedContent`, `labels`, `serviceTier` and `store`, which go beside it."""
 
     provider: Literal["gemini"]
     base_url: BaseUrl = GEMINI_URL
-    """Where the API begins; `/models/MODEL:generateContent` is added."""
+    """Where the API begins; `/models/MODEL:generateContent` is added, or `:streamGenerateContent`."""
     api_key: ApiKey | None = None
     """Default: the variable GEMINI_API_KEY, and only for Google's own server."""
     auth: HeaderName = "x-goog-api-key"
@@ -74,14 +65,12 @@ class GeminiModel:
     def __init__(
         self, config: GeminiConfig, transport: HttpTransport, environ: Mapping[str, str] | None = None
     ) -> None:
-        key = _key(config, os.environ if environ is None else environ)
         self._name = config.model
-        self._transport = transport
         model = quote(config.model.removeprefix("models/"), safe="")
-        self._url = endpoint_url(config.base_url, f"/models/{model}:generateContent")
-        self._headers = sent_headers(auth_header(config.auth, key), config.extra_headers)
+        path, query = ("streamGenerateContent", "alt=sse") if config.stream else ("generateContent", "")
+        self._api = HttpApi(config, transport, environ, _DIALECT, f"/models/{model}:{path}", query=query)
+        self.secrets = self._api.secrets
         self._tools = EncodedOnce(_tools)
-        self.secrets = secrets_in(key, config.extra_headers)
 
     @property
     def name(self) -> str:
@@ -93,17 +82,10 @@ class GeminiModel:
 
     async def chat(self, request: ChatRequest) -> ChatResponse:
         """Ask once."""
-        headers = self._headers
-        if request.traceparent is not None:
-            headers = {**headers, "traceparent": request.traceparent}
-        response = await self._transport.request("POST", self._url, headers, self.encode(request))
-        if 200 <= response.status < 300:
-            return decode(response)
-        raise refusal(response.status, response.headers, response.body, time.time())
+        return await self._api.ask(request, self.encode)
 
     def encode(self, request: ChatRequest) -> bytes:
         """The request's body."""
-        refuse_stream(request.params)
         body: dict[str, Any] = {"contents": _contents(request.messages)}
         system = [{"text": one.content} for one in request.messages if one.role == "system" and one.content]
         if system:
@@ -117,15 +99,6 @@ class GeminiModel:
         if generation:
             body["generationConfig"] = generation
         return encode_body(body)
-
-
-def _key(config: GeminiConfig, environ: Mapping[str, str]) -> str | None:
-    if urlsplit(config.base_url).hostname != urlsplit(GEMINI_URL).hostname:
-        return None if config.api_key is None else config.api_key.get_secret_value()
-    key = key_or_variable(config.api_key, KEY_VARIABLE, environ)
-    if key is None:
-        raise ConfigError(f"model {config.model}: no key for {GEMINI_URL}: set {KEY_VARIABLE}, or the model's api_key")
-    return key
 
 
 def _generation(request: ChatRequest) -> dict[str, Any]:
@@ -190,15 +163,14 @@ def _sent_call(call: ToolCall) -> dict[str, Any]:
     return {"functionCall": {"id": call.id, "name": call.name, "args": dict(mapping(arguments))}}
 
 
-def decode(response: HttpResponse) -> ChatResponse:
-    """The answer in a 2xx response.
+def understand(answer: Mapping[str, Any], response: HttpResponse) -> ChatResponse:
+    """The answer whose JSON came in `response`, at once or in pieces.
 
     Raises:
         BadResponse: it is none, or the model failed to write one.
         ContentFilter: the prompt or the answer was blocked.
         StepError: it is an error in disguise.
     """
-    answer = parse_answer(response.body)
     request_id = request_id_of(response.headers) or printable_id(answer.get("responseId"))
     candidates = sequence(answer.get("candidates"))
     if not candidates:
@@ -217,7 +189,7 @@ def decode(response: HttpResponse) -> ChatResponse:
         text=content,
         tool_calls=calls,
         finish_reason="tool_calls" if calls else "length" if finish == "MAX_TOKENS" else "stop",
-        usage=_usage(answer.get("usageMetadata")),
+        usage=usage_of(answer),
         model=text(answer.get("modelVersion")),
         request_id=request_id,
         headers=response.headers,
@@ -266,9 +238,9 @@ def _wanted_back(parts: list[Mapping[str, Any]], calls: tuple[ToolCall, ...]) ->
     return tuple(wanted)
 
 
-def _usage(usage: Any) -> Usage:
-    """Thoughts are counted beside the answer's tokens, and what tools added beside the prompt's."""
-    counts = mapping(usage)
+def usage_of(answer: Mapping[str, Any]) -> Usage:
+    """What an answer says it used. Thoughts are counted beside its tokens, what tools added beside the prompt's."""
+    counts = mapping(answer.get("usageMetadata"))
     thoughts = count(counts.get("thoughtsTokenCount"))
     return Usage(
         input_tokens=count(counts.get("promptTokenCount")) + count(counts.get("toolUsePromptTokenCount")),
@@ -277,3 +249,6 @@ def _usage(usage: Any) -> Usage:
         cached_tokens=count(counts.get("cachedContentTokenCount")),
         reasoning_tokens=thoughts,
     )
+
+
+_DIALECT = Dialect(GEMINI_URL, KEY_VARIABLE, understand, usage_of, ContentAssembly)

@@ -5,33 +5,21 @@ Source: https://platform.openai.com/docs/api-reference/chat
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Literal
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import orjson
 
-from agentbatch.errors import ConfigError, ContentFilter
+from agentbatch.errors import ContentFilter
 from agentbatch.messages import ChatRequest, ChatResponse, Message, ToolCall, ToolSpec, Usage
-from agentbatch.models.base import StreamedModelConfig
-from agentbatch.models.credentials import (
-    ApiKey,
-    BaseUrl,
-    HeaderName,
-    auth_header,
-    endpoint_url,
-    key_or_variable,
-    secrets_in,
-    sent_headers,
-)
-from agentbatch.models.json_answer import count, empty_answer, mapping, parse_answer, sequence, text, tool_calls
+from agentbatch.models.base import ServedModelConfig
+from agentbatch.models.credentials import ApiKey, BaseUrl, HeaderName
+from agentbatch.models.http_api import Dialect, HttpApi
+from agentbatch.models.json_answer import count, empty_answer, mapping, sequence, text, tool_calls
 from agentbatch.models.openai_stream import CompletionAssembly
-from agentbatch.models.refusals import refusal, refusal_inside, request_id_of
-from agentbatch.models.request_body import EncodedOnce, encode_body, refuse_stream
-from agentbatch.models.streaming import stream_answer
+from agentbatch.models.refusals import refusal_inside, request_id_of
+from agentbatch.models.request_body import EncodedOnce, encode_body
 from agentbatch.models.strict_schema import strict_schema
 from agentbatch.text.redact import visible
 from agentbatch.transports.base import HttpResponse, HttpTransport
@@ -43,7 +31,7 @@ _WANTED_BACK = ("reasoning_content", "reasoning_details")
 _TOOL_CHOICES = ("auto", "none", "required")
 
 
-class OpenAIConfig(StreamedModelConfig):
+class OpenAIConfig(ServedModelConfig):
     """Any server with an OpenAI-compatible API: OpenAI, Azure, vLLM, Ollama, LiteLLM, llama.cpp, OpenRouter, ..."""
 
     provider: Literal["openai"]
@@ -75,16 +63,12 @@ class OpenAIModel:
     def __init__(
         self, config: OpenAIConfig, transport: HttpTransport, environ: Mapping[str, str] | None = None
     ) -> None:
-        key = _key(config, os.environ if environ is None else environ)
         self._name = config.model
-        self._transport = transport
         query = "" if config.api_version is None else urlencode({"api-version": config.api_version})
-        self._url = endpoint_url(config.base_url, "/chat/completions", query)
-        self._headers = sent_headers(auth_header(config.auth, key), config.extra_headers)
-        self._chunk_timeout = config.chunk_timeout if config.stream else None
+        self._api = HttpApi(config, transport, environ, _DIALECT, "/chat/completions", query=query)
+        self.secrets = self._api.secrets
         self._tools = EncodedOnce(_tools)
         self._format = EncodedOnce(_response_format)
-        self.secrets = secrets_in(key, config.extra_headers)
 
     @property
     def name(self) -> str:
@@ -96,26 +80,12 @@ class OpenAIModel:
 
     async def chat(self, request: ChatRequest) -> ChatResponse:
         """Ask once."""
-        headers = self._headers
-        if request.traceparent is not None:
-            headers = {**headers, "traceparent": request.traceparent}
-        body = self.encode(request)
-        if self._chunk_timeout is not None:
-            return await self._stream(headers, body, self._chunk_timeout)
-        response = await self._transport.request("POST", self._url, headers, body)
-        if 200 <= response.status < 300:
-            return decode(response)
-        raise refusal(response.status, response.headers, response.body, time.time())
-
-    async def _stream(self, headers: Mapping[str, str], body: bytes, silence_s: float) -> ChatResponse:
-        came = await stream_answer(self._transport, self._url, headers, body, CompletionAssembly(), silence_s)
-        return replace(understand(came.answer, came.response), first_token_s=came.first_token_s)
+        return await self._api.ask(request, self.encode)
 
     def encode(self, request: ChatRequest) -> bytes:
         """The request's body."""
-        refuse_stream(request.params)
         body: dict[str, Any] = {"model": self._name, "messages": [_message(one) for one in request.messages]}
-        if self._chunk_timeout is not None:
+        if self._api.streams:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         body.update(request.params)
         if request.tools:
@@ -127,18 +97,6 @@ class OpenAIModel:
         if request.output_schema is not None and "response_format" not in request.params:
             body["response_format"] = self._format(request.output_schema)
         return encode_body(body)
-
-
-def _key(config: OpenAIConfig, environ: Mapping[str, str]) -> str | None:
-    if urlsplit(config.base_url).hostname != urlsplit(OPENAI_URL).hostname:
-        return None if config.api_key is None else config.api_key.get_secret_value()
-    key = key_or_variable(config.api_key, KEY_VARIABLE, environ)
-    if key is None:
-        raise ConfigError(
-            f"model {config.model}: no key for {OPENAI_URL}: set {KEY_VARIABLE}, or the model's api_key, or the "
-            "base_url of a server that needs none"
-        )
-    return key
 
 
 def _message(message: Message) -> dict[str, Any]:
@@ -192,19 +150,14 @@ def _response_format(schema: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def decode(response: HttpResponse) -> ChatResponse:
-    """The answer in a 2xx response.
+def understand(answer: Mapping[str, Any], response: HttpResponse) -> ChatResponse:
+    """The answer whose JSON came in `response`, at once or in pieces.
 
     Raises:
         BadResponse: it is none.
         ContentFilter: it was filtered, or the model declined.
         StepError: it is an error in disguise.
     """
-    return understand(parse_answer(response.body), response)
-
-
-def understand(answer: Mapping[str, Any], response: HttpResponse) -> ChatResponse:
-    """The answer whose JSON came in `response`, at once or in pieces. Raises what `decode` does."""
     choices = sequence(answer.get("choices"))
     if not choices or not isinstance(choices[0], dict):
         raise refusal_inside(answer, response, "choices")
@@ -224,7 +177,7 @@ def understand(answer: Mapping[str, Any], response: HttpResponse) -> ChatRespons
         text=content,
         tool_calls=calls,
         finish_reason="tool_calls" if calls else "length" if finish in ("length", "max_tokens") else "stop",
-        usage=_usage(answer.get("usage")),
+        usage=usage_of(answer),
         model=text(answer.get("model")),
         request_id=request_id,
         headers=response.headers,
@@ -254,8 +207,9 @@ def _arguments(arguments: Any) -> str:
     return "{}" if arguments is None else orjson.dumps(arguments).decode()
 
 
-def _usage(usage: Any) -> Usage:
-    counts = mapping(usage)
+def usage_of(answer: Mapping[str, Any]) -> Usage:
+    """What an answer says it used."""
+    counts = mapping(answer.get("usage"))
     return Usage(
         input_tokens=count(counts.get("prompt_tokens")),
         output_tokens=count(counts.get("completion_tokens")),
@@ -263,3 +217,6 @@ def _usage(usage: Any) -> Usage:
         cached_tokens=count(mapping(counts.get("prompt_tokens_details")).get("cached_tokens")),
         reasoning_tokens=count(mapping(counts.get("completion_tokens_details")).get("reasoning_tokens")),
     )
+
+
+_DIALECT = Dialect(OPENAI_URL, KEY_VARIABLE, understand, usage_of, CompletionAssembly)

@@ -6,31 +6,22 @@ Source: https://platform.openai.com/docs/api-reference/responses
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import orjson
 
-from agentbatch.errors import ConfigError, ContentFilter, StepError
+from agentbatch.errors import ContentFilter, StepError
 from agentbatch.messages import ChatRequest, ChatResponse, Message, ToolCall, ToolSpec, Usage
-from agentbatch.models.base import HttpModelConfig
-from agentbatch.models.credentials import (
-    ApiKey,
-    BaseUrl,
-    HeaderName,
-    auth_header,
-    endpoint_url,
-    key_or_variable,
-    secrets_in,
-    sent_headers,
-)
-from agentbatch.models.json_answer import count, empty_answer, mapping, parse_answer, sequence, text, tool_calls
+from agentbatch.models.base import ServedModelConfig
+from agentbatch.models.credentials import ApiKey, BaseUrl, HeaderName
+from agentbatch.models.http_api import Dialect, HttpApi
+from agentbatch.models.json_answer import count, empty_answer, mapping, sequence, text, tool_calls
 from agentbatch.models.openai import KEY_VARIABLE, OPENAI_URL
-from agentbatch.models.refusals import refusal, refusal_amid, refusal_inside, request_id_of
-from agentbatch.models.request_body import EncodedOnce, encode_body, refuse_stream
+from agentbatch.models.openai_responses_stream import ResponseAssembly
+from agentbatch.models.refusals import refusal_amid, refusal_inside, request_id_of
+from agentbatch.models.request_body import EncodedOnce, encode_body
 from agentbatch.models.strict_schema import strict_schema
 from agentbatch.text.redact import visible
 from agentbatch.transports.base import HttpResponse, HttpTransport
@@ -39,7 +30,7 @@ _TOOL_CHOICES = ("auto", "none", "required")
 _ENCRYPTED = "reasoning.encrypted_content"
 
 
-class OpenAIResponsesConfig(HttpModelConfig):
+class OpenAIResponsesConfig(ServedModelConfig):
     """OpenAI's Responses API. With `reasoning` among its params a model keeps its thoughts from one tool call to the
     next: they come encrypted and are handed back."""
 
@@ -74,16 +65,13 @@ class OpenAIResponsesModel:
     def __init__(
         self, config: OpenAIResponsesConfig, transport: HttpTransport, environ: Mapping[str, str] | None = None
     ) -> None:
-        key = _key(config, os.environ if environ is None else environ)
         self._name = config.model
-        self._transport = transport
         self._store = config.store
         query = "" if config.api_version is None else urlencode({"api-version": config.api_version})
-        self._url = endpoint_url(config.base_url, "/responses", query)
-        self._headers = sent_headers(auth_header(config.auth, key), config.extra_headers)
+        self._api = HttpApi(config, transport, environ, _DIALECT, "/responses", query=query)
+        self.secrets = self._api.secrets
         self._tools = EncodedOnce(_tools)
         self._format = EncodedOnce(_format)
-        self.secrets = secrets_in(key, config.extra_headers)
 
     @property
     def name(self) -> str:
@@ -95,22 +83,17 @@ class OpenAIResponsesModel:
 
     async def chat(self, request: ChatRequest) -> ChatResponse:
         """Ask once."""
-        headers = self._headers
-        if request.traceparent is not None:
-            headers = {**headers, "traceparent": request.traceparent}
-        response = await self._transport.request("POST", self._url, headers, self.encode(request))
-        if 200 <= response.status < 300:
-            return decode(response)
-        raise refusal(response.status, response.headers, response.body, time.time())
+        return await self._api.ask(request, self.encode)
 
     def encode(self, request: ChatRequest) -> bytes:
         """The request's body."""
-        refuse_stream(request.params)
         body: dict[str, Any] = {
             "model": self._name,
             "input": [item for message in request.messages for item in _items(message)],
             "store": self._store,
         }
+        if self._api.streams:
+            body["stream"] = True
         if "reasoning" in request.params and not self._store:
             body["include"] = [_ENCRYPTED]  # a model that does not reason would refuse it
         instructions = [one.content for one in request.messages if one.role == "system" and one.content]
@@ -126,18 +109,6 @@ class OpenAIResponsesModel:
         if request.output_schema is not None:
             body["text"] = {"format": self._format(request.output_schema), **mapping(body.get("text"))}
         return encode_body(body)
-
-
-def _key(config: OpenAIResponsesConfig, environ: Mapping[str, str]) -> str | None:
-    if urlsplit(config.base_url).hostname != urlsplit(OPENAI_URL).hostname:
-        return None if config.api_key is None else config.api_key.get_secret_value()
-    key = key_or_variable(config.api_key, KEY_VARIABLE, environ)
-    if key is None:
-        raise ConfigError(
-            f"model {config.model}: no key for {OPENAI_URL}: set {KEY_VARIABLE}, or the model's api_key, or the "
-            "base_url of a server that needs none"
-        )
-    return key
 
 
 def _items(message: Message) -> Iterator[dict[str, Any]]:
@@ -185,15 +156,14 @@ def _format(schema: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def decode(response: HttpResponse) -> ChatResponse:
-    """The answer in a 2xx response.
+def understand(answer: Mapping[str, Any], response: HttpResponse) -> ChatResponse:
+    """The answer whose JSON came in `response`, at once or in pieces.
 
     Raises:
         BadResponse: it is none.
         ContentFilter: it was filtered, or the model declined.
         StepError: it is an error in disguise.
     """
-    answer = parse_answer(response.body)
     if answer.get("status") == "failed" and answer.get("error"):
         raise _failed(answer, response)
     if not isinstance(answer.get("output"), list):
@@ -216,7 +186,7 @@ def decode(response: HttpResponse) -> ChatResponse:
         text=content,
         tool_calls=calls,
         finish_reason="tool_calls" if calls else "length" if at_limit else "stop",
-        usage=_usage(answer.get("usage")),
+        usage=usage_of(answer),
         model=text(answer.get("model")),
         request_id=request_id,
         headers=response.headers,
@@ -226,7 +196,7 @@ def decode(response: HttpResponse) -> ChatResponse:
 
 def _failed(answer: Mapping[str, Any], response: HttpResponse) -> StepError:
     """A 200 that says the model failed after it had begun."""
-    return refusal_amid(answer, response.body, response.headers)
+    return refusal_amid(answer, orjson.dumps(answer), response.headers)
 
 
 def _arguments(arguments: Any) -> str:
@@ -255,8 +225,9 @@ def _wanted_back(items: list[Mapping[str, Any]], calls: tuple[ToolCall, ...]) ->
     return tuple(wanted)
 
 
-def _usage(usage: Any) -> Usage:
-    counts = mapping(usage)
+def usage_of(answer: Mapping[str, Any]) -> Usage:
+    """What an answer says it used."""
+    counts = mapping(answer.get("usage"))
     return Usage(
         input_tokens=count(counts.get("input_tokens")),
         output_tokens=count(counts.get("output_tokens")),
@@ -264,3 +235,6 @@ def _usage(usage: Any) -> Usage:
         cached_tokens=count(mapping(counts.get("input_tokens_details")).get("cached_tokens")),
         reasoning_tokens=count(mapping(counts.get("output_tokens_details")).get("reasoning_tokens")),
     )
+
+
+_DIALECT = Dialect(OPENAI_URL, KEY_VARIABLE, understand, usage_of, ResponseAssembly)

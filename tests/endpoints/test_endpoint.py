@@ -12,6 +12,7 @@ from agentbatch.endpoints.prices import Tariff, rates
 from agentbatch.errors import (
     AuthFault,
     BadRequest,
+    BadResponse,
     ConnectionFault,
     RateLimited,
     RunStopped,
@@ -19,7 +20,7 @@ from agentbatch.errors import (
     StepTimeout,
 )
 from agentbatch.limits import Budget, Limiter
-from agentbatch.messages import ChatRequest, Message
+from agentbatch.messages import ChatRequest, Message, Usage
 from agentbatch.process.control import Control
 
 REQUEST = ChatRequest((Message("user", "hello"),))
@@ -222,5 +223,25 @@ def test_a_stop_wakes_a_sleeping_retry() -> None:
         with pytest.raises(RunStopped, match="enough"):
             await asking
         assert asyncio.get_running_loop().time() == began
+
+    run_in_fake_time(main())
+
+
+def test_a_bad_answer_that_was_paid_for_is_counted() -> None:
+    async def main() -> None:
+        bad = BadResponse("empty", http_status=200, retry=False)
+        bad.usage = Usage(1000, 500, 1, cached_tokens=100)
+        model = ScriptedModel(in_turn([bad]))
+        budget, spans, visit = Budget(1.0), SpanList(), visit_of()
+        visit.tracer.observers = (spans,)
+        tariff = Tariff((rates(1.0, 2.0),))
+        with pytest.raises(BadResponse):
+            await endpoint_of(model, tariff=tariff, budget=budget).ask(REQUEST, visit)
+        assert (visit.requests, visit.input_tokens, visit.output_tokens, visit.cached_tokens) == (1, 1000, 500, 100)
+        assert visit.cost_usd == pytest.approx(0.002)
+        assert budget.spent == pytest.approx(0.002)
+        (span,) = spans.ended
+        assert (span.attributes["input_tokens"], span.attributes["cost_usd"]) == (1000, pytest.approx(0.002))
+        assert "possibly_billed" not in span.attributes
 
     run_in_fake_time(main())

@@ -22,7 +22,9 @@ from agentbatch.errors import (
 )
 from agentbatch.messages import ChatRequest, ChatResponse, Message, ToolCall, ToolSpec, Usage
 from agentbatch.models.anthropic import AnthropicConfig, AnthropicModel
+from agentbatch.models.gemini import GeminiConfig, GeminiModel
 from agentbatch.models.openai import OpenAIConfig, OpenAIModel
+from agentbatch.models.openai_responses import OpenAIResponsesConfig, OpenAIResponsesModel
 from agentbatch.transports.http import open_transport
 
 ASK = ChatRequest((Message("user", "Hello"),))
@@ -384,3 +386,206 @@ async def test_what_repeats_is_marked_to_be_cached(transport: Any) -> None:
     body = json.loads(AnthropicModel(config, transport, {}).encode(request))
     assert body["system"] == [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}]
     assert ["cache_control" in tool for tool in body["tools"]] == [False, True]
+
+
+# --- OpenAI's Responses API ---
+
+
+async def ask_responses(
+    transport: Any, server: StreamServer, request: ChatRequest = ASK, **fields: Any
+) -> ChatResponse:
+    config = OpenAIResponsesConfig(provider="openai-responses", model="m", base_url=server.url, stream=True, **fields)
+    async with asyncio.timeout(20):
+        return await OpenAIResponsesModel(config, transport, {}).chat(request)
+
+
+def words_item(text: str) -> dict[str, Any]:
+    return {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}
+
+
+CALL_ITEM = {"type": "function_call", "call_id": "c1", "name": "look", "arguments": '{"at": 1}'}
+REASONING_ITEM = {"type": "reasoning", "id": "rs_1", "encrypted_content": "sealed", "summary": []}
+
+
+def response_of(*items: Any, status: str = "completed", **fields: Any) -> dict[str, Any]:
+    usage = {"input_tokens": 9, "output_tokens": 7, "output_tokens_details": {"reasoning_tokens": 3}}
+    return {"id": "resp_1", "model": "m-1", "status": status, "output": list(items), "usage": usage, **fields}
+
+
+def delta(text: str) -> bytes:
+    return event("response.output_text.delta", output_index=0, delta=text)
+
+
+CREATED = event("response.created", response=response_of(status="in_progress", usage=None))
+
+
+async def test_a_streamed_response(transport: Any) -> None:
+    last = event("response.completed", response=response_of(words_item("hi there")))
+    async with StreamServer(CREATED, delta("hi "), delta("there"), last).running() as server:
+        answer = await ask_responses(transport, server)
+    assert (answer.text, answer.model, answer.request_id) == ("hi there", "m-1", "req_1")
+    assert answer.usage == Usage(9, 7, 1, reasoning_tokens=3)
+    assert answer.first_token_s is not None and answer.first_token_s > 0
+    assert server.bodies[0]["stream"] is True
+
+
+async def test_calls_and_reasoning_of_a_streamed_response(transport: Any) -> None:
+    last = event("response.completed", response=response_of(REASONING_ITEM, CALL_ITEM))
+    async with StreamServer(CREATED, last).running() as server:
+        answer = await ask_responses(transport, server)
+    assert answer.tool_calls == (ToolCall("c1", "look", '{"at": 1}'),)
+    assert [item["type"] for item in answer.provider_data] == ["reasoning", "function_call"]
+
+
+async def test_items_that_the_last_event_leaves_out_were_there_before(transport: Any) -> None:
+    items = [event("response.output_item.done", output_index=n, item=words_item(text)) for n, text in enumerate("ab")]
+    last = event("response.completed", response=response_of())
+    async with StreamServer(CREATED, *reversed(items), last, DONE).running() as server:
+        answer = await ask_responses(transport, server)
+    assert answer.text == "ab"
+
+
+async def test_a_streamed_response_at_its_limit(transport: Any) -> None:
+    cut = response_of(words_item("half"), status="incomplete", incomplete_details={"reason": "max_output_tokens"})
+    async with StreamServer(CREATED, event("response.incomplete", response=cut)).running() as server:
+        answer = await ask_responses(transport, server)
+    assert (answer.text, answer.finish_reason) == ("half", "length")
+
+
+FAILED = {"code": "server_error", "message": "it broke"}
+
+
+@pytest.mark.parametrize(
+    ("pieces", "kind"),
+    [
+        pytest.param([CREATED, delta("half")], BadResponse, id="ended early"),
+        pytest.param([], BadResponse, id="empty"),
+        pytest.param([CREATED, DONE], BadResponse, id="nothing but [DONE]"),
+        pytest.param(
+            [CREATED, event("response.failed", response=response_of(status="failed", error=FAILED))],
+            ServerFault,
+            id="failed",
+        ),
+        pytest.param([CREATED, event("error", code="rate_limit_exceeded", message="x")], RateLimited, id="error"),
+        pytest.param(
+            [
+                CREATED,
+                event(
+                    "response.incomplete",
+                    response=response_of(status="incomplete", incomplete_details={"reason": "content_filter"}),
+                ),
+            ],
+            ContentFilter,
+            id="filter",
+        ),
+    ],
+)
+async def test_a_broken_response_is_no_answer(transport: Any, pieces: list[bytes], kind: type[StepError]) -> None:
+    async with StreamServer(*pieces).running() as server:
+        with pytest.raises(StepError) as caught:
+            await ask_responses(transport, server)
+    assert type(caught.value) is kind
+
+
+async def test_a_response_that_is_cut_or_falls_silent_is_no_answer(transport: Any) -> None:
+    async with StreamServer(CREATED, delta("half"), cut=True).running() as server:
+        with pytest.raises(ConnectionFault):
+            await ask_responses(transport, server)
+    async with StreamServer(CREATED, delta("half"), HANG).running() as server:
+        with pytest.raises(StepTimeout, match="silent"):
+            await ask_responses(transport, server, chunk_timeout=0.05)
+
+
+# --- Gemini ---
+
+
+async def ask_gemini(transport: Any, server: StreamServer, request: ChatRequest = ASK, **fields: Any) -> ChatResponse:
+    config = GeminiConfig(provider="gemini", model="m", base_url=server.url, stream=True, **fields)
+    async with asyncio.timeout(20):
+        return await GeminiModel(config, transport, {}).chat(request)
+
+
+def piece(*parts: dict[str, Any], finish: str | None = None, output: int = 1) -> bytes:
+    candidate = {"content": {"role": "model", "parts": list(parts)}, "index": 0}
+    if finish is not None:
+        candidate["finishReason"] = finish
+    usage = {"promptTokenCount": 9, "candidatesTokenCount": output}
+    return frame({"candidates": [candidate], "usageMetadata": usage, "modelVersion": "m-1", "responseId": "r1"})
+
+
+async def test_a_streamed_content(transport: Any) -> None:
+    pieces = [piece({"text": "hi "}), piece({"text": "there"}, output=4), piece({"text": ""}, finish="STOP", output=7)]
+    async with StreamServer(*pieces).running() as server:
+        answer = await ask_gemini(transport, server)
+    assert (answer.text, answer.model, answer.usage) == ("hi there", "m-1", Usage(9, 7, 1))
+    assert answer.first_token_s is not None and answer.first_token_s > 0
+
+
+async def test_a_stream_of_gemini_has_an_address_of_its_own() -> None:
+    asked: list[str] = []
+
+    class Refusing:
+        def stream(self, method: str, url: str, headers: Any, body: Any) -> Any:
+            asked.append(url)
+            raise ConnectionFault("no")
+
+    config = GeminiConfig(provider="gemini", model="m", base_url="http://127.0.0.1:1/v1beta", stream=True)
+    with pytest.raises(ConnectionFault):
+        await GeminiModel(config, Refusing(), {}).chat(ASK)  # pyright: ignore[reportArgumentType]
+    assert asked == ["http://127.0.0.1:1/v1beta/models/m:streamGenerateContent?alt=sse"]
+
+
+async def test_calls_thoughts_and_signatures_of_a_streamed_content(transport: Any) -> None:
+    pieces = [
+        piece({"text": "hm", "thought": True}),
+        piece({"text": "so", "thought": True}),
+        piece({"text": "I look. "}),
+        piece({"functionCall": {"id": "c1", "name": "look", "args": {"at": 1}}, "thoughtSignature": "s1"}),
+        piece({"functionCall": {"id": "c2", "name": "look", "args": {}}}, finish="STOP"),
+    ]
+    async with StreamServer(*pieces).running() as server:
+        answer = await ask_gemini(transport, server)
+    assert answer.text == "I look. "
+    assert answer.tool_calls == (ToolCall("c1", "look", '{"at":1}'), ToolCall("c2", "look", "{}"))
+    assert [part.get("thoughtSignature") for part in answer.provider_data] == [None, "s1", None]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "kind"),
+    [
+        pytest.param([piece({"text": "half"})], BadResponse, id="ended early"),
+        pytest.param([], BadResponse, id="empty"),
+        pytest.param([piece({"text": "x"}), frame({"error": {"code": 503, "message": "x"}})], Overloaded, id="error"),
+        pytest.param([piece({"text": "x"}, finish="SAFETY")], ContentFilter, id="filter"),
+        pytest.param([frame({"promptFeedback": {"blockReason": "SAFETY"}})], ContentFilter, id="blocked"),
+        pytest.param([piece(finish="MALFORMED_FUNCTION_CALL")], BadResponse, id="malformed"),
+    ],
+)
+async def test_a_broken_content_is_no_answer(transport: Any, pieces: list[bytes], kind: type[StepError]) -> None:
+    async with StreamServer(*pieces).running() as server:
+        with pytest.raises(StepError) as caught:
+            await ask_gemini(transport, server)
+    assert type(caught.value) is kind
+
+
+async def test_a_content_that_is_cut_or_falls_silent_is_no_answer(transport: Any) -> None:
+    async with StreamServer(piece({"text": "half"}), cut=True).running() as server:
+        with pytest.raises(ConnectionFault):
+            await ask_gemini(transport, server)
+    async with StreamServer(piece({"text": "half"}), HANG).running() as server:
+        with pytest.raises(StepTimeout, match="silent"):
+            await ask_gemini(transport, server, chunk_timeout=0.05)
+
+
+# --- what was paid for ---
+
+
+async def test_a_stream_that_broke_off_says_what_it_had_used(transport: Any) -> None:
+    async with StreamServer(START, *text_block(0, "half")[:2]).running() as server:
+        with pytest.raises(BadResponse) as caught:
+            await ask_anthropic(transport, server)
+    assert caught.value.usage == Usage(9, 1, 1)
+    async with StreamServer(HALF).running() as server:
+        with pytest.raises(BadResponse) as nothing_said:
+            await ask_openai(transport, server)
+    assert nothing_said.value.usage is None

@@ -1,0 +1,130 @@
+"""What models behind an HTTP API share: where a request goes, with which key, and how its answer is received."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from agentbatch.errors import ConfigError, StepError
+from agentbatch.messages import ChatRequest, ChatResponse, Usage
+from agentbatch.models.base import ServedModelConfig
+from agentbatch.models.credentials import auth_header, endpoint_url, key_or_variable, secrets_in, sent_headers
+from agentbatch.models.json_answer import parse_answer
+from agentbatch.models.refusals import refusal
+from agentbatch.models.request_body import refuse_stream
+from agentbatch.models.streaming import Assembly, stream_answer
+from agentbatch.record import record
+from agentbatch.transports.base import HttpResponse, HttpTransport
+
+
+@record
+class Dialect:
+    """How a provider speaks.
+
+    Attributes:
+        home: the provider's own server, which wants a key.
+        variable: where that key is looked for.
+        understand: the answer whose JSON came in a response, at once or in pieces; raises the `StepError` that it is.
+        usage: what an answer's JSON says was used, whatever else it is.
+        assembly: puts the events of a stream together to the JSON that a request without `stream` gets.
+    """
+
+    home: str
+    variable: str
+    understand: Callable[[Mapping[str, Any], HttpResponse], ChatResponse]
+    usage: Callable[[Mapping[str, Any]], Usage]
+    assembly: Callable[[], Assembly]
+
+
+class HttpApi:
+    """One model's endpoint.
+
+    Args:
+        config: checked already.
+        transport: how requests are sent; whoever opened it closes it.
+        environ: where the default key is looked for; default: the process's environment.
+        dialect: of the provider.
+        path: of the endpoint, below the config's `base_url`; `query` is added to it.
+        own_headers: those that the provider wants beside the key.
+
+    Attributes:
+        secrets: the values that must never be shown.
+        streams: whether answers are asked for piece by piece.
+
+    Raises:
+        ConfigError: a key is missing, or can't be sent.
+    """
+
+    def __init__(
+        self,
+        config: ServedModelConfig,
+        transport: HttpTransport,
+        environ: Mapping[str, str] | None,
+        dialect: Dialect,
+        path: str,
+        *,
+        query: str = "",
+        own_headers: Mapping[str, str] | None = None,
+    ) -> None:
+        key = _key(config, dialect, os.environ if environ is None else environ)
+        self._transport = transport
+        self._dialect = dialect
+        self._url = endpoint_url(config.base_url, path, query)
+        self._headers = sent_headers({**(own_headers or {}), **auth_header(config.auth, key)}, config.extra_headers)
+        self._chunk_timeout = config.chunk_timeout
+        self.streams = config.stream
+        self.secrets = secrets_in(key, config.extra_headers)
+
+    async def ask(self, request: ChatRequest, encode: Callable[[ChatRequest], bytes]) -> ChatResponse:
+        """Send one request.
+
+        Raises:
+            StepError: there was no good answer. What a bad one used, as far as it says so, is in its `usage`.
+        """
+        refuse_stream(request.params)
+        headers = self._headers
+        if request.traceparent is not None:
+            headers = {**headers, "traceparent": request.traceparent}
+        body = encode(request)
+        if self.streams:
+            return await self._stream(headers, body)
+        response = await self._transport.request("POST", self._url, headers, body)
+        if not 200 <= response.status < 300:
+            raise refusal(response.status, response.headers, response.body, time.time())
+        return self._understood(parse_answer(response.body), response)
+
+    async def _stream(self, headers: Mapping[str, str], body: bytes) -> ChatResponse:
+        assembly = self._dialect.assembly()
+        try:
+            came = await stream_answer(self._transport, self._url, headers, body, assembly, self._chunk_timeout)
+        except StepError as error:
+            error.usage = self._used(assembly.answer())
+            raise
+        return replace(self._understood(came.answer, came.response), first_token_s=came.first_token_s)
+
+    def _understood(self, answer: Mapping[str, Any], response: HttpResponse) -> ChatResponse:
+        try:
+            return self._dialect.understand(answer, response)
+        except StepError as error:
+            error.usage = self._used(answer)
+            raise
+
+    def _used(self, answer: Mapping[str, Any]) -> Usage | None:
+        usage = self._dialect.usage(answer)
+        return usage if usage.input_tokens or usage.output_tokens else None
+
+
+def _key(config: ServedModelConfig, dialect: Dialect, environ: Mapping[str, str]) -> str | None:
+    if urlsplit(config.base_url).hostname != urlsplit(dialect.home).hostname:
+        return None if config.api_key is None else config.api_key.get_secret_value()
+    key = key_or_variable(config.api_key, dialect.variable, environ)
+    if key is None:
+        raise ConfigError(
+            f"model {config.model}: no key for {dialect.home}: set {dialect.variable}, or the model's api_key, or the "
+            "base_url of a server that needs none"
+        )
+    return key
