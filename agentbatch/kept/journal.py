@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _LAZY_S = 0.1
-"""An entry nobody waits for is written after so long, unless its item's result line was quicker."""
+"""An entry nobody waits for is written when it is older than this, unless its item's result line was quicker."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS calls (
@@ -188,12 +188,16 @@ class JournalFile:
         """The thread: write in groups until closed."""
         database: sqlite3.Connection | None = None
         stored = set(self._known)
+        seen_before, ended_before = 0, set[int]()
         try:
             while not self._closing or self._pending:
-                self._urgent.wait(_LAZY_S)
+                due = self._urgent.wait(_LAZY_S)
                 self._urgent.clear()
-                entries, ended = _drain(self._pending), set(_drain(self._ended))
-                kept = [entry for entry in entries if entry.place.item not in ended]
+                # while nobody waits, what came since the last look may yet be outrun by its item's result line
+                entries = _drain(self._pending, None if due else seen_before)
+                ended = set(_drain(self._ended))
+                over, ended_before, seen_before = ended | ended_before, ended, len(self._pending)
+                kept = [entry for entry in entries if entry.place.item not in over]
                 gone = ended & stored
                 if kept or gone:
                     database = database or open_journal(self.path)
@@ -227,9 +231,9 @@ class JournalFile:
                 future.set_exception(error)
 
 
-def _drain(queue: deque[_T]) -> list[_T]:
-    """What is in the queue now; another thread may go on appending."""
-    return [queue.popleft() for _ in range(len(queue))]
+def _drain(queue: deque[_T], most: int | None = None) -> list[_T]:
+    """What is in the queue now, or the first of it; another thread may go on appending."""
+    return [queue.popleft() for _ in range(len(queue) if most is None else most)]
 
 
 def open_journal(path: Path) -> sqlite3.Connection:
