@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from calls import CALLS, measure_calls, sized
+from flows import measure_overhead, measure_page_search, measure_parallel
 from measure import compile_ahead, stay_on_client_core
 from million import measure_million
 from outcome import Outcome
@@ -57,6 +58,9 @@ SCENARIOS: Mapping[str, Measure] = {
     **{name: _calls(name) for name in CALLS},
     "wrong-key": lambda options, folder: measure_refused_key(_count(options, 10_000, 2_000), options.runs, folder),
     "million": lambda options, folder: measure_million(_count(options, 1_000_000, 20_000), folder),
+    "flow-overhead": lambda options, folder: measure_overhead(_count(options, 1_000, 200), options.runs, folder),
+    "flow-parallel": lambda options, folder: measure_parallel(_count(options, 1_000, 200), options.runs, folder),
+    "page-search": lambda options, folder: measure_page_search(options.runs, folder),
     "peer": _peer,
 }
 
