@@ -48,6 +48,7 @@ def run_batch(
     *,
     output: str | Path | None = None,
     traces: str | Path | None = None,
+    otel: bool | None = None,
     events: str | None = None,
     cache: CacheUse = "as configured",
     record: str | Path | None = None,
@@ -71,6 +72,7 @@ def run_batch(
         output: the results file. What an earlier run with the same config and inputs wrote there is not run again, and
             not yielded. None keeps nothing on disk.
         traces: the trace file; None for none.
+        otel: whether spans go to an OpenTelemetry collector; None: if the config or the environment names one.
         events: where the event stream goes; None for nowhere.
         cache: whether the response cache is used: `as configured`, `off`, or `refresh`.
         record: the file that every answer is recorded in; replay: the recording that all answers come from.
@@ -91,6 +93,7 @@ def run_batch(
         inputs=str(inputs) if isinstance(inputs, str | Path) else inputs,
         files=None if output is None or to_stdout else ResultFiles(Path(output)),
         traces=None if traces is None else Path(traces),
+        otel=otel,
         events=events,
         log=wants.log,
         cache=cache,

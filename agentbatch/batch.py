@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, nullcontext
@@ -31,6 +32,8 @@ from agentbatch.kept.cache import ResponseCache
 from agentbatch.kept.tape import Recorder, Replayer
 from agentbatch.limits import Budget
 from agentbatch.logs import LogChoice, SpanLog, run_log
+from agentbatch.otel.choice import otel_choice
+from agentbatch.otel.pipe import CLOSE_S, OtelPipe
 from agentbatch.process.control import Control
 from agentbatch.process.signals import SignalWatch
 from agentbatch.progress import Progress, Silent, Tally
@@ -53,6 +56,9 @@ from agentbatch.traces.trace_file import TraceFile
 
 _LOGGER = logging.getLogger(__name__)
 
+_HURRIED_S = 0.5
+"""A run that is told to stop at once gives the collector so long."""
+
 
 @record
 class Display:
@@ -72,6 +78,7 @@ class RunOptions:
         inputs: a path, `-` for stdin, or the records themselves.
         files: where results go; None for stdout (where `embedded`: nowhere).
         traces: the trace file; None for none.
+        otel: whether spans also go to an OpenTelemetry collector; None: if the config or the environment names one.
         events: where the event stream goes: a path, or `-` for stdout; None for nowhere.
         log: what is logged, and where.
         record: the recording that answers are added to. replay: the one they come from, and nobody is asked.
@@ -83,6 +90,7 @@ class RunOptions:
     inputs: str | Iterable[Any]
     files: ResultFiles | None
     traces: Path | None = None
+    otel: bool | None = None
     events: str | None = None
     log: LogChoice = LogChoice()
     record: Path | None = None
@@ -204,7 +212,9 @@ class _Run:
         self._finished = Finishing(frozenset(config.output.include), redactor)
         self._needs = InputNeeds.of(config)
         self._tally = Tally(tuple(config.agents), redactor.text)
-        self._traces = _open_traces(config, options, redactor)
+        environ, self._otel_note = otel_choice(config.trace.otlp, options.otel, os.environ)
+        self._otel = None if environ is None else OtelPipe(environ)
+        self._traces = _open_traces(config, options, redactor, self._otel)
         observers: list[SpanObserver] = [self._tally]
         if self._traces is not None:
             observers.append(self._traces)
@@ -258,6 +268,7 @@ class _Run:
             self._book.complete = self._options.whole and self._read_all and not self._control.stopping
         finally:
             times.stop()
+            self._tally.end()
             self._book.times = shared_out(times.seconds, self._tally.elapsed_s)
             if timer is not None:
                 timer.cancel()
@@ -269,6 +280,8 @@ class _Run:
                 self._tape.close()
             if self._traces is not None:
                 self._traces.close()
+            if self._otel is not None:
+                await asyncio.to_thread(self._otel.close, _HURRIED_S if self._control.at_once else CLOSE_S)
 
     def _served(self, engine: Engine) -> AbstractAsyncContextManager[object]:
         """What answers `agentbatch ctl` while the run goes; a run on other machines can't be asked yet."""
@@ -342,7 +355,7 @@ class _Run:
             before=self._book.before,
             written=dict(self._book.written),
             results=None if files is None else str(files.results),
-            traces=None if self._traces is None else str(self._traces.path),
+            traces=None if self._traces is None or self._traces.path is None else str(self._traces.path),
             continue_command=self._options.continue_command if self._left(total) and files is not None else None,
             stop_reason=self._stop_reason(),
             notes=self._notes(),
@@ -476,15 +489,20 @@ class _Run:
         if isinstance(self._tape, Replayer):
             missing = f"; {self._misses:,} calls are not in it" if self._misses else ""
             notes.append(f"replayed from {self._tape.path}: nothing was asked, and nothing paid{missing}")
+        if self._otel is not None and self._otel.dropped:
+            why = self._redactor.text(self._otel.error or "")
+            notes.append(f"{self._otel.dropped:,} spans did not get to the collector: {why}")
+        if self._otel_note is not None:
+            notes.append(self._otel_note)
         if self._events is not None and self._events.note is not None:
             notes.append(self._events.note)
         return notes
 
 
-def _open_traces(config: Config, options: RunOptions, redactor: Redactor) -> TraceFile | None:
-    if options.traces is None:
+def _open_traces(config: Config, options: RunOptions, redactor: Redactor, otel: OtelPipe | None) -> TraceFile | None:
+    if options.traces is None and otel is None:
         return None
-    return TraceFile(options.traces, config.trace.content, fresh=options.overwrite, redact=redactor.data)
+    return TraceFile(options.traces, config.trace.content, fresh=options.overwrite, redact=redactor.data, also=otel)
 
 
 def _open_tape(options: RunOptions, redactor: Redactor, book: ResultBook) -> Recorder | Replayer | None:

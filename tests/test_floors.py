@@ -18,7 +18,7 @@ FLOORS: dict[str, str] = {
     """,
     "2 contracts and files": """
         step step_config hooks models.base models.credentials tools.base tools.parameters assembly answer_schema
-        endpoints kept progress inputs results traces events text.screen logs
+        endpoints kept progress inputs results traces otel events text.screen logs
     """,
     "3 kinds": "models tools agents flows checks",
     "4 config": "config",

@@ -35,6 +35,15 @@ def run(
     no_traces: Annotated[
         bool, typer.Option("--no-traces", envvar="AGENTBATCH_NO_TRACES", help="Write no traces.")
     ] = False,
+    otel: Annotated[
+        bool | None,
+        typer.Option(
+            "--otel/--no-otel",
+            envvar="AGENTBATCH_OTEL",
+            help="Send spans to an OpenTelemetry collector; default: if OTEL_EXPORTER_OTLP_ENDPOINT is set.",
+            show_default=False,
+        ),
+    ] = None,
     events: Annotated[
         str | None,
         typer.Option(
@@ -226,6 +235,7 @@ def run(
         inputs,
         output=output if files is None else files.results,
         traces=None if no_traces else traces or (files and files.traces),
+        otel=otel,
         events=events,
         record=record,
         replay=replay,

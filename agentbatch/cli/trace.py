@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -40,6 +40,14 @@ def trace(
     request: Annotated[
         str | None, typer.Option(help="The items with a request of this id at the provider.", show_default=False)
     ] = None,
+    export: Annotated[
+        Literal["otlp"] | None,
+        typer.Option(help="Send the spans of what is chosen to an OpenTelemetry collector.", show_default=False),
+    ] = None,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(help="Its URL; default: that of OTEL_EXPORTER_OTLP_ENDPOINT.", show_default=False),
+    ] = None,
     limit: Annotated[
         int | None,
         typer.Option(min=0, help="The newest so many, 0 for all; 50 unless with --json.", show_default=False),
@@ -60,6 +68,9 @@ def trace(
     with TraceLookup(results, traces) as lookup:
         if not lookup.has_traces:
             typer.echo(f"note: {results} has no trace file beside it: this is what the results say", err=True)
+        if export is not None:
+            _export(lookup, _chosen(lookup, item, failed, slowest, request, limit), endpoint)
+            return
         if item is not None:
             lines = _found_lines(lookup.find(item), screen, as_json)
         elif errors:
@@ -73,6 +84,25 @@ def trace(
             sys.stdout.write(line)
         if not shown:
             typer.echo("no failed items" if failed or errors else "no items", err=True)
+
+
+def _chosen(
+    lookup: TraceLookup, item: str | None, failed: bool, slowest: int | None, request: str | None, limit: int | None
+) -> Iterable[TraceEntry]:
+    if item is not None:
+        entry = lookup.find(item).entry
+        return [] if entry is None else [entry]
+    return _entries(lookup, failed, slowest, request, limit or None)
+
+
+def _export(lookup: TraceLookup, entries: Iterable[TraceEntry], endpoint: str | None) -> None:
+    from agentbatch.errors import InputError  # late, as above
+    from agentbatch.otel.replay import replay
+
+    if not lookup.has_traces:
+        raise InputError("there is no trace file beside these results, and spans are only in one")
+    sent = replay((lookup.index.line(entry) for entry in entries), endpoint)
+    typer.echo(f"sent {sent:,} spans", err=True)
 
 
 def _entries(

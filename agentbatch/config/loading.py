@@ -23,6 +23,7 @@ from agentbatch.errors import ConfigError
 from agentbatch.flows.base import GroupConfig, Member
 from agentbatch.hooks.config import HooksConfig
 from agentbatch.models.base import ModelConfig
+from agentbatch.models.credentials import BaseUrl
 from agentbatch.settings import Duration, Name, PositiveInt, Settings, StepName, TemplateText, ToolName
 from agentbatch.stop_rules import FailureAllowance
 from agentbatch.tools.base import ToolConfig
@@ -88,10 +89,13 @@ class OutputConfig(Settings):
 
 
 class TraceConfig(Settings):
-    """What the trace file holds."""
+    """What traces hold, and where else they go."""
 
     content: bool = False
     """Prompts and answers too."""
+    otlp: bool | BaseUrl | None = None
+    """Also send spans and metrics to an OpenTelemetry collector: its URL, as `http://127.0.0.1:4318`, or `true` for the
+    one that the `OTEL_EXPORTER_OTLP_*` variables name. Default: if they name one. Needs `agentbatch[otel]`."""
 
 
 class Config(Settings):

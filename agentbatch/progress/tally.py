@@ -211,6 +211,7 @@ class Tally:
         """
         self._redact = redact
         self._began = perf_counter() - elapsed_s
+        self._ended: float | None = None
         self._rows: dict[str, _Row] = {name: _Row(name) for name in agents}
         self._queued: dict[str, _Row] = {}
         self._running: dict[str, _Row] = {}
@@ -296,8 +297,12 @@ class Tally:
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since the run began."""
-        return perf_counter() - self._began
+        """Seconds since the run began, until it ended."""
+        return (self._ended or perf_counter()) - self._began
+
+    def end(self) -> None:
+        """The run has ended: what is still to be closed is not its time."""
+        self._ended = self._ended or perf_counter()
 
     def _all_rows(self) -> list[_Row]:
         """The rows with what other processes counted."""

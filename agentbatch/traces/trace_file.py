@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from agentbatch.errors import OutputError
 from agentbatch.files.append_lines import append, open_for_append
@@ -20,6 +20,14 @@ MAX_WAITING_TRACES: Final = 10_000
 """Ended items whose lines are not yet written; more are dropped, and counted."""
 
 
+class TraceSink(Protocol):
+    """Where else trace lines go."""
+
+    def put(self, line: bytes, spans: int) -> None:
+        """Take one item's line, which has so many spans, without waiting for anything."""
+        ...
+
+
 class TraceFile:
     """A `SpanObserver` that appends one line per ended item, from a thread of its own.
 
@@ -29,15 +37,18 @@ class TraceFile:
 
     def __init__(
         self,
-        path: Path,
+        path: Path | None,
         content: bool = False,
         *,
         fresh: bool = False,
         redact: Callable[[bytes], bytes] | None = None,
+        also: TraceSink | None = None,
         max_waiting: int = MAX_WAITING_TRACES,
         period: float = 0.1,
     ) -> None:
         """Open the file, empty it if `fresh`, and cut a line that an earlier run left torn.
+
+        Without a path the lines only go to `also`.
 
         Raises:
             OutputError: the file can't be opened for appending.
@@ -46,13 +57,14 @@ class TraceFile:
         self.error: str | None = None
         self._content = content
         self._redact = redact
+        self._also = also
         self._period = period
         self._waiting: deque[list[Span] | bytes] = deque()
         self._max_waiting = max_waiting
         self._refused = 0
         self._lost = 0
         self._closing = threading.Event()
-        self._fd = _open(path, fresh)
+        self._fd = None if path is None else _open(path, fresh)
         self._thread = threading.Thread(target=self._write_until_closed, name="trace file", daemon=True)
         self._thread.start()
 
@@ -98,17 +110,22 @@ class TraceFile:
                 self._write_waiting()
             self._write_waiting()
         finally:
-            os.close(self._fd)
+            if self._fd is not None:
+                os.close(self._fd)
 
     def _write_waiting(self) -> None:
         while self._waiting:
             trees = [self._waiting.popleft() for _ in range(min(len(self._waiting), 200))]
             lines = [each if isinstance(each, bytes) else self._encode(each) for each in trees]
             try:
-                append(self._fd, b"".join(lines))
+                if self._fd is not None:
+                    append(self._fd, b"".join(lines))
             except OSError as error:
                 self._lost += sum(_spans_in(each) for each in trees)
                 self.error = error.strerror or str(error)
+            if self._also is not None:
+                for line, each in zip(lines, trees, strict=True):
+                    self._also.put(line, _spans_in(each))
 
     def _encode(self, tree: list[Span]) -> bytes:
         try:
