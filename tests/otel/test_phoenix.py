@@ -27,10 +27,12 @@ pytestmark = [
 ROOT = Path(__file__).parents[2]
 CONFIG = """\
 version: 1
-models: {m: {provider: mock, input_tokens: 11, output_tokens: 7}}
+models:
+  m: {provider: mock, input_tokens: 11, output_tokens: 7}
+  asks: {provider: mock, input_tokens: 11, output_tokens: 7, tool_calls: [{name: clock}]}
 tools: {clock: {command: [date], description: The time.}}
 agents:
-  writer: {model: m, prompt: "Write {{ input }}", tools: [clock]}
+  writer: {model: asks, prompt: "Write {{ input }}", tools: [clock]}
   critic: {model: m, prompt: "Judge {{ writer.output }}"}
 groups: {both: {sequence: [writer, critic]}}
 workflow: both
