@@ -16,11 +16,13 @@ from agentbatch.batch import Display, RunOptions, run_to_end
 from agentbatch.config import Config, load
 from agentbatch.config.cache_choice import CacheUse
 from agentbatch.errors import AgentBatchError, ExitCode, OutputError, RunStopped
+from agentbatch.inputs.openai_batch import InputFormat
 from agentbatch.logs import LogChoice
 from agentbatch.process.control import Control
 from agentbatch.progress import Progress
 from agentbatch.results.files import ResultFiles
 from agentbatch.results.hearer import Hearer
+from agentbatch.results.openai_batch import OutputFormat
 from agentbatch.results.result_record import ResultRecord, read_record
 from agentbatch.summary import Summary
 
@@ -50,6 +52,8 @@ def run_batch(
     traces: str | Path | None = None,
     otel: bool | None = None,
     events: str | None = None,
+    input_format: InputFormat = "auto",
+    output_format: OutputFormat = "agentbatch",
     cache: CacheUse = "as configured",
     record: str | Path | None = None,
     replay: str | Path | None = None,
@@ -74,6 +78,8 @@ def run_batch(
         traces: the trace file; None for none.
         otel: whether spans go to an OpenTelemetry collector; None: if the config or the environment names one.
         events: where the event stream goes; None for nowhere.
+        input_format: `openai-batch`: each input is `{custom_id, method, url, body}`.
+        output_format: `openai-batch`: each line is `{id, custom_id, response, error}`, and more.
         cache: whether the response cache is used: `as configured`, `off`, or `refresh`.
         record: the file that every answer is recorded in; replay: the recording that all answers come from.
         overwrite: begin again, whatever stands in `output`.
@@ -96,6 +102,8 @@ def run_batch(
         otel=otel,
         events=events,
         log=wants.log,
+        input_format=input_format,
+        output_format=output_format,
         cache=cache,
         record=None if record is None else Path(record),
         replay=None if replay is None else Path(replay),

@@ -22,11 +22,12 @@ from agentbatch.ctl.live_run import LiveRun, Told
 from agentbatch.ctl.server import ControlServer
 from agentbatch.engines.base import Engine
 from agentbatch.engines.local import LocalEngine
-from agentbatch.errors import ExitCode, OutputError
+from agentbatch.errors import ConfigError, ExitCode, OutputError
 from agentbatch.events import EventFile, refuse_same_file
 from agentbatch.inputs import BadLine, Inputs, open_inputs, select, selected_count, selected_indexes
 from agentbatch.inputs.given import given_inputs
 from agentbatch.inputs.item_source import FileItems, StreamItems
+from agentbatch.inputs.openai_batch import InputFormat, as_requests
 from agentbatch.items import Item, ItemResult
 from agentbatch.kept.cache import ResponseCache
 from agentbatch.kept.tape import Recorder, Replayer
@@ -47,6 +48,7 @@ from agentbatch.results.finished import FinishedItem, Finishing
 from agentbatch.results.header import new_header
 from agentbatch.results.hearer import Hearer
 from agentbatch.results.lines import CountedLines
+from agentbatch.results.openai_batch import OutputFormat
 from agentbatch.stop_rules import FailureAllowance, FailureCount
 from agentbatch.summary import Audit, Summary, Verdict, summarize, verdict_line
 from agentbatch.text.redact import Redactor
@@ -95,6 +97,8 @@ class RunOptions:
     log: LogChoice = LogChoice()
     record: Path | None = None
     replay: Path | None = None
+    input_format: InputFormat = "auto"
+    output_format: OutputFormat = "agentbatch"
     cache: CacheUse = "as configured"
     overwrite: bool = False
     retry_failed: bool = False
@@ -150,13 +154,15 @@ async def _run(
     tee = options.files.spool if options.files is not None else None
     given = options.inputs
     inputs = open_inputs(given, tee=tee) if isinstance(given, str) else given_inputs(given, tee=tee)
+    if options.input_format == "openai-batch":
+        inputs = as_requests(inputs)
     async with AsyncExitStack() as opened:
         signals = SignalWatch(control)
         if not options.embedded:
             await opened.enter_async_context(signals)
         book = ResultBook(
             _book_options(config, options, inputs.count, hearer),
-            new_header(config_shape(config), inputs.digest),
+            new_header(config_shape(config, options.output_format), inputs.digest),
             control,
         )
         opened.enter_context(book)
@@ -209,7 +215,7 @@ class _Run:
         self._hearer = hearer
         self._started = datetime.now(UTC)
         self._redactor = redactor
-        self._finished = Finishing(frozenset(config.output.include), redactor)
+        self._finished = Finishing(frozenset(config.output.include), redactor, options.output_format)
         self._needs = InputNeeds.of(config)
         self._tally = Tally(tuple(config.agents), redactor.text)
         environ, self._otel_note = otel_choice(config.trace.otlp, options.otel, os.environ)
@@ -312,6 +318,7 @@ class _Run:
         from agentbatch.engines.ray.engine import Watchers  # late: a run on this machine needs none of it
         from agentbatch.engines.ray.opening import RunTerms, open_ray_engine
 
+        _refuse_afar(self._config, self._options)
         terms = RunTerms(self._options.log.lowest_level, self._options.cache, self._artifacts())
         followers = [each for each in self._tracer.observers if each not in (self._tally, self._traces)]
         watchers = Watchers(self._tally, self._traces, tuple(followers))
@@ -503,6 +510,23 @@ def _open_traces(config: Config, options: RunOptions, redactor: Redactor, otel: 
     if options.traces is None and otel is None:
         return None
     return TraceFile(options.traces, config.trace.content, fresh=options.overwrite, redact=redactor.data, also=otel)
+
+
+def _refuse_afar(config: Config, options: RunOptions) -> None:
+    """What a run on other machines can't do yet.
+
+    Raises:
+        ConfigError: it is asked to.
+    """
+    asked = {
+        "--record": options.record,
+        "--replay": options.replay,
+        "--input-format": options.input_format != "auto",
+        "--output-format": options.output_format != "agentbatch",
+    }
+    for name, wanted in asked.items():
+        if wanted:
+            raise ConfigError(f"{name} works in one process: run with the engine `local`")
 
 
 def _open_tape(options: RunOptions, redactor: Redactor, book: ResultBook) -> Recorder | Replayer | None:

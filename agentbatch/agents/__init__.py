@@ -11,6 +11,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "function": ("agentbatch.agents.function", "FunctionConfig"),
     "http": ("agentbatch.agents.http", "HttpConfig"),
     "react": ("agentbatch.agents.react", "ReactConfig"),
+    "request": ("agentbatch.agents.request", "RequestConfig"),
 }
 
 __all__ = ["KINDS"]

@@ -50,6 +50,14 @@ def run(
             envvar="AGENTBATCH_EVENTS", help="Stream what happens as JSON lines; - for stdout.", show_default=False
         ),
     ] = None,
+    input_format: Annotated[
+        Literal["auto", "openai-batch"],
+        typer.Option(envvar="AGENTBATCH_INPUT_FORMAT", help="openai-batch: {custom_id, method, url, body} a line."),
+    ] = "auto",
+    output_format: Annotated[
+        Literal["agentbatch", "openai-batch"],
+        typer.Option(envvar="AGENTBATCH_OUTPUT_FORMAT", help="openai-batch: {id, custom_id, response, error} a line."),
+    ] = "agentbatch",
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -220,14 +228,16 @@ def run(
             }
         ),
     ]
-    loaded = load(config, overrides, os.environ, serverless=replay is not None)
+    loaded = load(config, overrides, os.environ, serverless=replay is not None, requests=input_format == "openai-batch")
     for note in loaded.notes if not quiet else ():
         typer.echo(f"note: {note}", err=True)
     files = None if output == "-" else files_for(inputs, output)
     if dry_run:
         from agentbatch.cli.dry_run import Choice, show_forecast  # late: a run needs none of this
 
-        choice = Choice(inputs, files, overwrite, retry_failed, limit, offset, sample, seed)
+        choice = Choice(
+            inputs, files, overwrite, retry_failed, limit, offset, sample, seed, input_format, output_format
+        )
         show_forecast(loaded, choice, as_json=as_json)
         return
     batch = run_batch(
@@ -239,6 +249,8 @@ def run(
         events=events,
         record=record,
         replay=replay,
+        input_format=input_format,
+        output_format=output_format,
         cache="off" if no_cache else "refresh" if refresh_cache else "as configured",
         overwrite=overwrite,
         retry_failed=retry_failed,

@@ -182,6 +182,7 @@ def load(
     *,
     only_check: bool = False,
     serverless: bool = False,
+    requests: bool = False,
 ) -> Config:
     """Read and check a config.
 
@@ -191,6 +192,7 @@ def load(
         environ: the environment; default: the process's. A `.env` beside the config stands behind it.
         only_check: it is not going to be run: something stands in for a variable that is not set, and a note says so.
         serverless: no model will be asked: no key is needed, and the models' variables may be missing.
+        requests: the inputs are requests; a config without agents sends them to its only model.
 
     Raises:
         ConfigError: the message holds every problem, each with its place, the line, and a mend.
@@ -209,6 +211,8 @@ def load(
     data: Any = read.data
     if not isinstance(data, dict):
         raise ConfigError(report(read.problems or [_nothing_in(read)]))
+    if requests:
+        _add_request_agent(cast("dict[str, Any]", data))
     sections = read_sections(Config, cast("dict[str, Any]", data), read.origin, variables)
     known = {problem.where for problem in read.problems if problem.where}  # what follows from those is no news
     problems = [*read.problems, *(problem for problem in sections.problems if problem.where not in known)]
@@ -220,6 +224,13 @@ def load(
     config._templates, config._origin = sections.templates, read.origin  # pyright: ignore[reportPrivateUsage]
     config._source = ConfigSource(path, tuple(overrides), asked.asked)  # pyright: ignore[reportPrivateUsage]
     return config
+
+
+def _add_request_agent(data: dict[str, Any]) -> None:
+    """One model and nobody who asks it: the agent is the one that sends requests as they are."""
+    models = data.get("models")
+    if "agents" not in data and isinstance(models, dict) and len(cast("dict[str, Any]", models)) == 1:
+        data["agents"] = {"request": {"kind": "request", "model": next(iter(cast("dict[str, Any]", models)))}}
 
 
 def _read_text(path: Path) -> str:

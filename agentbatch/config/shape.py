@@ -41,11 +41,11 @@ _HOW_NOT_WHAT = frozenset(
 """Keys of models, agents and groups that say how, when and how fast an answer comes, not which it is."""
 
 
-def config_shape(config: Config) -> dict[str, str]:
+def config_shape(config: Config, output_format: str = "agentbatch") -> dict[str, str]:
     """A hash for each part that shapes an answer: `{"agents.writer.prompt": "5f2d...", ...}`.
 
     Two runs whose shapes are equal would ask the same questions of the same models. Parts that are left at their
-    defaults have no hash.
+    defaults have no hash. Lines of two formats don't go into one file, so the format is a part, too.
     """
     shape: dict[str, str] = {}
     for section in ("models", "tools", "mcp_servers", "agents", "groups"):
@@ -55,6 +55,8 @@ def config_shape(config: Config) -> dict[str, str]:
     shape |= {f"toolsets.{name}": _digest(tools) for name, tools in config.toolsets.items()}
     shape |= {f"checks.{name}": _digest(_plain(check)) for name, check in config.checks.items()}
     shape |= {f"hooks.{key}": _digest(value) for key, value in _parts(config.hooks)}
+    if output_format != "agentbatch":
+        shape["--output-format"] = _digest(output_format)
     shape["workflow"] = _digest(_plain(config.workflow))
     return shape
 

@@ -74,6 +74,11 @@ class Answering:
         """The first model's name in the config."""
         return self._chain[0].settings.name
 
+    @property
+    def provider(self) -> str:
+        """Of the first model in the chain."""
+        return self._chain[0].model.provider
+
     async def ask(self, request: ChatRequest, visit: Visit, agent: Limiter | None = None) -> ChatResponse:
         """An answer to the request. `agent` are the asking agent's own limits."""
         if self._journal is None and self._tape is None:

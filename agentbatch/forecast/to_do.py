@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 from agentbatch.config.input_fields import InputNeeds
 from agentbatch.config.shape import config_shape
 from agentbatch.inputs import BadLine, Inputs, open_inputs, select
+from agentbatch.inputs.openai_batch import InputFormat, as_requests
 from agentbatch.items import Item
 from agentbatch.record import record
 from agentbatch.results.book import continues
 from agentbatch.results.files import ResultFiles
 from agentbatch.results.header import new_header
+from agentbatch.results.openai_batch import OutputFormat
 from agentbatch.results.scan import Finished, scan_results
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ class Choice:
     offset: int = 0
     sample: int | None = None
     seed: int = 0
+    input_format: InputFormat = "auto"
+    output_format: OutputFormat = "agentbatch"
 
 
 @record
@@ -66,6 +70,8 @@ def look(config: Config, choice: Choice) -> ToDo:
         InputError: the run would refuse to begin: the inputs can't be read, or the results belong to another run.
     """
     inputs = open_inputs(choice.inputs)
+    if choice.input_format == "openai-batch":
+        inputs = as_requests(inputs)
     finished = _finished(config, choice, inputs)
     return _Look(config, choice, inputs, finished).to_do()
 
@@ -73,7 +79,7 @@ def look(config: Config, choice: Choice) -> ToDo:
 def _finished(config: Config, choice: Choice, inputs: Inputs) -> Finished | None:
     if choice.files is None or choice.overwrite:
         return None
-    if not continues(choice.files, new_header(config_shape(config), inputs.digest)):
+    if not continues(choice.files, new_header(config_shape(config, choice.output_format), inputs.digest)):
         return None
     return scan_results(choice.files.results, heal=False)
 

@@ -91,20 +91,22 @@ class HttpApi:
             headers = {**headers, "traceparent": request.traceparent}
         body = encode(request)
         if self.streams:
-            return await self._stream(headers, body)
+            return _with_body(*await self._stream(headers, body), request)
         response = await self._transport.request("POST", self._url, headers, body)
         if not 200 <= response.status < 300:
             raise refusal(response.status, response.headers, response.body, time.time())
-        return self._understood(parse_answer(response.body), response)
+        answer = parse_answer(response.body)
+        return _with_body(self._understood(answer, response), answer, request)
 
-    async def _stream(self, headers: Mapping[str, str], body: bytes) -> ChatResponse:
+    async def _stream(self, headers: Mapping[str, str], body: bytes) -> tuple[ChatResponse, dict[str, Any]]:
         assembly = self._dialect.assembly()
         try:
             came = await stream_answer(self._transport, self._url, headers, body, assembly, self._chunk_timeout)
         except StepError as error:
             error.usage = self._used(assembly.answer())
             raise
-        return replace(self._understood(came.answer, came.response), first_token_s=came.first_token_s)
+        understood = self._understood(came.answer, came.response)
+        return replace(understood, first_token_s=came.first_token_s), came.answer
 
     def _understood(self, answer: Mapping[str, Any], response: HttpResponse) -> ChatResponse:
         try:
@@ -116,6 +118,11 @@ class HttpApi:
     def _used(self, answer: Mapping[str, Any]) -> Usage | None:
         usage = self._dialect.usage(answer)
         return usage if usage.input_tokens or usage.output_tokens else None
+
+
+def _with_body(response: ChatResponse, answer: dict[str, Any], request: ChatRequest) -> ChatResponse:
+    """To a request that was sent as it is, the answer as it came belongs."""
+    return replace(response, provider_data={"body": answer}) if "messages" in request.params else response
 
 
 def _key(config: ServedModelConfig, dialect: Dialect, environ: Mapping[str, str]) -> str | None:

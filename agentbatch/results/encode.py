@@ -14,16 +14,22 @@ from agentbatch.files.plain_json import dump_line
 from agentbatch.inputs import BadLine
 from agentbatch.items import Failure, Item, ItemResult, Result
 from agentbatch.messages import Usage
+from agentbatch.results.openai_batch import OutputFormat, as_batch_line
 
 FLOW_KINDS = frozenset({"sequence", "parallel", "loop", "iteration", "route", "condition", "graph", "for_each"})
 """Steps of these kinds are made of others: whose outputs stand in the line, so theirs does not."""
 
 
-def encode_result(ended: ItemResult, include: frozenset[str] = frozenset({"agents", "usage"})) -> bytes:
+def encode_result(
+    ended: ItemResult,
+    include: frozenset[str] = frozenset({"agents", "usage"}),
+    shape: OutputFormat = "agentbatch",
+) -> bytes:
     """One result line with its newline. Never fails: what is no JSON becomes the nearest thing that is.
 
     Args:
         include: the optional parts: `agents` (every step's own result), `usage` (tokens and requests).
+        shape: `openai-batch`: as the output of OpenAI's Batch API, without `agents`.
     """
     item, result = ended.item, ended.result
     line: dict[str, Any] = {
@@ -39,7 +45,7 @@ def encode_result(ended: ItemResult, include: frozenset[str] = frozenset({"agent
     if checks := checks_of(result):
         line["checks"] = checks
     with_usage = "usage" in include
-    if "agents" in include:
+    if "agents" in include and shape == "agentbatch":
         agents: dict[str, Any] = {}
         _add_steps(agents, result.steps, with_usage)
         line["agents"] = agents
@@ -49,6 +55,8 @@ def encode_result(ended: ItemResult, include: frozenset[str] = frozenset({"agent
     line["started_at"] = format_time(ended.started_ns)
     line["queued_s"] = round(result.queued_s, 6)
     line["duration_s"] = round(result.duration_s, 6)
+    if shape == "openai-batch":
+        line = as_batch_line(line, ended.started_ns // 1_000_000_000)
     return dump_line(line)
 
 

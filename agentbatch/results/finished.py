@@ -8,6 +8,7 @@ from typing import Any
 from agentbatch.items import Failure, ItemResult, Result, Status
 from agentbatch.record import record
 from agentbatch.results.encode import checks_of, encode_result, is_truncated
+from agentbatch.results.openai_batch import OutputFormat
 from agentbatch.text.redact import Redactor
 
 
@@ -34,9 +35,10 @@ class FinishedItem:
 
 
 class Finishing:
-    """Writes result lines. `include` are their optional parts: `agents`, `usage`."""
+    """Writes result lines. `include` are their optional parts: `agents`, `usage`; `shape` is how they look."""
 
-    def __init__(self, include: frozenset[str], redactor: Redactor) -> None:
+    def __init__(self, include: frozenset[str], redactor: Redactor, shape: OutputFormat = "agentbatch") -> None:
+        self._shape: OutputFormat = shape
         self._include = include
         self._redactor = redactor
 
@@ -52,7 +54,7 @@ class Finishing:
             is_truncated(result),
             checks_of(result),
             tuple({step.name.partition("[")[0] for step in _all_steps(result.steps) if step.status == "ok"}),
-            self._redactor.data(encode_result(ended, self._include)),
+            self._redactor.data(encode_result(ended, self._include, self._shape)),
         )
 
 

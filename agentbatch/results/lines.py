@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Final, Self, cast
 import orjson
 
 from agentbatch.errors import InputError
+from agentbatch.results.openai_batch import with_output
 
 _BEGINNING: Final = re.compile(rb'\{"id":("(?:[^"\\]|\\.)*"|-?\d+),"index":')
 """How our lines begin: what is needed of most is found without parsing them."""
@@ -46,7 +47,7 @@ def parse_result(line: bytes) -> dict[str, Any] | None:
     if not isinstance(value, dict):
         return None
     fields = cast("dict[str, Any]", value)
-    return fields if "id" in fields and "status" in fields else None
+    return with_output(fields) if "id" in fields and "status" in fields else None
 
 
 def find_result(path: Path, item_or_trace: str) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ import orjson
 
 from agentbatch.items import Failure, Status
 from agentbatch.messages import Usage
+from agentbatch.results.openai_batch import with_output
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class ResultRecord:
 
 def read_record(data: bytes) -> ResultRecord:
     """The record that a result line of this program holds."""
-    line: dict[str, Any] = orjson.loads(data)
+    line: dict[str, Any] = with_output(orjson.loads(data))
     error: dict[str, Any] | None = line["error"]
     return ResultRecord(
         id=line["id"],
