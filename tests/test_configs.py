@@ -345,4 +345,4 @@ def test_the_quickstart_runs_as_its_head_says(tmp_path: Path):
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
 def test_samples_are_json_lines_with_ids_of_their_own(path: Path):
     rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    assert len({row["id"] for row in rows}) == len(rows) > 0
+    assert len({row.get("id") or row["custom_id"] for row in rows}) == len(rows) > 0
