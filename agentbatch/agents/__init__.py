@@ -6,6 +6,7 @@ To add a kind: one file with `XConfig(AgentConfig)` and `build(config, name, ass
 from __future__ import annotations
 
 KINDS: dict[str, tuple[str, str]] = {
+    "a2a": ("agentbatch.agents.a2a", "A2aConfig"),
     "chat": ("agentbatch.agents.chat", "ChatConfig"),
     "command": ("agentbatch.agents.command", "CommandConfig"),
     "function": ("agentbatch.agents.function", "FunctionConfig"),

@@ -20,6 +20,7 @@ _HOW_NOT_WHAT = frozenset(
         "description",
         "env",
         "errors",
+        "every",
         "extra_headers",
         "fallbacks",
         "headers",
