@@ -19,6 +19,7 @@ The class says whether to retry; nobody reads messages to find out.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import ClassVar
 
@@ -87,6 +88,7 @@ class StepError(AgentBatchError):
         retry: the server's own verdict (`x-should-retry`), which wins over the class's.
         request_id: the provider's id of the failed request, where it gave one.
         usage: what the failed answer used, where it says so: it was paid for all the same.
+        headers: the headers of the server's answer, names in lower case.
     """
 
     type: ClassVar[str] = "internal"
@@ -100,6 +102,7 @@ class StepError(AgentBatchError):
         retry_after: float | None = None,
         retry: bool | None = None,
         request_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -108,6 +111,7 @@ class StepError(AgentBatchError):
         self.retry = retry
         self.request_id = request_id
         self.usage: Usage | None = None
+        self.headers = headers or {}
 
     @property
     def retryable(self) -> bool:

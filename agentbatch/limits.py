@@ -27,6 +27,8 @@ WINDOW_S = 60.0
 _JITTER_S = 0.5
 """The network may squeeze requests together by so much; the books of a rate look back that much further."""
 
+_NO_LIMIT = 1_000_000_000
+
 _SLOWER = 1.015
 """A rate is paced this much slower than its limit, which pays for its burst."""
 
@@ -148,10 +150,12 @@ class Rate:
         BadRequest: from `take`, when one request alone is larger than the limit.
     """
 
-    def __init__(self, limit: int, unit: Literal["requests", "tokens"], owner: str) -> None:
-        self.limit = limit
+    def __init__(self, limit: int, unit: Literal["requests", "tokens"], owner: str, *, announced: bool = False) -> None:
         self.unit = unit
         self.owner = owner
+        self.limit = limit
+        self.announced = announced
+        """The server said so, not the config: a request that is larger is sent, for the server to judge."""
         self.closed = False
         """Nothing is granted until it is opened."""
         self._set_pace()
@@ -167,8 +171,21 @@ class Rate:
         """How many wait in the queue."""
         return len(self._waiting)
 
+    def enter_past(self, at: float, amount: float) -> None:
+        """Enter what was used before this rate began, in the order of time (loop clock, seconds)."""
+        self._ledger.append(Grant(at, amount))
+        self._in_window += amount
+        self._next = max(self._next, at - self._slack_s) + amount * self._seconds_per_unit
+
+    def put_off(self, seconds: float) -> None:
+        """Let nobody in for so long; a shorter wait never cuts a longer one."""
+        if seconds > 0:
+            self._next = max(self._next, asyncio.get_running_loop().time() + min(seconds, WINDOW_S))
+
     async def take(self, priority: int, amount: float) -> Grant:
         """Take `amount` units, waiting until they are free."""
+        if self.announced:
+            amount = min(amount, self.limit)
         if amount > self.limit:
             raise BadRequest(
                 f"one request needs about {amount:,.0f} {self.unit}, more than {self.owner} may use in a minute"
@@ -285,20 +302,47 @@ class Limiter:
         self.permits = None if max_concurrency is None else Permits(max_concurrency)
         self.rpm = None if rpm is None else Rate(rpm, "requests", owner)
         self.tpm = None if tpm is None else Rate(tpm, "tokens", owner)
+        self.learnt: Rate | None = None
+        """Requests a minute that the server was found to take."""
+
+    @property
+    def _queues(self) -> tuple[Permits | Rate | None, ...]:
+        return self.permits, self.rpm, self.tpm, self.learnt
 
     @property
     def unlimited(self) -> bool:
         return self.permits is None and self.rpm is None and self.tpm is None
 
+    def rate(self, unit: Literal["requests", "tokens"]) -> Rate | None:
+        """The limit per minute of that unit."""
+        return self.rpm if unit == "requests" else self.tpm
+
+    def announce(self, rate: Rate) -> None:
+        """From now on this limit holds as well."""
+        if rate.unit == "requests":
+            self.rpm = rate
+        else:
+            self.tpm = rate
+
+    def withdraw(self, rate: Rate) -> None:
+        """This limit holds no longer; those who wait for it are let in."""
+        if rate is self.learnt:
+            self.learnt = None
+        elif rate is self.rpm:
+            self.rpm = None
+        else:
+            self.tpm = None
+        rate.resize(_NO_LIMIT)
+
     def turn_away(self, error: Exception) -> None:
         """Send everybody who waits for any of these limits home with `error`."""
-        for queue in (self.permits, self.rpm, self.tpm):
+        for queue in self._queues:
             if queue is not None:
                 queue.turn_away(error)
 
     def pause(self, pausing: bool) -> None:
         """Let nobody through, or go on."""
-        for queue in (self.permits, self.rpm, self.tpm):
+        for queue in self._queues:
             if queue is not None and pausing:
                 queue.close()
             elif queue is not None:
@@ -307,14 +351,15 @@ class Limiter:
     @property
     def waiting(self) -> int:
         """How many wait for any of these limits."""
-        return sum(queue.waiting for queue in (self.permits, self.rpm, self.tpm) if queue is not None)
+        return sum(queue.waiting for queue in self._queues if queue is not None)
 
     def rate_held_by(self) -> tuple[Bound | None, int]:
         """The rate that requests wait for now, and how many do."""
         if self.tpm is not None and self.tpm.waiting:
             return Bound("tpm", self.owner), self.tpm.waiting
-        if self.rpm is not None and self.rpm.waiting:
-            return Bound("rpm", self.owner), self.rpm.waiting
+        for rate in (self.rpm, self.learnt):
+            if rate is not None and rate.waiting:
+                return Bound("rpm", self.owner), rate.waiting
         return None, 0
 
 
@@ -345,6 +390,8 @@ class Admission:
             for limiter in self._limiters:
                 if limiter.rpm is not None:
                     self._grants.append((limiter.rpm, await limiter.rpm.take(self._priority, 1)))
+                if limiter.learnt is not None:
+                    self._grants.append((limiter.learnt, await limiter.learnt.take(self._priority, 1)))
                 if limiter.tpm is not None:
                     self._grants.append((limiter.tpm, await limiter.tpm.take(self._priority, self._tokens)))
         except BaseException:

@@ -13,6 +13,7 @@ FLOORS: dict[str, str] = {
     "0 vocabulary": "record errors messages trace settings",
     "1 mechanisms": """
         items templates limits retry stop_rules time_book text files process calls transports
+        endpoints.rate_headers endpoints.announced endpoints.learnt_rate
         endpoints.health endpoints.window endpoints.prices endpoints.token_estimate endpoints.retry_after
         inputs.json_lines inputs.id_table kept.begun_calls kept.cache kept.chat_codec
     """,

@@ -13,11 +13,13 @@ from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
+from agentbatch.endpoints.announced import AnnouncedLimits
 from agentbatch.endpoints.health import Health, Verdict
+from agentbatch.endpoints.learnt_rate import LearntRate
 from agentbatch.endpoints.prices import Pricing
 from agentbatch.endpoints.token_estimate import NOTHING_EXPECTED, TokenEstimate, output_cap
 from agentbatch.endpoints.window import Sent, Window
-from agentbatch.errors import ConnectionFault, RunStopped, StepError, StepTimeout
+from agentbatch.errors import ConnectionFault, RateLimited, RunStopped, StepError, StepTimeout
 from agentbatch.kept.begun_calls import BegunCall
 from agentbatch.limits import Admission, Budget, Limiter, Permits, Spending
 from agentbatch.messages import ChatRequest, ChatResponse, Usage
@@ -83,6 +85,8 @@ class Endpoint:
         self.health = Health(f"model {settings.name}", Window(self._permits.limit, auto=settings.auto))
         self._permits.resize(self.health.size)
         self.estimate = TokenEstimate()
+        self._announced = AnnouncedLimits(settings.limiter)
+        self._learnt = LearntRate(settings.limiter)
         self.dead: str | None = None
         """Why it is out of service for good, where others can take its place."""
         self.resting_until = 0.0
@@ -168,10 +172,13 @@ class Endpoint:
             sent = self.health.window.send(self._permits.in_use)
             clock = asyncio.get_running_loop().time
             sent_at = clock()
+            sending = None if self._announced.silent else self._announced.sent(sent_at, tokens.total)
             async with self.budget.reserved(self._worst_cost(request, tokens.usage)) as spending:
                 if call is not None:
                     call.sent()
                 answer = await self._attempt(request, visit, attempt, perf_counter() - queued_at, spending)
+            if sending is not None and answer.headers:
+                self._announced.heard(answer.headers, sending, clock())
             if isinstance(answer, StepError):
                 if answer.usage is not None:
                     admission.used(answer.usage.input_tokens + answer.usage.output_tokens)
@@ -243,6 +250,7 @@ class Endpoint:
     def _note_success(self, sent: Sent, sent_at: float, now: float) -> None:
         self._retry_budget.on_answer()
         self.health.on_success(sent, now - sent_at, now)
+        self._learnt.on_answer(now)
         self._fit_window()
 
     def _worst_cost(self, request: ChatRequest, expected: Usage) -> float:
@@ -257,6 +265,8 @@ class Endpoint:
         """Let the endpoint's health learn from a failure, and do what it says."""
         now = asyncio.get_running_loop().time()
         verdict = self.health.on_failure(error, sent, first_attempt=attempt == 1, now=now)
+        if isinstance(error, RateLimited):
+            self._learnt.on_refusal(now)
         self._fit_window()
         if verdict.pause_s:
             self.resting_until = max(self.resting_until, now + verdict.pause_s)

@@ -120,6 +120,7 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, now: float) ->
         retry_after=complaint.retry_after if asked is None else asked,
         retry={"true": True, "false": False}.get(headers.get("x-should-retry", "").strip().lower()),
         request_id=request_id_of(headers) or complaint.request_id,
+        headers=headers,
     )
 
 

@@ -128,3 +128,17 @@ def test_a_stream_that_breaks_off_is_never_half_an_answer(project: Project, dial
     check_answers(project.results, 40)
     if what != "whole":
         assert len(log_of(project.folder)) > 40
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dialect", ["openai", "anthropic"])
+def test_an_announced_limit_is_kept_without_being_configured(project: Project, dialect: str) -> None:
+    project.give(45)
+    with mock_server(project.folder, *REPLY, "--rpm", "60") as url:
+        base = f"{url}/v1" if dialect == "openai" else url
+        project.configure(model={"provider": dialect, "base_url": base, "max_concurrency": 4})
+        ended = project.run()
+    assert ended.code == 0, ended.stderr
+    check_answers(project.results, 45)
+    assert [line["status"] for line in log_of(project.folder)] == [200] * 45
+    assert ended.seconds > 12, "half of the minute's 60 at once, then one a second"
