@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Any, Literal
 
 from agentbatch.record import record
@@ -87,7 +87,16 @@ class ChatRequest:
 
     def with_params(self, params: Mapping[str, Any]) -> ChatRequest:
         """The same request with other params."""
-        return replace(self, params=params)
+        return ChatRequest(
+            self.messages,
+            params,
+            self.tools,
+            self.tool_choice,
+            self.parallel_tool_calls,
+            self.output_schema,
+            self.seed,
+            self.traceparent,
+        )
 
     def traced(self, traceparent: str) -> ChatRequest:
         """The same request as one attempt of it sends it."""

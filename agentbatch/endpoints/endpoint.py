@@ -25,6 +25,7 @@ from agentbatch.limits import Admission, Budget, Limiter, Permits, Spending
 from agentbatch.messages import ChatRequest, ChatResponse, Usage
 from agentbatch.models.base import Model
 from agentbatch.process.control import Control
+from agentbatch.process.deadlines import Deadlines
 from agentbatch.process.descriptors import connections_left
 from agentbatch.record import record
 from agentbatch.retry import RetryBudget, RetryPolicy
@@ -93,6 +94,7 @@ class Endpoint:
         """Loop time until which nobody is let in; 0 when the endpoint is well."""
         self.sleeping = 0
         """Requests that wait for the time of their next attempt, and hold nothing."""
+        self._deadlines = Deadlines(settings.timeout)
         self._retry_budget = RetryBudget()
         self._random = random.Random()
 
@@ -127,7 +129,8 @@ class Endpoint:
         `agent` are the asking agent's own limits; `call` is told when the request is sent and answered.
         """
         if self.params:
-            request = request.with_params({**self.params, **request.params})
+            params = {**self.params, **request.params} if request.params else self.params
+            request = request.with_params(params)
         limiters = (self.limiter,) if agent is None or agent.unlimited else (agent, self.limiter)
         attempt = failures = 0
         try:
@@ -202,7 +205,7 @@ class Endpoint:
         facts = {"model": self.model.name, "provider": self.model.provider, "attempt": attempt, "queued_s": queued_s}
         span = tracer.start(self.model.name, "chat", visit.span, facts)
         try:
-            async with asyncio.timeout(self.settings.timeout):
+            with self._deadlines.next():
                 response = await self.model.chat(request.traced(span.traceparent))
         except StepError as error:
             spending.usd = self._paid_in_vain(error) or 0.0
