@@ -319,7 +319,9 @@ class _Run:
         from agentbatch.engines.ray.opening import RunTerms, open_ray_engine
 
         _refuse_afar(self._config, self._options)
-        terms = RunTerms(self._options.log.lowest_level, self._options.cache, self._artifacts())
+        cap = self._config.limits.max_cost
+        left = None if cap is None else max(0.0, cap - self._book.spent_usd)
+        terms = RunTerms(self._options.log.lowest_level, self._options.cache, self._artifacts(), left)
         followers = [each for each in self._tracer.observers if each not in (self._tally, self._traces)]
         watchers = Watchers(self._tally, self._traces, tuple(followers))
         self._book.leave_begun_unknown()

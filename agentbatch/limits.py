@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from math import inf
 from typing import Literal
 
 from agentbatch.errors import BadRequest, RunStopped
@@ -38,6 +39,10 @@ class Permits:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self.most = limit
+        """What the config says; `limit` is what is allowed now."""
+        self._size = limit
+        self._lent: int | None = None
         self.in_use = 0
         self.held_until = 0.0
         self.closed = False
@@ -98,7 +103,16 @@ class Permits:
 
     def resize(self, limit: int) -> None:
         """Change the limit; those in flight beyond it stay, nobody new enters until they have left."""
-        self.limit = max(1, limit)
+        self._size = max(1, limit)
+        self._fit()
+
+    def lend(self, places: int) -> None:
+        """So many of the limit are this process's own now; others have the rest."""
+        self._lent = places
+        self._fit()
+
+    def _fit(self) -> None:
+        self.limit = self._size if self._lent is None else min(self._size, self._lent)
         self._grant()
 
     def close(self) -> None:
@@ -128,6 +142,26 @@ class Permits:
             if not future.done():
                 self.in_use += 1
                 future.set_result(None)
+
+
+@dataclass(slots=True, eq=False)
+class Loan:
+    """Units of a rate that this process may use, borrowed from whoever keeps its books.
+
+    Attributes:
+        balance: units at hand; below zero where more was used than was reserved.
+        used: units ever used, by which the need for more is judged.
+        on_want: called when somebody waits for more than is at hand.
+    """
+
+    on_want: Callable[[], None]
+    balance: float = 0.0
+    used: float = 0.0
+
+    def take(self, amount: float) -> None:
+        """So much is used; less than zero is given back."""
+        self.balance -= amount
+        self.used += amount
 
 
 @dataclass(slots=True, eq=False)
@@ -165,6 +199,7 @@ class Rate:
         self._waiting: list[tuple[int, int, float, asyncio.Future[Grant]]] = []
         self._arrivals = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._loan: Loan | None = None
 
     @property
     def waiting(self) -> int:
@@ -182,6 +217,19 @@ class Rate:
         if seconds > 0:
             self._next = max(self._next, asyncio.get_running_loop().time() + min(seconds, WINDOW_S))
 
+    @property
+    def wanted(self) -> float:
+        """Units that the queue waits for."""
+        return sum(amount for _, _, amount, future in self._waiting if not future.done())
+
+    def borrow(self, loan: Loan) -> None:
+        """From now on grant only what was borrowed: the books are kept elsewhere."""
+        self._loan = loan
+
+    def repaid(self) -> None:
+        """There is more on loan."""
+        self._serve()
+
     async def take(self, priority: int, amount: float) -> Grant:
         """Take `amount` units, waiting until they are free."""
         if self.announced:
@@ -192,8 +240,8 @@ class Rate:
                 f" ({self.limit:,}): raise the limit, shorten the prompt, or lower max_tokens"
             )
         loop = asyncio.get_running_loop()
-        if not self._waiting and not self.closed and self._ready_at(amount, loop.time()) <= loop.time():
-            return self._enter(amount, loop.time())
+        if not self._waiting and not self.closed and self.ready_at(amount, loop.time()) <= loop.time():
+            return self.enter(amount, loop.time())
         future: asyncio.Future[Grant] = loop.create_future()
         self._arrivals += 1
         heappush(self._waiting, (priority, self._arrivals, amount, future))
@@ -218,6 +266,10 @@ class Rate:
         if not change:
             return
         grant.amount = actual
+        if self._loan is not None:
+            self._loan.take(change)
+            self._serve()
+            return
         self._next += change * self._seconds_per_unit
         if grant.taken_at > asyncio.get_running_loop().time() - WINDOW_S - _JITTER_S:
             self._in_window += change
@@ -247,8 +299,10 @@ class Rate:
         self._seconds_per_unit = WINDOW_S / self.limit * _SLOWER
         self._slack_s = 2.0 if self.unit == "tokens" else int(self.limit * 0.007) * self._seconds_per_unit
 
-    def _ready_at(self, amount: float, now: float) -> float:
-        """The earliest time at which both the pace and the ledger let `amount` in."""
+    def ready_at(self, amount: float, now: float) -> float:
+        """The earliest time at which both the pace and the ledger let `amount` in; infinity where a loan is short."""
+        if self._loan is not None:
+            return now if self._loan.balance >= amount else inf
         ready = self._next
         self._forget(now)
         excess = self._in_window + amount - self.limit
@@ -265,8 +319,12 @@ class Rate:
         if not self._ledger:
             self._in_window = 0.0
 
-    def _enter(self, amount: float, now: float) -> Grant:
+    def enter(self, amount: float, now: float) -> Grant:
+        """Enter `amount` in the books; its time has come."""
         grant = Grant(now, amount)
+        if self._loan is not None:
+            self._loan.take(amount)
+            return grant
         self._ledger.append(grant)
         self._in_window += amount
         self._next = max(self._next, now - self._slack_s) + amount * self._seconds_per_unit
@@ -284,12 +342,15 @@ class Rate:
                 heappop(self._waiting)
                 continue
             now = loop.time()
-            ready = self._ready_at(amount, now)
+            ready = self.ready_at(amount, now)
+            if ready == inf and self._loan is not None:
+                self._loan.on_want()
+                return
             if ready > now:
                 self._timer = loop.call_at(ready, self._serve)
                 return
             heappop(self._waiting)
-            future.set_result(self._enter(amount, now))
+            future.set_result(self.enter(amount, now))
 
 
 class Limiter:
@@ -422,12 +483,22 @@ class Budget:
         self.cap = cap
         self.spent = spent
         self.set_aside = 0.0
+        self.on_want: Callable[[], None] | None = None
+        """Set where the cap is borrowed and may grow: called when a request needs more of it."""
+        self.exhausted: str | None = None
+        """Why it won't."""
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._lacking: dict[asyncio.Future[None], float] = {}
 
     @property
     def waiting(self) -> int:
         """How many requests wait until others have cost less than they could."""
         return len(self._waiting)
+
+    @property
+    def lacking(self) -> tuple[float, ...]:
+        """What each request that waits wants to set aside."""
+        return tuple(self._lacking.values())
 
     def reserved(self, usd: float) -> Spending:
         """`async with budget.reserved(worst) as spending:` sets `usd` aside; at its end `spending.usd` was spent.
@@ -444,14 +515,22 @@ class Budget:
         if self.cap is None:
             return
         while self.spent + usd > self.cap or self.spent + self.set_aside + usd > self.cap:
-            if self.spent + usd > self.cap:
+            if self.exhausted is not None:
+                raise RunStopped(self.exhausted)
+            if self.on_want is not None:
+                self.on_want()
+            elif self.spent + usd > self.cap:
                 raise RunStopped(
                     f"max_cost ${self.cap:g} is reached: ${self.spent:.4f} spent, and the next request could cost"
                     f" ${usd:.4f}"
                 )
             freed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(freed)
-            await freed
+            self._lacking[freed] = usd
+            try:
+                await freed
+            finally:
+                del self._lacking[freed]
         self.set_aside += usd
 
     def leave(self, usd: float, spent: float) -> None:
@@ -464,6 +543,11 @@ class Budget:
     def set_cap(self, cap: float) -> None:
         """Change the cap. What was sent without one was not set aside, and may pass it."""
         self.cap = cap
+        self._look_again()
+
+    def exhaust(self, why: str) -> None:
+        """The cap won't grow any more."""
+        self.exhausted = why
         self._look_again()
 
     def _look_again(self) -> None:

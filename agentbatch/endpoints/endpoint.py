@@ -272,8 +272,7 @@ class Endpoint:
             self._learnt.on_refusal(now)
         self._fit_window()
         if verdict.pause_s:
-            self.resting_until = max(self.resting_until, now + verdict.pause_s)
-            self._permits.hold(now + verdict.pause_s)
+            self.rest_until(now + verdict.pause_s)
         if verdict.stop is not None and self.settings.replaceable:
             self.dead = verdict.stop
         elif verdict.stop is not None:
@@ -294,6 +293,11 @@ class Endpoint:
             raise ValueError(f"{limit:,} requests at once need more open files than allowed: see `ulimit -n`")
         self.health.window.resize(limit)
         self._fit_window()
+
+    def rest_until(self, when: float) -> None:
+        """Let nobody in before `when` (loop time, seconds)."""
+        self.resting_until = max(self.resting_until, when)
+        self._permits.hold(when)
 
     def _fit_window(self) -> None:
         size = self.health.size

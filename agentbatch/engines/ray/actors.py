@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import pickle
 import platform
 from typing import Any
 
 from agentbatch import __version__
 from agentbatch.engines.ray.folder import unpack, unpacked_folder
+from agentbatch.engines.ray.leases.bank import Bank
 from agentbatch.engines.ray.parcels import unpacked
 from agentbatch.engines.ray.station import Station
+
+
+class BankActor:
+    """The `Bank` of limits as an actor."""
+
+    def __init__(self, ttl_s: float, budget: float | None) -> None:
+        self._bank = Bank(ttl_s, budget)
+
+    async def report(self, report: bytes) -> bytes:
+        """A worker's packed `Report`; the packed `Answer`."""
+        return pickle.dumps(self._bank.report(pickle.loads(report), asyncio.get_running_loop().time()), protocol=5)
+
+    async def leave(self, worker: str) -> None:
+        """A worker is no more."""
+        self._bank.leave(worker)
+
+    async def workers(self) -> int:
+        """How many borrow now."""
+        return self._bank.workers
 
 
 class StationActor:
@@ -27,12 +49,16 @@ class StationActor:
             "pid": str(os.getpid()),
         }
 
-    async def begin(self, assignment: bytes, digest: str, package: list[Any]) -> bytes:
-        """Build the engine; its `Hello`. `package` holds a reference to the archive, fetched only where it is new."""
+    async def begin(self, assignment: bytes, digest: str, package: list[Any], bank: Any) -> bytes:
+        """Build the engine; its `Hello`.
+
+        `package` holds a reference to the archive, which is fetched only where it is new; `bank` is the actor that
+        lends limits, None for none.
+        """
         folder = unpacked_folder(digest)
         if folder is None:
             folder = unpack(digest, await package[0])
-        self._station = Station(unpacked(assignment), folder)
+        self._station = Station(unpacked(assignment), folder, None if bank is None else bank.report.remote)
         return await self._station.ready()
 
     async def push(self, chunk: bytes) -> None:

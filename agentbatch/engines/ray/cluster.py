@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from agentbatch.engines.ray.actors import StationActor
+from agentbatch.engines.ray.actors import BankActor, StationActor
 from agentbatch.errors import ConfigError
 
 _INSTALL = "pip install 'agentbatch[ray]'"
@@ -71,6 +71,13 @@ class Remote:
             raise cast("Exception", error.cause) from None
         except exceptions.RayError as error:
             raise WorkerUnheard(_first_line(error)) from None
+
+    async def tell(self, method: str, *arguments: Any, timeout: float = 5.0) -> None:
+        """Call a method that does not matter much to miss."""
+        try:
+            await self.call(method, *arguments, timeout=timeout)
+        except (WorkerGone, WorkerUnheard):
+            pass
 
 
 class Cluster:
@@ -140,6 +147,19 @@ class Cluster:
     def put(self, data: bytes) -> Any:
         """Keep bytes where every node can get them; the reference keeps them."""
         return self._ray.put(data)
+
+    def start_bank(self, ttl_s: float, budget: float | None) -> Remote:
+        """The actor that lends limits, on the driver's own node: they are lost together."""
+        strategies: Any = importlib.import_module("ray.util.scheduling_strategies")
+        here = self._ray.get_runtime_context().get_node_id()
+        actor = self._ray.remote(
+            num_cpus=0,
+            max_restarts=0,
+            max_task_retries=0,
+            max_concurrency=256,
+            scheduling_strategy=strategies.NodeAffinitySchedulingStrategy(here, soft=False),
+        )(BankActor)
+        return Remote(actor.remote(ttl_s, budget))
 
     def start_worker(self, node: Node, name: str) -> Remote:
         """A new worker process on a node. Ray never repeats a call of ours: the one retry layer is not here."""

@@ -26,22 +26,29 @@ class Crew:
     """The workers of a run.
 
     Args:
-        assignment: makes a worker's assignment from its name and its node's.
+        assignment: makes a worker's assignment from its name, its node's, and its part of limits that are split.
         package: the digest and the bytes of what they build their engine from.
+        budget: US dollars left of the run's cap; None for no cap.
     """
 
     def __init__(
         self,
         config: Config,
         cluster: Cluster,
-        assignment: Callable[[str, str], Assignment],
+        assignment: Callable[[str, str, tuple[int, int] | None], Assignment],
         package: tuple[str, bytes],
+        budget: float | None,
     ) -> None:
         self.links: list[Link] = []
         self._config = config
         self._cluster = cluster
         self._assignment = assignment
         self._package = package
+        self._budget = budget
+        self._bank: Remote | None = None
+        self._ranks: dict[str, int] = {}
+        self._telling: set[asyncio.Task[None]] = set()
+        self._total = 1
         self._starting: dict[str, asyncio.Task[None]] = {}
         self._places: dict[str, str] = {}
         self._deaths = 0
@@ -57,6 +64,8 @@ class Crew:
         """
         self._begin = begin
         self._reference = self._cluster.put(self._package[1])
+        if self._config.engine.limiter.mode == "lease":
+            self._bank = await asyncio.to_thread(self._start_bank)
         await self._recruit()
         timeout = self._config.engine.placement_timeout
         try:
@@ -90,6 +99,7 @@ class Crew:
             alone_since = (alone_since or loop.time()) if alone else None
             if alone_since is not None and loop.time() - alone_since > self._config.engine.placement_timeout:
                 raise ConfigError(f"every worker is lost, and no other could start: {self._why}")
+            await self._see_to_bank()
             try:
                 await self._recruit()
             except ConfigError as error:
@@ -97,8 +107,12 @@ class Crew:
 
     def on_ended(self, link: Link) -> None:
         """A worker has ended or is lost."""
-        self._places.pop(link.name, None)
+        self._forget(link.name)
         link.close()
+        if self._bank is not None and link.state == "over":
+            task = asyncio.create_task(self._bank.tell("leave", link.name))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
         if link.state == "lost":
             self._deaths = 0 if link.done else self._deaths + 1
             self._why = link.why
@@ -130,6 +144,9 @@ class Crew:
         else:
             total = workers
         each = {node.id: total // len(fitting) + (at < total % len(fitting)) for at, node in enumerate(fitting)}
+        if self._bank is None and self._places:
+            total = self._total  # limits are split among so many
+        self._total = total
         there = list(self._places.values())
         room = total - len(there)
         wanted: list[tuple[Node, int]] = []
@@ -164,8 +181,9 @@ class Crew:
         try:
             remote = await asyncio.to_thread(self._cluster.start_worker, node, name)
             timeout = self._config.engine.placement_timeout
-            assignment = packed(self._assignment(name, node.name))
-            data = await remote.call("begin", assignment, self._package[0], [self._reference], timeout=timeout)
+            assignment = packed(self._assignment(name, node.name, self._part(name)))
+            bank = None if self._bank is None else self._bank.handle
+            data = await remote.call("begin", assignment, self._package[0], [self._reference], bank, timeout=timeout)
             hello: Hello = unpacked(data)
             link = Link(name, node, remote, hello.window, self._ahead(hello.window), self._config.engine.node_grace)
             self.links.append(link)
@@ -180,9 +198,36 @@ class Crew:
             self._starting.pop(name, None)
 
     def _give_up(self, name: str, remote: Remote | None) -> None:
-        self._places.pop(name, None)
+        self._forget(name)
         if remote is not None:
             self._cluster.kill(remote)
+
+    def _forget(self, name: str) -> None:
+        self._places.pop(name, None)
+        self._ranks.pop(name, None)
+
+    def _start_bank(self) -> Remote:
+        return self._cluster.start_bank(self._config.engine.limiter.ttl, self._budget)
+
+    async def _see_to_bank(self) -> None:
+        """Workers that lose the bank end; those that follow them get another."""
+        if self._bank is None:
+            return
+        try:
+            await self._bank.call("workers", timeout=self._config.engine.limiter.ttl)
+        except WorkerGone as error:
+            _LOGGER.warning("the bank of limits is lost (%s): another is started", error)
+            self._bank = await asyncio.to_thread(self._start_bank)
+        except WorkerUnheard:
+            pass  # busy; workers have clocks of their own
+
+    def _part(self, name: str) -> tuple[int, int] | None:
+        """A worker's part of limits that are split."""
+        if self._bank is not None:
+            return None
+        rank = min(set(range(self._total)) - set(self._ranks.values()))
+        self._ranks[name] = rank
+        return rank, self._total
 
     def _ahead(self, window: int) -> int:
         """Items that wait on the worker, so that it never waits for the driver; none where the run's own cap rules."""

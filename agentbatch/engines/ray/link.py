@@ -62,7 +62,7 @@ class Link:
 
     def tell(self, method: str, *arguments: object) -> None:
         """Tell it something that it does not matter much to miss."""
-        self._start(self._say(method, arguments))
+        self._start(self.remote.tell(method, *arguments, timeout=self._grace_s))
 
     async def listen(self, on_batch: Callable[[Link, Batch], None]) -> None:
         """Hand over what it says until it has ended or is lost; `state` and `why` tell which."""
@@ -113,9 +113,3 @@ class Link:
             pass  # `listen` hears of it, too
         except WorkerUnheard as error:
             self._lose(f"items could not be sent to it: {error}")
-
-    async def _say(self, method: str, arguments: tuple[object, ...]) -> None:
-        try:
-            await self.remote.call(method, *arguments, timeout=self._grace_s)
-        except (WorkerGone, WorkerUnheard):
-            pass  # `listen` decides

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,11 +30,13 @@ class RunTerms:
         log_level: messages of workers from this level on are wanted.
         cache: which response cache is used.
         artifacts: the folder for files that agents leave behind.
+        budget: US dollars left of the run's cap; None for no cap.
     """
 
     log_level: int
     cache: CacheUse
     artifacts: Path | None
+    budget: float | None = None
 
 
 def open_ray_engine(
@@ -50,11 +52,13 @@ def open_ray_engine(
     _refuse_artifacts(config)
     package = pack(config)
     cluster = Cluster()
+    assignment = _assignment(config, terms, package, watchers, keeps_calls=journal is not None)
     crew = Crew(
         config,
         cluster,
-        lambda worker, node: _assignment(config, terms, package, watchers, journal, worker, node),
+        lambda worker, node, share: replace(assignment, worker=worker, node=node, share=share),
         (package.digest, package.data),
+        terms.budget,
     )
     return RayEngine(config, cluster=cluster, crew=crew, control=control, watchers=watchers, journal=journal)
 
@@ -64,10 +68,10 @@ def _assignment(
     terms: RunTerms,
     package: Package,
     watchers: Watchers,
-    journal: JournalFile | None,
-    worker: str,
-    node: str,
+    *,
+    keeps_calls: bool,
 ) -> Assignment:
+    """What all workers are told; each is given its own name."""
     source = config.source
     assert source is not None  # else `pack` had refused it
     secrets = config.engine.secrets
@@ -75,8 +79,8 @@ def _assignment(
     of_node = tuple(name for name, how in secrets.items() if how == "node_env")
     sent = {name: value for name, value in variables.items() if name not in of_node}
     return Assignment(
-        worker=worker,
-        node=node,
+        worker="",
+        node="",
         version=__version__,
         config=package.config,
         overrides=source.overrides,
@@ -88,10 +92,12 @@ def _assignment(
         traces=watchers.traces is not None,
         follow=bool(watchers.spans),
         log_level=terms.log_level,
-        journal=journal is not None,
+        journal=keeps_calls,
         cache=(terms.cache, str(cache_path(config).absolute())),
         artifacts=None if terms.artifacts is None else str(terms.artifacts.absolute()),
         grace_s=config.engine.node_grace,
+        ttl_s=config.engine.limiter.ttl,
+        budget=terms.budget,
     )
 
 

@@ -46,7 +46,8 @@ class Assignment:
         journal: whether finished calls of unfinished items are kept.
         cache: `open_run_cache`'s choice, and its file; artifacts: the folder for files, None for none.
         grace_s: a driver that was silent for half of it has given this worker up.
-        share: its part of every limit, where limits are split and not borrowed.
+        share: its rank among so many workers, where limits are split; None where they are borrowed.
+        ttl_s: how long a lease lasts. budget: US dollars left of the run's cap, None for no cap.
     """
 
     worker: str
@@ -66,7 +67,9 @@ class Assignment:
     cache: tuple[str, str | None]
     artifacts: str | None
     grace_s: float
-    share: float | None = None
+    share: tuple[int, int] | None = None
+    ttl_s: float = 4.0
+    budget: float | None = None
 
 
 @dataclass(slots=True)

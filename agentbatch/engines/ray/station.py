@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +23,8 @@ from agentbatch.config.cache_choice import open_run_cache
 from agentbatch.engines.local import LocalEngine
 from agentbatch.engines.ray.far_journal import LAZY_S, FarJournal
 from agentbatch.engines.ray.inbox import Inbox
+from agentbatch.engines.ray.leases.borrower import Borrower
+from agentbatch.engines.ray.leases.fixed import take_part
 from agentbatch.engines.ray.parcels import Assignment, Batch, Chunk, FinishedRow, Hello, finished_row, packed
 from agentbatch.engines.ray.relay import LogRelay, SpanRelay, TraceLines
 from agentbatch.errors import AgentBatchError, ConfigError
@@ -47,8 +49,11 @@ _PART_EVERY_S = 0.5
 class Station:
     """One worker. `start` it with its assignment and the folder of its package; the rest may come from any thread."""
 
-    def __init__(self, assignment: Assignment, folder: Path) -> None:
+    def __init__(
+        self, assignment: Assignment, folder: Path, bank: Callable[[bytes], Awaitable[bytes]] | None = None
+    ) -> None:
         self._assignment = assignment
+        self._bank = bank
         self._folder = folder
         self._hello: Future[Hello] = Future()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -180,25 +185,53 @@ class Station:
         kept = config.cache.model_copy(update={"path": assignment.cache[1]})
         config = config.model_copy(update={"limits": limits, "cache": kept})
         cache = open_run_cache(config, assignment.cache[0])  # pyright: ignore[reportArgumentType]
+        budget = self._budget()
         engine = LocalEngine(
             config,
             tracer=tracer,
             control=self._control,
-            budget=Budget(None),
+            budget=budget,
             journal=self._journal if assignment.journal else None,
             cache=cache,
             artifacts=None if assignment.artifacts is None else Path(assignment.artifacts),
         )
         self._engine = engine
         async with engine:
+            tasks = [asyncio.create_task(self._watch())]
+            borrower = self._borrower(engine, budget)
+            if borrower is not None:
+                await borrower.open()
+                tasks.append(asyncio.create_task(borrower.keep_up()))
             self._hello.set_result(Hello(engine.window, tuple(engine.notes), os.getpid()))
-            clock = asyncio.create_task(self._watch())
             try:
                 await engine.run(self._inbox.take, self._deliver)
             finally:
-                clock.cancel()
+                for task in tasks:
+                    task.cancel()
         if cache is not None:
             cache.close()
+
+    def _budget(self) -> Budget:
+        """The run's cap: this worker's part of it, or nothing yet, where it is borrowed."""
+        whole, share = self._assignment.budget, self._assignment.share
+        if whole is None:
+            return Budget(None)
+        return Budget(0.0 if share is None else whole / share[1])
+
+    def _borrower(self, engine: LocalEngine, budget: Budget) -> Borrower | None:
+        workshop, assignment = engine.workshop, self._assignment
+        if assignment.share is not None or self._bank is None:
+            take_part(workshop.limiters, *(assignment.share or (0, 1)))
+            return None
+        return Borrower(
+            assignment.worker,
+            workshop.limiters,
+            workshop.endpoints,
+            budget,
+            self._bank,
+            assignment.ttl_s,
+            lambda: self._control.stop("the bank of limits is silent", at_once=True),
+        )
 
     def _take_in(self, chunk: Chunk) -> None:
         self._journal.learn(chunk.paid)

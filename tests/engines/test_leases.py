@@ -1,0 +1,192 @@
+"""Limits on loan: all workers together never have more than the whole, and whoever needs more gets it."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import random
+
+import pytest
+
+from agentbatch.engines.ray.leases.bank import Bank
+from agentbatch.engines.ray.leases.borrower import Borrower
+from agentbatch.engines.ray.leases.fixed import take_part
+from agentbatch.engines.ray.leases.loans import Holding, Need, Report, Terms
+from agentbatch.engines.ray.leases.shares import Shares
+from agentbatch.errors import ConfigError, RunStopped
+from agentbatch.limits import Budget, Limiter
+
+
+def test_equal_needs_share_equally_and_an_odd_place_is_not_lost():
+    shares = Shares(5)
+    given = {"a": 0.0, "b": 0.0}
+    for _ in range(3):
+        for worker, now in given.items():
+            given[worker] = shares.report(worker, Holding(now, 0, 10))
+    assert sorted(given.values()) == [2, 3]
+
+
+def test_whoever_needs_more_gets_what_others_leave():
+    shares = Shares(40)
+    given = {"busy": 0.0, "idle": 0.0}
+    for _ in range(3):
+        given["busy"] = shares.report("busy", Holding(given["busy"], 0, 60))
+        given["idle"] = shares.report("idle", Holding(given["idle"], 0, 1))
+    assert given == {"busy": 39, "idle": 1}
+
+
+def test_a_dead_workers_places_come_back():
+    shares = Shares(10)
+    assert shares.report("a", Holding(0, 0, 10)) == 10
+    assert shares.report("b", Holding(0, 0, 10)) == 0
+    shares.drop("a")
+    assert shares.report("b", Holding(0, 0, 10)) == 10
+
+
+def test_never_more_than_the_whole_whatever_is_lost_on_the_way():
+    draw = random.Random(7)
+    for _ in range(200):
+        total = draw.randint(1, 20)
+        shares = Shares(total)
+        may = dict.fromkeys("abc", 0.0)
+        used = dict.fromkeys("abc", 0.0)
+        for _ in range(60):
+            name = draw.choice("abc")
+            answer = shares.report(name, Holding(may[name], used[name], draw.randint(0, 15)))
+            if draw.random() < 0.7:  # else the answer is lost
+                may[name] = answer
+            other = draw.choice("abc")
+            used[other] = draw.randint(0, int(may[other])) if used[other] <= may[other] else used[other] - 1
+            assert sum(used.values()) <= total
+
+
+def test_a_silent_workers_lease_returns_after_its_time():
+    bank = Bank(ttl_s=4)
+    terms = {"model m": Terms(10, None, None)}
+    first = bank.report(Report("a", 1, terms, {"model m": Holding(0, 0, 10)}), 100)
+    assert first.places == {"model m": 10}
+    assert bank.report(Report("b", 1, terms, {"model m": Holding(0, 0, 10)}), 103).places == {"model m": 0}
+    assert bank.report(Report("b", 2, terms, {"model m": Holding(0, 0, 10)}), 104.1).places == {"model m": 10}
+
+
+def test_a_pause_of_one_is_a_pause_of_all_and_does_not_grow_by_being_told():
+    bank = Bank(ttl_s=4)
+    bank.report(Report("a", 1, pauses={"model m": 10.0}), 100.0)
+    told = bank.report(Report("b", 1, pauses={}), 101.0).pauses["model m"]
+    assert told == pytest.approx(9)
+    for number in range(2, 30):
+        bank.report(Report("b", number, pauses={"model m": told + 0.1}), 101.0)
+    assert bank.report(Report("a", 2), 101.0).pauses["model m"] == pytest.approx(9)
+
+
+async def test_a_rate_over_two_workers_is_the_rate():
+    bank = Bank(ttl_s=4)
+    terms = {"m": Terms(None, 600, None)}
+    began = asyncio.get_running_loop().time()
+    lent = {"a": 0.0, "b": 0.0}
+    for step in range(2000):  # twenty seconds
+        for worker in lent:
+            report = Report(worker, step + 1, terms, rates={("m", "rpm"): Need(0.0, 50)})
+            lent[worker] = bank.report(report, began + step * 0.01).lent["m", "rpm"]
+    assert 190 <= sum(lent.values()) <= 205
+    assert min(lent.values()) > 60
+
+
+async def test_what_is_given_back_can_be_lent_again():
+    bank = Bank(ttl_s=4)
+    terms = {"m": Terms(None, None, 6000)}
+    now = asyncio.get_running_loop().time()
+    first = bank.report(Report("a", 1, terms, rates={("m", "tpm"): Need(0.0, 300)}), now).lent["m", "tpm"]
+    assert first > 0
+    spent = bank.report(Report("b", 1, terms, rates={("m", "tpm"): Need(0.0, 300)}), now).lent["m", "tpm"]
+    bank.report(Report("a", 2, terms, rates={("m", "tpm"): Need(first, 0)}), now)
+    again = bank.report(Report("b", 2, terms, rates={("m", "tpm"): Need(0.0, 300)}), now).lent["m", "tpm"]
+    assert again > spent
+
+
+class BankNearby:
+    """A bank in the same process, on a link that can be cut."""
+
+    def __init__(self, ttl_s: float = 4.0, budget: float | None = None) -> None:
+        self.bank = Bank(ttl_s, budget)
+        self.cut = False
+        self.reports = 0
+
+    async def report(self, data: bytes) -> bytes:
+        self.reports += 1
+        if self.cut:
+            await asyncio.sleep(3600)
+        return pickle.dumps(self.bank.report(pickle.loads(data), asyncio.get_running_loop().time()))
+
+
+class Worker:
+    """Limits on loan, with their borrower."""
+
+    def __init__(self, name: str, bank: BankNearby, cap: float | None = None, ttl_s: float = 4.0) -> None:
+        self.limiter = Limiter("model m", max_concurrency=10, rpm=6000)
+        self.budget = Budget(None if cap is None else 0.0)
+        self.silent = asyncio.Event()
+        self.borrower = Borrower(name, [self.limiter], {}, self.budget, bank.report, ttl_s, self.silent.set)
+
+    async def __aenter__(self) -> Worker:
+        await self.borrower.open()
+        self._task = asyncio.create_task(self.borrower.keep_up())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+
+
+async def test_two_workers_never_hold_more_places_than_there_are():
+    bank = BankNearby()
+    most = 0
+    async with Worker("a", bank) as a, Worker("b", bank) as b:
+
+        async def call(worker: Worker, number: int) -> None:
+            nonlocal most
+            assert worker.limiter.permits is not None
+            async with worker.limiter.permits.held(number):
+                most = max(most, sum(each.limiter.permits.in_use for each in (a, b) if each.limiter.permits))
+                await asyncio.sleep(0.005)
+
+        async with asyncio.timeout(60):
+            await asyncio.gather(*(call(worker, n) for n in range(150) for worker in (a, b)))
+    assert 8 <= most <= 10
+    assert bank.reports < 400
+
+
+async def test_a_worker_cut_from_the_bank_notices_before_others_have_its_share():
+    bank = BankNearby(ttl_s=0.6)
+    async with Worker("a", bank, ttl_s=0.6) as worker:
+        bank.cut = True
+        async with asyncio.timeout(30):
+            await worker.silent.wait()
+
+
+async def test_a_cap_on_cost_holds_over_two_workers():
+    bank = BankNearby(budget=1.0)
+    async with Worker("a", bank, cap=1.0) as a, Worker("b", bank, cap=1.0) as b:
+
+        async def spend(worker: Worker) -> int:
+            calls = 0
+            while True:
+                try:
+                    async with worker.budget.reserved(0.05) as spending:
+                        spending.usd = 0.04
+                        calls += 1
+                except RunStopped:
+                    return calls
+
+        async with asyncio.timeout(60):
+            calls = await asyncio.gather(spend(a), spend(b))
+    assert 20 <= sum(calls) <= 25
+    assert a.budget.spent + b.budget.spent <= 1.0
+
+
+async def test_fixed_parts_add_up_and_a_limit_that_cannot_be_split_is_refused():
+    limiters = [Limiter("model m", max_concurrency=10, rpm=100) for _ in range(3)]
+    for rank, limiter in enumerate(limiters):
+        take_part([limiter], rank, 3)
+    assert sorted(limiter.permits.limit for limiter in limiters if limiter.permits) == [3, 3, 4]
+    with pytest.raises(ConfigError, match="max_concurrency of model m is 2, which 3 workers"):
+        take_part([Limiter("model m", max_concurrency=2)], 0, 3)
