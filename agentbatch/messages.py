@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import Any, Literal
 
@@ -56,11 +56,37 @@ class ToolSpec:
 
 
 @record
+class Attachment:
+    """An image or a file that goes along with a prompt. Its bytes are read when a request is sent, and not kept.
+
+    `digest` tells it from others: of its bytes, or its URL, which is passed on as it is. `size` is in bytes, 0 of what
+    has a URL. `name` is the file's own, without folders.
+    """
+
+    kind: Literal["image", "file"]
+    media_type: str
+    digest: str
+    size: int
+    name: str
+    url: str | None = None
+    _read: Callable[[str], bytes] | None = field(default=None, compare=False, repr=False)
+
+    def read(self) -> bytes:
+        """The bytes; none of what has a URL. Blocks.
+
+        Raises:
+            InputFault: the file has gone, or is another by now.
+        """
+        return b"" if self._read is None else self._read(self.digest)
+
+
+@record
 class Message:
     """One turn of a conversation.
 
     `tool_calls` belong to an assistant turn, `tool_call_id` to a tool turn. `provider_data` is what the provider
-    wants back unchanged in the next request (thinking blocks, signatures); only its own adapter reads it.
+    wants back unchanged in the next request (thinking blocks, signatures); only its own adapter reads it. `parts` are
+    those of a user turn that brings images or files along, in their order: `content` is then the texts among them.
     """
 
     role: Role
@@ -68,6 +94,7 @@ class Message:
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
     provider_data: Any = None
+    parts: tuple[str | Attachment, ...] = ()
 
 
 @record

@@ -76,7 +76,7 @@ async def run(name: str, config: Config, folder: Path) -> Rows:
     files = ResultFiles(folder / "out.jsonl")
     summary = await run_to_end(config, RunOptions(str(inputs), files, files.traces, limit=limit))
     rows = {row["id"]: row for row in map(json.loads, files.results.read_text("utf-8").splitlines())}
-    if name not in ("rehearsal", "guardrails"):
+    if name not in ("rehearsal", "guardrails", "images"):
         assert [row["error"] for row in rows.values() if row["status"] not in ("ok", "skipped")] == []
     assert (summary.exit_code, len(rows)) == (0, summary.total)
     assert len(files.traces.read_text("utf-8").splitlines()) == len(rows)
@@ -217,6 +217,12 @@ def check_guardrails(rows: Rows) -> None:
     assert (rows["c-03"]["error"]["type"], rows["c-03"]["error"]["message"]) == ("refused", "it promises a refund")
 
 
+def check_images(rows: Rows) -> None:
+    assert rows["red"]["output"].startswith("I see red.png (image/png, ")
+    assert rows["blue"]["output"].endswith(" and read leaflet.pdf.")
+    assert rows["missing"]["error"]["type"] == "input"
+
+
 def check_checks(rows: Rows) -> None:
     assert all(set(row["checks"]) == {"right", "fair", "reader.one_word"} for row in rows.values())
     assert all(row["checks"]["right"]["passed"] for row in rows.values())
@@ -242,6 +248,7 @@ CHECKS: dict[str, Callable[[Rows], None]] = {
     "coding-agents": check_coding_agents,
     "data-cleaning": check_data_cleaning,
     "guardrails": check_guardrails,
+    "images": check_images,
     "checks": check_checks,
 }
 

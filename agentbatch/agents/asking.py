@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from agentbatch.agents.base import AgentConfig
+from agentbatch.agents.content import Content, PartConfig, content_bounds
 from agentbatch.agents.history import earlier_turns
 from agentbatch.answer_schema import AnswerSchema, checked_schema, repair_request
 from agentbatch.assembly import Assembly
@@ -32,8 +33,14 @@ class AskingConfig(AgentConfig):
     """A name under `models`."""
     instructions: TemplateText | None = None
     """The system message: a template, or `file://` and a path relative to the config."""
-    prompt: TemplateText
-    """The user message: a template, or `file://` and a path relative to the config."""
+    prompt: TemplateText | None = None
+    """The user message: a template, or `file://` and a path relative to the config. Required without `content`."""
+    content: list[PartConfig] = Field(default_factory=list[PartConfig])
+    """Images, PDFs and further texts of the user message, in this order, after the prompt."""
+    content_root: str = "."
+    """The folder that images and files come from, relative to the config. Nothing outside it is read."""
+    max_file_mb: float = Field(default=10.0, gt=0)
+    """The largest image or file, in MB of 1,000,000 bytes."""
     history: list[EarlierStep] = Field(default_factory=list[EarlierStep])
     """Agents whose conversations come before the prompt, without their system messages: to refine an answer over
     several turns, or to debate. In a loop an agent may name itself, and so goes on with its own conversation."""
@@ -45,6 +52,12 @@ class AskingConfig(AgentConfig):
     """This agent's requests in any 60 s, retries included."""
     tpm: PositiveInt | None = None
     """This agent's tokens in any 60 s, prompt and answer."""
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Self:
+        if self.prompt is None and not self.content:
+            raise ValueError("missing key 'prompt' (or `content`, with images and files)")
+        return self
 
 
 @record
@@ -65,16 +78,22 @@ class Asker:
 
     model: Answering
     limiter: Limiter
-    prompt: Template
+    prompt: Template | None = None
     instructions: Template | None = None
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     schema: AnswerSchema | None = None
     history: tuple[str, ...] = ()
     hooks: Hooks = NO_HOOKS
+    content: Content | None = None
+    """Makes the user message, prompt and all, where there is more than a prompt."""
 
-    def opening(self, names: Mapping[str, Any]) -> tuple[Message, ...]:
+    async def opening(self, names: Mapping[str, Any], visit: Visit) -> tuple[Message, ...]:
         """The messages that a conversation begins with."""
-        turns = (*earlier_turns(self.history, names), Message("user", self.prompt.render(names)))
+        if self.content is not None:
+            asked = await self.content.message(names, visit)
+        else:
+            asked = Message("user", "" if self.prompt is None else self.prompt.render(names))
+        turns = (*earlier_turns(self.history, names), asked)
         if self.instructions is None:
             return turns
         return (Message("system", self.instructions.render(names)), *turns)
@@ -145,14 +164,17 @@ def _note_length(response: ChatResponse, visit: Visit) -> None:
 
 def build_asker(config: AskingConfig, name: str, assembly: Assembly) -> Asker:
     """The asker that `config` describes."""
-    instructions = config.instructions
+    instructions, where = config.instructions, f"agents.{name}"
+    prompt = None if config.prompt is None else Template(config.prompt, where=f"{where}.prompt")
+    bounds = content_bounds(assembly.folder, config.content_root, config.max_file_mb)
     return Asker(
         model=assembly.answering(config.model),
         limiter=assembly.limiter(
             f"agent {name}", max_concurrency=config.max_concurrency, rpm=config.rpm, tpm=config.tpm
         ),
-        prompt=Template(config.prompt, where=f"agents.{name}.prompt"),
-        instructions=None if instructions is None else Template(instructions, where=f"agents.{name}.instructions"),
+        prompt=prompt,
+        content=Content(prompt, config.content, where, bounds, assembly.threads) if config.content else None,
+        instructions=None if instructions is None else Template(instructions, where=f"{where}.instructions"),
         params=config.params,
         schema=None if config.output_schema is None else AnswerSchema(config.output_schema),
         history=tuple(config.history),

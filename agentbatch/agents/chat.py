@@ -30,7 +30,7 @@ class ChatAgent:
         Raises:
             SchemaFault: neither answer fits.
         """
-        messages = self.asker.opening(scope.names)
+        messages = await self.asker.opening(scope.names, visit)
         response = await self.asker.ask(messages, visit)
         return await self.asker.conclude(messages, response, visit)
 

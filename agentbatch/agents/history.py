@@ -28,8 +28,9 @@ def earlier_turns(steps: Iterable[str], names: Mapping[str, Any]) -> Turns:
 
 def _plain(messages: Iterable[Message]) -> Iterable[Message]:
     for message in messages:
-        if message.role in ("user", "assistant") and message.content and not message.tool_calls:
-            yield Message(message.role, message.content)
+        said = (message.content or message.parts) and not message.tool_calls
+        if message.role in ("user", "assistant") and said:
+            yield Message(message.role, message.content, parts=message.parts)
 
 
 def _joined(turns: Turns, more: Turns) -> Turns:

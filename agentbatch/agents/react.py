@@ -72,7 +72,7 @@ class ReactAgent:
         """
         offers = await self.toolbox.open()
         self._check_choice(offers)
-        messages = self.asker.opening(scope.names)
+        messages = await self.asker.opening(scope.names, visit)
         turn = calls = 0
         while True:
             turn += 1

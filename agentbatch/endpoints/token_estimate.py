@@ -10,6 +10,8 @@ from agentbatch.messages import ChatRequest, Usage
 from agentbatch.record import record
 
 _FIRST_GUESS_OUTPUT = 512
+FILE_TOKENS = 1_000
+"""Tokens of an image or a file, before the provider has counted any."""
 _OUTPUT_PARAMS = ("max_completion_tokens", "max_tokens", "max_output_tokens", "maxOutputTokens")
 
 
@@ -39,6 +41,7 @@ class TokenEstimate:
     def of(self, request: ChatRequest) -> Estimate:
         """What this request may take at worst."""
         guess = sum(_size(message.content) for message in request.messages) // 4 + 4 * len(request.messages)
+        guess += FILE_TOKENS * sum(len(message.parts) for message in request.messages if message.parts)
         return Estimate(Usage(int(guess * self._ratio) + 1, self._output(request)), guess)
 
     def learn(self, estimate: Estimate, usage: Usage) -> int:

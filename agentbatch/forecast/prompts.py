@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
-from agentbatch.endpoints.token_estimate import TokenEstimate
+from agentbatch.endpoints.token_estimate import FILE_TOKENS, TokenEstimate
 from agentbatch.errors import StepError
 from agentbatch.forecast.bounds import Range
 from agentbatch.items import Item
@@ -145,6 +145,7 @@ class Prompts:
 def _sources(agent: StepConfig) -> list[str]:
     """The templates that make up an agent's first request."""
     texts: list[str | None] = [getattr(agent, name, None) for name in ("instructions", "prompt")]
+    texts += [part.text for part in getattr(agent, "content", ())]
     return [text for text in texts if text is not None]
 
 
@@ -160,7 +161,8 @@ def _attached_tokens(agent: StepConfig) -> int:
     """What a request has beside its messages."""
     schema = getattr(agent, "output_schema", None)
     tools: Sequence[Any] = getattr(agent, "tools", None) or ()
-    return (0 if schema is None else len(orjson.dumps(schema)) // 4) + _TOOL_TOKENS * len(tools)
+    files = sum(part.text is None for part in getattr(agent, "content", ()))
+    return (0 if schema is None else len(orjson.dumps(schema)) // 4) + _TOOL_TOKENS * len(tools) + FILE_TOKENS * files
 
 
 def _model_knob(config: Config, step: StepConfig | None, name: str) -> int | None:

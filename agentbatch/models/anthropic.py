@@ -11,9 +11,10 @@ from typing import Any, Literal, cast
 import orjson
 
 from agentbatch.errors import ContentFilter
-from agentbatch.messages import ChatRequest, ChatResponse, Message, ToolCall, ToolSpec, Usage
+from agentbatch.messages import Attachment, ChatRequest, ChatResponse, Message, ToolCall, ToolSpec, Usage
 from agentbatch.models.anthropic_stream import MessageAssembly
 from agentbatch.models.base import ServedModelConfig
+from agentbatch.models.content_parts import NO_FILES, Files, content_of
 from agentbatch.models.credentials import ApiKey, BaseUrl, HeaderName
 from agentbatch.models.http_api import Dialect, HttpApi
 from agentbatch.models.json_answer import count, empty_answer, mapping, sequence, text, tool_calls
@@ -91,13 +92,13 @@ class AnthropicModel:
         """Ask once."""
         return await self._api.ask(request, self.encode)
 
-    def encode(self, request: ChatRequest) -> bytes:
+    def encode(self, request: ChatRequest, files: Files = NO_FILES) -> bytes:
         """The request's body."""
         system = [message.content for message in request.messages if message.role == "system" and message.content]
         body: dict[str, Any] = {
             "model": self._name,
             "max_tokens": DEFAULT_MAX_TOKENS,
-            "messages": _turns(request.messages),
+            "messages": _turns(request.messages, files),
             **request.params,
         }
         if self._api.streams:
@@ -132,14 +133,14 @@ class AnthropicModel:
         return known[1]
 
 
-def _turns(messages: Iterable[Message]) -> list[dict[str, Any]]:
+def _turns(messages: Iterable[Message], files: Files) -> list[dict[str, Any]]:
     """Turns of user and assistant. All results of one round of tool calls must come in one user turn."""
     turns: list[dict[str, Any]] = []
     for message in messages:
         if message.role == "system":
             continue
         role = "assistant" if message.role == "assistant" else "user"
-        blocks = _blocks(message)
+        blocks = _blocks(message, files)
         if turns and turns[-1]["role"] == role:
             turns[-1]["content"] = [*turns[-1]["content"], *blocks]
         else:
@@ -147,13 +148,26 @@ def _turns(messages: Iterable[Message]) -> list[dict[str, Any]]:
     return turns
 
 
-def _blocks(message: Message) -> list[dict[str, Any]]:
+def _blocks(message: Message, files: Files) -> list[dict[str, Any]]:
     if message.role == "tool":
         return [{"type": "tool_result", "tool_use_id": message.tool_call_id, "content": message.content}]
     if message.provider_data:
         return list(message.provider_data)
+    if message.parts:
+        return content_of(message, lambda part: _part(part, files))
     blocks = [{"type": "text", "text": message.content}] if message.content or not message.tool_calls else []
     return [*blocks, *(_sent_call(call) for call in message.tool_calls)]
+
+
+def _part(part: str | Attachment, files: Files) -> dict[str, Any]:
+    """Source: https://platform.claude.com/docs/en/build-with-claude/vision and /pdf-support"""
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    if part.url is not None:
+        source = {"type": "url", "url": part.url}
+    else:
+        source = {"type": "base64", "media_type": part.media_type, "data": files[part.digest]}
+    return {"type": "image" if part.kind == "image" else "document", "source": source}
 
 
 def _sent_call(call: ToolCall) -> dict[str, Any]:

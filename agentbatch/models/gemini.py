@@ -12,8 +12,9 @@ from urllib.parse import quote
 import orjson
 
 from agentbatch.errors import BadResponse, ContentFilter
-from agentbatch.messages import ChatRequest, ChatResponse, Message, ToolCall, ToolSpec, Usage
+from agentbatch.messages import Attachment, ChatRequest, ChatResponse, Message, ToolCall, ToolSpec, Usage
 from agentbatch.models.base import ServedModelConfig
+from agentbatch.models.content_parts import NO_FILES, Files, content_of
 from agentbatch.models.credentials import ApiKey, BaseUrl, HeaderName
 from agentbatch.models.gemini_stream import ContentAssembly
 from agentbatch.models.http_api import Dialect, HttpApi
@@ -84,9 +85,9 @@ class GeminiModel:
         """Ask once."""
         return await self._api.ask(request, self.encode)
 
-    def encode(self, request: ChatRequest) -> bytes:
+    def encode(self, request: ChatRequest, files: Files = NO_FILES) -> bytes:
         """The request's body."""
-        body: dict[str, Any] = {"contents": _contents(request.messages)}
+        body: dict[str, Any] = {"contents": _contents(request.messages, files)}
         system = [{"text": one.content} for one in request.messages if one.role == "system" and one.content]
         if system:
             body["systemInstruction"] = {"parts": system}
@@ -127,7 +128,7 @@ def _declaration(tool: ToolSpec) -> dict[str, Any]:
     return declared
 
 
-def _contents(messages: Iterable[Message]) -> list[dict[str, Any]]:
+def _contents(messages: Iterable[Message], files: Files) -> list[dict[str, Any]]:
     """Turns of user and model. The results of one round of calls must come in one turn."""
     names: dict[str, str] = {}
     contents: list[dict[str, Any]] = []
@@ -136,7 +137,7 @@ def _contents(messages: Iterable[Message]) -> list[dict[str, Any]]:
             continue
         names |= {call.id: call.name for call in message.tool_calls}
         role = "model" if message.role == "assistant" else "user"
-        parts = _parts(message, names)
+        parts = _parts(message, names, files)
         if contents and contents[-1]["role"] == role:
             contents[-1]["parts"] = [*contents[-1]["parts"], *parts]
         else:
@@ -144,15 +145,26 @@ def _contents(messages: Iterable[Message]) -> list[dict[str, Any]]:
     return contents
 
 
-def _parts(message: Message, names: Mapping[str, str]) -> list[dict[str, Any]]:
+def _parts(message: Message, names: Mapping[str, str], files: Files) -> list[dict[str, Any]]:
     if message.role == "tool":
         call_id = message.tool_call_id or ""
         result = {"id": call_id, "name": names.get(call_id, call_id), "response": {"result": message.content}}
         return [{"functionResponse": result}]
     if message.provider_data:
         return list(message.provider_data)
+    if message.parts:
+        return content_of(message, lambda part: _part(part, files))
     texts = [{"text": message.content}] if message.content or not message.tool_calls else []
     return [*texts, *(_sent_call(call) for call in message.tool_calls)]
+
+
+def _part(part: str | Attachment, files: Files) -> dict[str, Any]:
+    """Source: https://ai.google.dev/gemini-api/docs/file-input-methods"""
+    if isinstance(part, str):
+        return {"text": part}
+    if part.url is not None:
+        return {"fileData": {"mimeType": part.media_type, "fileUri": part.url}}
+    return {"inlineData": {"mimeType": part.media_type, "data": files[part.digest]}}
 
 
 def _sent_call(call: ToolCall) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from agentbatch.errors import ConfigError, StepError
 from agentbatch.messages import ChatRequest, ChatResponse, Usage
 from agentbatch.models.base import ServedModelConfig
+from agentbatch.models.content_parts import NO_FILES, Files, read_files
 from agentbatch.models.credentials import auth_header, endpoint_url, key_or_variable, secrets_in, sent_headers
 from agentbatch.models.json_answer import parse_answer
 from agentbatch.models.refusals import refusal
@@ -79,7 +80,7 @@ class HttpApi:
         self.streams = config.stream
         self.secrets = secrets_in(key, config.extra_headers)
 
-    async def ask(self, request: ChatRequest, encode: Callable[[ChatRequest], bytes]) -> ChatResponse:
+    async def ask(self, request: ChatRequest, encode: Callable[[ChatRequest, Files], bytes]) -> ChatResponse:
         """Send one request.
 
         Raises:
@@ -89,7 +90,9 @@ class HttpApi:
         headers = self._headers
         if request.traceparent is not None:
             headers = {**headers, "traceparent": request.traceparent}
-        body = encode(request)
+        files = await read_files(request) if any(message.parts for message in request.messages) else NO_FILES
+        body = encode(request, files)
+        del files  # the body holds them now
         if self.streams:
             return _with_body(*await self._stream(headers, body), request)
         response = await self._transport.request("POST", self._url, headers, body)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Self, cast
 from pydantic import AfterValidator, Field, model_validator
 
 from agentbatch.errors import BadRequest, TemplateFault
-from agentbatch.messages import ChatRequest, ChatResponse, Message, ToolCall, Usage
+from agentbatch.messages import Attachment, ChatRequest, ChatResponse, Message, ToolCall, Usage
 from agentbatch.models.mock_draws import number
 from agentbatch.models.mock_faults import FaultRates
 from agentbatch.models.mock_instance import instance
@@ -50,8 +50,9 @@ class MockKnobs(Settings):
     latency: Latency = 0.0
     """How long an answer takes: `200ms`, or `{p50:, p95:}`, `{min:, max:}`, `{mean:, sigma:}`."""
     reply: TemplateText | None = None
-    """A template of the answer over `prompt` (the last user text), `system`, `messages`, `model`, `n` (a number made
-    from the content) and the filter `pick`: `{{ ['low', 'high'] | pick }}`. Default: the beginning of the prompt."""
+    """A template of the answer over `prompt` (the last user text), `system`, `messages`, `files` (`kind`, `name`,
+    `type`, `size` and `url` of each), `model`, `n` (a number made from the content) and the filter `pick`:
+    `{{ ['low', 'high'] | pick }}`. Default: the beginning of the prompt."""
     replies: list[TemplateText] | None = Field(default=None, min_length=1)
     """Several of them; the content chooses one."""
     output: TemplateValue = None
@@ -111,6 +112,7 @@ class Answers:
             texts.append(message.content)
             size += len(message.content) if message.content.isascii() else len(_bytes(message.content))
             texts.extend(call.arguments for call in message.tool_calls)
+            texts.extend(part if isinstance(part, str) else part.digest for part in message.parts)
             if message.role == "user":
                 prompt = message.content
         seeds = f"{model}\0{request.seed}\0{request.params.get('seed', '')}\0"
@@ -197,8 +199,13 @@ class Answers:
             "prompt": question.prompt,
             "system": "\n".join(message.content for message in messages if message.role == "system"),
             "messages": [{"role": message.role, "content": message.content} for message in messages],
+            "files": [_file(part) for each in messages for part in each.parts if not isinstance(part, str)],
             "model": question.model,
         }
+
+
+def _file(part: Attachment) -> dict[str, Any]:
+    return {"kind": part.kind, "name": part.name, "type": part.media_type, "size": part.size, "url": part.url}
 
 
 class _Value:

@@ -11,9 +11,10 @@ from urllib.parse import urlencode
 
 import orjson
 
-from agentbatch.errors import ContentFilter
-from agentbatch.messages import ChatRequest, ChatResponse, Message, ToolCall, ToolSpec, Usage
+from agentbatch.errors import BadRequest, ContentFilter
+from agentbatch.messages import Attachment, ChatRequest, ChatResponse, Message, ToolCall, ToolSpec, Usage
 from agentbatch.models.base import ServedModelConfig
+from agentbatch.models.content_parts import NO_FILES, Files, content_of, data_uri
 from agentbatch.models.credentials import ApiKey, BaseUrl, HeaderName
 from agentbatch.models.http_api import Dialect, HttpApi
 from agentbatch.models.json_answer import count, empty_answer, mapping, sequence, text, tool_calls
@@ -82,9 +83,9 @@ class OpenAIModel:
         """Ask once."""
         return await self._api.ask(request, self.encode)
 
-    def encode(self, request: ChatRequest) -> bytes:
+    def encode(self, request: ChatRequest, files: Files = NO_FILES) -> bytes:
         """The request's body."""
-        body: dict[str, Any] = {"model": self._name, "messages": [_message(one) for one in request.messages]}
+        body: dict[str, Any] = {"model": self._name, "messages": [_message(one, files) for one in request.messages]}
         if self._api.streams:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         body.update(request.params)
@@ -99,11 +100,11 @@ class OpenAIModel:
         return encode_body(body)
 
 
-def _message(message: Message) -> dict[str, Any]:
+def _message(message: Message, files: Files) -> dict[str, Any]:
     if message.role == "tool":
         return {"role": "tool", "tool_call_id": message.tool_call_id, "content": message.content}
     if not message.tool_calls:
-        return {"role": message.role, "content": message.content}
+        return {"role": message.role, "content": content_of(message, lambda part: _part(part, files))}
     # Reasoning goes back only where the model is amid its tool calls: there DeepSeek and others demand it, while in
     # finished turns some refuse it.
     return {
@@ -112,6 +113,17 @@ def _message(message: Message) -> dict[str, Any]:
         "tool_calls": [_sent_call(call) for call in message.tool_calls],
         **(message.provider_data or {}),
     }
+
+
+def _part(part: str | Attachment, files: Files) -> dict[str, Any]:
+    """Source: https://platform.openai.com/docs/guides/images-vision and /pdf-files"""
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    if part.kind == "image":
+        return {"type": "image_url", "image_url": {"url": data_uri(part, files)}}
+    if part.url is not None:
+        raise BadRequest("chat completions take no URLs of files: give a path, or use provider openai-responses")
+    return {"type": "file", "file": {"filename": part.name, "file_data": data_uri(part, files)}}
 
 
 def _sent_call(call: ToolCall) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from urllib.parse import urlencode
 import orjson
 
 from agentbatch.errors import ContentFilter, StepError
-from agentbatch.messages import ChatRequest, ChatResponse, Message, ToolCall, ToolSpec, Usage
+from agentbatch.messages import Attachment, ChatRequest, ChatResponse, Message, ToolCall, ToolSpec, Usage
 from agentbatch.models.base import ServedModelConfig
+from agentbatch.models.content_parts import NO_FILES, Files, content_of, data_uri
 from agentbatch.models.credentials import ApiKey, BaseUrl, HeaderName
 from agentbatch.models.http_api import Dialect, HttpApi
 from agentbatch.models.json_answer import count, empty_answer, mapping, sequence, text, tool_calls
@@ -85,11 +86,11 @@ class OpenAIResponsesModel:
         """Ask once."""
         return await self._api.ask(request, self.encode)
 
-    def encode(self, request: ChatRequest) -> bytes:
+    def encode(self, request: ChatRequest, files: Files = NO_FILES) -> bytes:
         """The request's body."""
         body: dict[str, Any] = {
             "model": self._name,
-            "input": [item for message in request.messages for item in _items(message)],
+            "input": [item for message in request.messages for item in _items(message, files)],
             "store": self._store,
         }
         if self._api.streams:
@@ -111,7 +112,7 @@ class OpenAIResponsesModel:
         return encode_body(body)
 
 
-def _items(message: Message) -> Iterator[dict[str, Any]]:
+def _items(message: Message, files: Files) -> Iterator[dict[str, Any]]:
     """The input items of one turn; system messages are the request's instructions."""
     if message.role == "tool":
         yield {"type": "function_call_output", "call_id": message.tool_call_id, "output": message.content}
@@ -119,9 +120,19 @@ def _items(message: Message) -> Iterator[dict[str, Any]]:
         yield from message.provider_data
     elif message.role != "system":
         if message.content or not message.tool_calls:
-            yield {"role": message.role, "content": message.content}
+            yield {"role": message.role, "content": content_of(message, lambda part: _part(part, files))}
         for call in message.tool_calls:
             yield _sent_call(call)
+
+
+def _part(part: str | Attachment, files: Files) -> dict[str, Any]:
+    if isinstance(part, str):
+        return {"type": "input_text", "text": part}
+    if part.kind == "image":
+        return {"type": "input_image", "image_url": data_uri(part, files)}
+    if part.url is not None:
+        return {"type": "input_file", "file_url": part.url}
+    return {"type": "input_file", "filename": part.name, "file_data": data_uri(part, files)}
 
 
 def _sent_call(call: ToolCall) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import orjson
 
 from agentbatch import __version__
 from agentbatch.files.plain_json import to_plain
-from agentbatch.messages import ChatResponse, Message
+from agentbatch.messages import Attachment, ChatResponse, Message
 from agentbatch.trace import Span, SpanKind, SpanStatus
 
 _PREFIX = "agentbatch."
@@ -191,9 +191,18 @@ def _message(value: Any) -> dict[str, Any]:
             "parts": [{"type": "tool_call_response", "id": value.tool_call_id, "response": value.content}],
         }
     parts: list[dict[str, Any]] = [{"type": "text", "content": value.content}] if value.content else []
+    parts += [_attached(part) for part in value.parts if not isinstance(part, str)]
     for call in value.tool_calls:
         parts.append({"type": "tool_call", "id": call.id, "name": call.name, "arguments": call.arguments})
     return {"role": value.role, "parts": parts}
+
+
+def _attached(part: Attachment) -> dict[str, Any]:
+    """An image or a file, without its bytes."""
+    if part.url is not None:
+        return {"type": "uri", "modality": part.kind, "mime_type": part.media_type, "uri": part.url}
+    facts = {"name": part.name, "size": part.size, "digest": part.digest}
+    return {"type": part.kind, "modality": part.kind, "mime_type": part.media_type, **facts}
 
 
 def decode_trace(line: bytes) -> list[Span]:

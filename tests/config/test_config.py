@@ -101,7 +101,7 @@ def test_every_problem_is_told_at_once_in_the_order_of_the_file(at: Path) -> Non
         "config.yaml:7:19: agents.writer.model: unknown model 'fats'",
         "config.yaml:7:37: agents.writer.prompt: unknown name 'critc'",
         "config.yaml:7:72: agents.writer.max_concurrency: expected a whole number, got 'ten'",
-        "config.yaml:8:3: agents.critic: missing key 'prompt'",
+        "config.yaml:8:11: agents.critic: missing key 'prompt' (or `content`, with images and files)",
         "config.yaml:10:26: groups.g.parallel[1]: unknown agent or group 'critc'",
         "config.yaml:10:52: groups.g.success.quorum: must be at least 1, got 0",
         "config.yaml:11:15: workflow[1]: unknown agent or group 'h'",
