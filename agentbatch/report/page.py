@@ -247,4 +247,8 @@ def _figures(run: RunFigures) -> Mapping[str, Any]:
         "models": [asdict(share) for share in run.models],
         "errors": [asdict(group) for group in run.errors],
         "refusals": [asdict(one) for one in run.refusals],
+        "boundBy": [{"words": one.words, "share": one.share, "seconds": one.seconds} for one in run.bound_by],
+        "checks": [
+            {"name": one.name, "passed": one.passed, "failed": one.failed, "mean": one.mean_score} for one in run.checks
+        ],
     }

@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from agentbatch.checks.counts import CheckCount
 from agentbatch.errors import InputError
 from agentbatch.record import record
 from agentbatch.report.activity import Activity, Course
@@ -13,9 +14,11 @@ from agentbatch.report.blocks import Packer
 from agentbatch.report.breakdown import AgentBook, Share
 from agentbatch.report.durations import Durations, Spread
 from agentbatch.report.item_book import ErrorGroup, ItemBook
+from agentbatch.report.kept_facts import checks_in, times_of
 from agentbatch.report.result_lines import ResultLine, ResultLines, count_lines
 from agentbatch.report.rows import Rows
 from agentbatch.report.trace_book import Refusals, TraceBook
+from agentbatch.time_book import BoundTime
 from agentbatch.traces.otlp import decode_trace
 
 _READ_AHEAD = 1 << 20
@@ -41,6 +44,8 @@ class RunFigures:
         truncated: items of which `max_tokens` cut an answer.
         work, queue: seconds per item, at work and not.
         book: every item's last word.
+        bound_by: what the time went to, the largest share first; empty where nothing says it.
+        checks: what the checks came to.
     """
 
     results: Path
@@ -67,6 +72,8 @@ class RunFigures:
     errors: Sequence[ErrorGroup]
     refusals: Sequence[Refusals]
     book: ItemBook
+    bound_by: Sequence[BoundTime] = ()
+    checks: Sequence[CheckCount] = ()
 
     @property
     def retries(self) -> int | None:
@@ -144,6 +151,7 @@ class _Reading:
         self.input_tokens = self.output_tokens = self.requests = 0
         self.cost_usd = 0.0
         self.has_steps = self.has_usage = False
+        self.checks: set[str] = set()
         self.bad_traces = 0
         self.traced = TraceBook(self.activity, self.agents, self.rows, self.book, packer)
         self.traces: Path | None = None
@@ -158,6 +166,8 @@ class _Reading:
         self.rows.add(line, slot, self.book)
         self.read += 1
         self.truncated += line.truncated
+        if line.checks:
+            self.checks |= line.checks
         self.work.add(line.duration_s)
         self.queue.add(line.queued_s)
         if line.started_ns is not None:
@@ -187,6 +197,7 @@ class _Reading:
                     tree = decode_trace(line)
                     if tree:
                         self.traced.add(tree, with_agents=not self.has_steps)
+                        tree.clear()  # its spans hold it: this breaks the circle
                     elif line.strip():
                         self.bad_traces += 1
         except OSError as error:
@@ -223,6 +234,8 @@ class _Reading:
             errors=self.book.error_groups(),
             refusals=traced.refusals(),
             book=self.book,
+            bound_by=times_of(self.lines.path),
+            checks=checks_in(self.lines.path, frozenset(self.checks)),
         )
 
     def table(self) -> ItemTable:

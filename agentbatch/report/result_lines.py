@@ -65,6 +65,8 @@ class ResultLine(NamedTuple):
     started_ns: int | None
     queued_s: float
     duration_s: float
+    checks: frozenset[str] = frozenset()
+    """The names of its checks."""
 
 
 @dataclass(slots=True)
@@ -149,6 +151,7 @@ def read_result(number: int, line: bytes) -> ResultLine | None:
         started_ns=_unix_ns(fields.get("started_at")),
         queued_s=_number(fields.get("queued_s")) or 0.0,
         duration_s=_number(fields.get("duration_s")) or 0.0,
+        checks=frozenset(_mapping(fields["checks"])) if "checks" in fields else frozenset(),
     )
 
 

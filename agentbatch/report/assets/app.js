@@ -41,6 +41,10 @@ function showFigures(data, openId, filterError) {
     showComparison(section("comparison"), data, openId);
     document.getElementById("to-comparison").hidden = false;
   }
+  if (data.run.checks.length) {
+    showChecks(section("checks"), data);
+    document.getElementById("to-checks").hidden = false;
+  }
   showTime(section("time"), data);
   showLatency(section("latency"), data);
   showCost(section("cost"), data);

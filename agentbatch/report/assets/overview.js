@@ -46,6 +46,35 @@ function showTime(section, data) {
     ].filter(Boolean),
   }).element);
   showFailures(section, course, cursor, traced);
+  showBounds(section, data);
+}
+
+// What the run waited for, as shares of its time.
+function showBounds(section, data) {
+  const told = data.run.boundBy.filter((one) => one.share >= 0.005);
+  if (!told.length) return;
+  section.append(el("div", { class: "sub" },
+    el("h3", {}, "Where the time went"),
+    el("p", {}, "Looked at ten times a second: a limit with a queue before it, else what was on its way."),
+    measures([
+      { title: "", class: "name", of: (row) => named(row.words) },
+      { title: "", class: "bar-cell", of: (row) => el("div", { class: "meter", role: "img", "aria-label": share(row.share, 1) }, el("i", { vars: { width: row.share * 100 + "%" } })) },
+      { title: "share", label: "share", class: "num strong", of: (row) => share(row.share, 1) },
+      { title: "time", label: "time", class: "num", of: (row) => seconds(row.seconds) },
+    ], [{ title: "", rows: told }])));
+}
+
+function showChecks(section, data) {
+  const { checks } = data.run;
+  section.append(sectionHead("Checks", "Items that passed, of those that were checked; one that failed before it could be is not passed."));
+  section.append(measures([
+    { title: "", class: "name", of: (row) => named(row.name) },
+    { title: "", class: "bar-cell", of: (row) => el("div", { class: "meter", role: "img", "aria-label": share(row.passed, row.passed + row.failed) }, el("i", { vars: { width: (row.passed / (row.passed + row.failed)) * 100 + "%" } })) },
+    { title: "share", label: "share", class: "num strong", of: (row) => share(row.passed, row.passed + row.failed) },
+    { title: "passed", label: "passed", class: "num", of: (row) => count(row.passed) },
+    { title: "failed", label: "failed", class: "num", of: (row) => count(row.failed) },
+    { title: "mean score", label: "mean score", class: "num", of: (row) => (row.mean === null ? NOTHING : row.mean.toFixed(3)) },
+  ], [{ title: "", rows: checks }]));
 }
 
 function showFailures(section, course, cursor, traced) {
