@@ -70,6 +70,7 @@ class Summary:
         audit: of a run that continued another one; None of one that did not.
         bound_by: what this run's wall time went to, the largest share first; see `time_book`. The shares add up to 1.
         cached: calls that the response cache answered, for nothing.
+        models: this run's figures per model, by its name in the config; what succeeded and failed are attempts.
     """
 
     verdict: Verdict
@@ -99,6 +100,7 @@ class Summary:
     audit: Audit | None = None
     bound_by: Sequence[BoundTime] = field(default_factory=tuple[BoundTime, ...])
     cached: int = 0
+    models: Sequence[AgentStats] = field(default_factory=tuple[AgentStats, ...])
     version: int = SUMMARY_VERSION
 
     @property
@@ -162,6 +164,7 @@ def summarize(
         audit=audit,
         bound_by=tuple(bound_by),
         cached=counts.total("cached"),
+        models=counts.models,
     )
 
 
@@ -181,6 +184,7 @@ def summary_json(summary: Summary) -> bytes:
         document["audit"]["paid_twice"]["cost_usd"] = _known_cost(summary.audit.paid_twice)
     document["checks"] = {check.name: check.document() for check in summary.checks}
     document["agents"] = {agent.name: _agent_json(agent) for agent in summary.agents}
+    document["models"] = {model.name: _model_json(model) for model in summary.models}
     return orjson.dumps(to_plain(document), option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_INDENT_2)
 
 
@@ -199,6 +203,12 @@ def _agent_json(agent: AgentStats) -> dict[str, Any]:
         "output_tokens": agent.output_tokens,
         "cost_usd": agent.cost_usd if agent.cost_known else None,
     }
+
+
+def _model_json(model: AgentStats) -> dict[str, Any]:
+    names = ("ok", "failed", "retries", "p50_s", "p95_s", "input_tokens", "output_tokens", "cost_usd")
+    figures_of_it = _agent_json(model)
+    return {name: figures_of_it[name] for name in names}
 
 
 def render_summary(summary: Summary, color: bool) -> str:
@@ -365,6 +375,8 @@ def _facts(summary: Summary) -> list[str]:
         ("tokens", f"{figures.count(summary.input_tokens)} in, {figures.count(summary.output_tokens)} out"),
         ("cached", _cached(summary)),
         ("cost", _cost(summary)),
+        ("slowest", slowest(summary)),
+        ("dearest", dearest(summary)),
         ("audit", _audit(summary.audit)),
         ("results", visible(summary.results or "", 4000)),
         ("traces", visible(summary.traces or "", 4000)),
@@ -377,6 +389,11 @@ def _bound_by(times: Sequence[BoundTime]) -> list[str]:
     """What the time went to, a line each: `62% rpm of model fast`."""
     told = in_words(one for one in times if one.what != "other")
     return [f"{share * 100:>3.0f}% {visible(words, 60)}" for words, share in told]
+
+
+def bound_by(summary: Summary) -> str:
+    """What the time went to, on one line."""
+    return ", ".join(line.strip() for line in _bound_by(summary.bound_by))
 
 
 def _items(summary: Summary) -> str:
@@ -406,6 +423,34 @@ def _audit(audit: Audit | None) -> str:
 
 def _known_cost(twice: PaidTwice) -> float | None:
     return None if twice.unpriced else twice.cost_usd
+
+
+def slowest(summary: Summary) -> str:
+    """Which of several agents works longest: `writer, p95 3.42 s`; empty where there is nothing to compare."""
+    timed = [(agent.p95_s, agent.name) for agent in summary.agents if agent.p95_s is not None]
+    if len(timed) < 2:
+        return ""
+    seconds, name = max(timed)
+    return f"{visible(name, 40)}, p95 {figures.seconds(seconds)}"
+
+
+def dearest(summary: Summary) -> str:
+    """Where most of the money goes: `writer, $1.37 of $2.78; model careful, $2.73`; empty where nothing costs."""
+    parts = [(_dearest_of(summary.agents), ""), (_dearest_of(summary.models), "model ")]
+    told = [
+        f"{word}{visible(one.name, 40)}, {figures.money(one.cost_usd)} ({figures.percent(share)})"
+        for (one, share), word in ((found, word) for found, word in parts if found is not None)
+    ]
+    return "; ".join(told)
+
+
+def _dearest_of(rows: Sequence[AgentStats]) -> tuple[AgentStats, float] | None:
+    """The dearest of several, and its share of the known cost."""
+    paid = [row for row in rows if row.cost_usd]
+    if len(paid) < 2:
+        return None
+    most = max(paid, key=lambda row: row.cost_usd)
+    return most, most.cost_usd / sum(row.cost_usd for row in paid)
 
 
 def _cached(summary: Summary) -> str:

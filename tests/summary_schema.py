@@ -45,6 +45,16 @@ AGENT = fields(
     output_tokens=WHOLE,
     cost_usd=maybe(NUMBER),
 )
+MODEL = fields(
+    ok=WHOLE,
+    failed=WHOLE,
+    retries=WHOLE,
+    p50_s=maybe(NUMBER),
+    p95_s=maybe(NUMBER),
+    input_tokens=WHOLE,
+    output_tokens=WHOLE,
+    cost_usd=maybe(NUMBER),
+)
 CHECK = fields(
     passed=WHOLE,
     failed=WHOLE,
@@ -90,4 +100,5 @@ SUMMARY_SCHEMA = fields(
         "items": fields(what={"enum": CAUSES}, who=TEXT, seconds=NUMBER, share=NUMBER),
     },
     cached=WHOLE,
+    models=by_name(MODEL),
 )

@@ -194,6 +194,14 @@ def test_where_the_time_went_is_told() -> None:
     )
 
 
+def test_the_slowest_agent_and_the_dearest_model_are_named() -> None:
+    assert not {"slowest", "dearest"} & set(render_summary(FAILED, color=False).split())
+    critic = dataclasses.replace(WRITER, name="critic", p95_s=9.5, cost_usd=0.877)
+    models = dataclasses.replace(WRITER, name="fast"), dataclasses.replace(critic, name="careful")
+    text = render_summary(dataclasses.replace(FAILED, agents=(WRITER, critic), models=models), color=False)
+    assert "  slowest  critic, p95 9.50 s\n  dearest  critic, $0.877 (87.7%); model careful, $0.877 (87.7%)\n" in text
+
+
 def test_calls_from_the_cache_are_told_where_there_are_any() -> None:
     assert "cache" not in render_summary(FAILED, color=False)
     cached = dataclasses.replace(FAILED, cached=1500, agents=(dataclasses.replace(WRITER, cached=1500),))

@@ -14,7 +14,7 @@ from typing import Final
 
 from agentbatch.checks.counts import CheckCount
 from agentbatch.progress.tally import AgentStats, ErrorGroup
-from agentbatch.summary import Summary, verdict_line, wanted_of
+from agentbatch.summary import Summary, bound_by, dearest, slowest, verdict_line, wanted_of
 from agentbatch.text import figures
 from agentbatch.text.redact import visible
 
@@ -79,6 +79,7 @@ def step_summary(summary: Summary) -> str:
         _errors(summary.errors),
         _checks(summary.checks),
         _agents(summary.agents),
+        _agents(summary.models, "model"),
     ]
     if summary.continue_command:
         blocks.append(f"Continue with:\n\n{_code(summary.continue_command)}")
@@ -96,6 +97,8 @@ def _facts(summary: Summary) -> str:
     if summary.calls:
         tokens = f"{figures.count(summary.input_tokens)} in, {figures.count(summary.output_tokens)} out"
         rows += [("tokens", tokens), ("cost", _text(_cost(summary)))]
+    told = (("slowest", slowest(summary)), ("dearest", dearest(summary)), ("bound by", bound_by(summary)))
+    rows += [(name, _text(text)) for name, text in told if text]
     return _table(("items", ""), rows)
 
 
@@ -134,7 +137,7 @@ def _checks(checks: Sequence[CheckCount]) -> str:
     return _table(("check", "passed", "failed", "share", "mean score", "threshold"), rows) if rows else ""
 
 
-def _agents(agents: Sequence[AgentStats]) -> str:
+def _agents(agents: Sequence[AgentStats], title: str = "agent") -> str:
     rows = [
         (
             _text(agent.name),
@@ -150,7 +153,7 @@ def _agents(agents: Sequence[AgentStats]) -> str:
         for agent in agents[:_MOST_ROWS]
         if agent.done or agent.failed or agent.calls
     ]
-    return _table(("agent", "ok", "failed", "retries", "p50", "p95", "tokens in", "out", "cost"), rows) if rows else ""
+    return _table((title, "ok", "failed", "retries", "p50", "p95", "tokens in", "out", "cost"), rows) if rows else ""
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -92,6 +92,7 @@ class Endpoint:
         """Why it is out of service for good, where others can take its place."""
         self.resting_until = 0.0
         """Loop time until which nobody is let in; 0 when the endpoint is well."""
+        self._facts = {"model": model.name, "provider": model.provider, "endpoint": settings.name}
         self.sleeping = 0
         """Requests that wait for the time of their next attempt, and hold nothing."""
         self._deadlines = Deadlines(settings.timeout)
@@ -111,7 +112,7 @@ class Endpoint:
     def enter_kept(self, answer: ChatResponse, visit: Visit, how: str, *, paid: bool) -> None:
         """An answer that was not asked for now: it is traced, and if it was `paid` for this item, counted."""
         span = visit.tracer.start(self.model.name, "chat", visit.span)
-        span.attributes |= {"model": self.model.name, "provider": self.model.provider, "attempt": 1, how: True}
+        span.attributes |= {**self._facts, "attempt": 1, how: True}
         cost = 0.0
         if paid:
             cost = self._cost(answer.usage)
@@ -202,7 +203,7 @@ class Endpoint:
     ) -> ChatResponse | StepError:
         """Send one request, in its own span and under its own deadline."""
         tracer = visit.tracer
-        facts = {"model": self.model.name, "provider": self.model.provider, "attempt": attempt, "queued_s": queued_s}
+        facts = {**self._facts, "attempt": attempt, "queued_s": queued_s}
         span = tracer.start(self.model.name, "chat", visit.span, facts)
         try:
             with self._deadlines.next():

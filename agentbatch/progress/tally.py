@@ -75,6 +75,8 @@ class Counts:
     refusals: tuple[Refusal, ...]
     possibly_billed: int
     elapsed_s: float
+    models: tuple[AgentStats, ...] = ()
+    """The same figures by the config's names of models: `done` and `failed` are attempts."""
 
     @property
     def items_ended(self) -> int:
@@ -213,6 +215,7 @@ class Tally:
         self._began = perf_counter() - elapsed_s
         self._ended: float | None = None
         self._rows: dict[str, _Row] = {name: _Row(name) for name in agents}
+        self._models: dict[str, _Row] = {}
         self._queued: dict[str, _Row] = {}
         self._running: dict[str, _Row] = {}
         self._items: dict[str, int] = {}
@@ -293,6 +296,7 @@ class Tally:
             refusals=self._clean_refusals(),
             possibly_billed=self._possibly_billed + sum(part.possibly_billed for part in self._parts.values()),
             elapsed_s=self.elapsed_s,
+            models=tuple(row.stats() for row in list(self._models.values())),
         )
 
     @property
@@ -367,13 +371,27 @@ class Tally:
         if attributes.get("cached"):  # its tokens were used, and paid, when it was first asked
             row.cached += 1
             return
-        row.spend(span)
-        if attributes.get("attempt", 1) > 1:
-            row.retries += 1
+        model = self._model_of(span)
+        for one in (row, model):
+            one.spend(span)
+            if attributes.get("attempt", 1) > 1:
+                one.retries += 1
         if span.error_type is not None:
             self._count_refusal(span.error_type, row.name, span.error_message or "")
         if attributes.get("possibly_billed"):
             self._possibly_billed += 1
+
+    def _model_of(self, span: Span) -> _Row:
+        """The row of the model that answered, or did not: it counts attempts."""
+        name: str = span.attributes.get("endpoint") or span.name
+        row = self._models.get(name) or self._models.setdefault(name, _Row(name))
+        row.calls += 1
+        if span.status == "ok":
+            row.done += 1
+            row.latency.add((span.end_ns - span.start_ns) / 1e9)
+        elif span.status in ("error", "timeout"):
+            row.failed += 1
+        return row
 
     def _row_of_ended(self, span: Span) -> _Row:
         """Calls of an agent whose spans arrive after the fact, or that has ended: named by the model."""

@@ -31,7 +31,7 @@ class TraceBook:
     """Counts traces, one at a time.
 
     Attributes:
-        models: by name and provider.
+        models: by their names in the config, where the traces have them, and what the provider calls them.
         timelines: packed; `places` says which row's stands where.
         trees: traces read; `ended` of them are of items that have a result.
         unfinished: items that were begun and have no result.
@@ -105,10 +105,12 @@ class TraceBook:
             model.work.add((span.end_ns - span.start_ns) / 1e9)
 
     def _model(self, span: Span) -> ShareBook:
-        provider = str(span.attributes.get("provider") or "")
-        found = self.models.get((span.name, provider))
+        name = str(span.attributes.get("endpoint") or span.name)
+        found = self.models.get((name, span.name))
         if found is None:
-            found = self.models[span.name, provider] = ShareBook(span.name, provider)
+            provider = str(span.attributes.get("provider") or "")
+            about = provider if name == span.name else " ".join(dict.fromkeys((provider, span.name)))
+            found = self.models[name, span.name] = ShareBook(name, about)
         return found
 
     def _add_agent(self, span: Span) -> None:
@@ -122,10 +124,11 @@ class TraceBook:
     def _add_refusal(self, span: Span, error_type: str) -> None:
         self._activity.failed(error_type, span.end_ns)
         self.possibly_billed += bool(span.attributes.get("possibly_billed"))
-        before = self._refusals.get((error_type, span.name))
+        model = str(span.attributes.get("endpoint") or span.name)
+        before = self._refusals.get((error_type, model))
         count = 1 if before is None else before.count + 1
         message = (span.error_message or "")[:_LONGEST_MESSAGE]
-        self._refusals[error_type, span.name] = Refusals(error_type, span.name, count, message)
+        self._refusals[error_type, model] = Refusals(error_type, model, count, message)
 
     def _add_waits(self, span: Span) -> None:
         for at, name, facts in span.events:
