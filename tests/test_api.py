@@ -69,6 +69,12 @@ async def test_what_is_yielded_is_what_stands_in_the_file(tmp_path: Path):
     assert len((tmp_path / "t.jsonl").read_text().splitlines()) == 20
 
 
+async def test_lines_of_another_format_are_the_same_records(tmp_path: Path):
+    run = run_batch(config_of(tmp_path), records(2), output_format="openai-batch")
+    results = await listed(run)
+    assert sorted((result.id, result.output) for result in results) == [("n0", "0!"), ("n1", "1!")]
+
+
 async def test_the_same_run_goes_on_where_it_ended(tmp_path: Path):
     config, output = config_of(tmp_path), tmp_path / "out.jsonl"
     assert len(await listed(run_batch(config, records(9), output=output, limit=4))) == 4

@@ -28,7 +28,7 @@ class ResultRecord:
         cost_usd: US dollars; None where a price is unknown.
         started_at: RFC 3339, UTC.
         queued_s, duration_s: seconds in which nothing of it was at work, and in which something was.
-        line: the whole line as it stands in the file.
+        line: the whole line as it stands in the file, or would in the format `agentbatch`.
     """
 
     id: str | int

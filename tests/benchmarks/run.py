@@ -20,6 +20,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from acting import measure_commands, measure_tools_react, measure_tools_turn
 from calls import CALLS, measure_calls, sized
 from flows import measure_overhead, measure_page_search, measure_parallel
 from measure import compile_ahead, stay_on_client_core
@@ -60,6 +61,9 @@ SCENARIOS: Mapping[str, Measure] = {
     "million": lambda options, folder: measure_million(_count(options, 1_000_000, 20_000), folder),
     "flow-overhead": lambda options, folder: measure_overhead(_count(options, 1_000, 200), options.runs, folder),
     "flow-parallel": lambda options, folder: measure_parallel(_count(options, 1_000, 200), options.runs, folder),
+    "tools-turn": lambda options, folder: measure_tools_turn(options.runs, folder),
+    "tools-react": lambda options, folder: measure_tools_react(_count(options, 1_000, 100), options.runs, folder),
+    "commands": lambda options, folder: measure_commands(_count(options, 10_000, 300), options.runs, folder),
     "page-search": lambda options, folder: measure_page_search(options.runs, folder),
     "peer": _peer,
 }
