@@ -104,7 +104,7 @@ class LocalEngine:
         permits = [e.limiter.permits for e in self._workshop.endpoints.values() if e.limiter.permits is not None]
         return Pressure(
             items_in_flight=len(visits),
-            items_limit=self._window,
+            items_limit=max(self._window, len(visits)),  # items that rest before a retry leave their places
             requests_in_flight=sum(each.in_use for each in permits),
             requests_limit=sum(each.limit for each in permits),
             held_by=self._held_by(len(visits)),

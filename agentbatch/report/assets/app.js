@@ -61,6 +61,7 @@ async function start() {
     if (row !== null && row !== undefined) sheet.open(row);
   };
   showOutcome(data);
+  showWorst(data);
   if (data.run.items) showFigures(data, openId, (type) => table && table.filterError(type));
   const items = section("items"), loading = el("p", { class: "soft", role: "status" }, "Unpacking the items");
   items.append(loading);

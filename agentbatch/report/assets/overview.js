@@ -12,6 +12,20 @@ function showOutcome(data) {
   if (data.notes.length) document.getElementById("notes").append(el("ul", { class: "notes" }, data.notes.map((note) => el("li", {}, visible(note)))));
 }
 
+// Who fails, who is slow, who is dear: the three answers that most people open a report for.
+function showWorst(data) {
+  const { agents, models } = data.run;
+  const most = (rows, of) => rows.reduce((best, row) => (of(row) > (best ? of(best) : 0) ? row : best), null);
+  const failing = most(agents, (row) => row.failed), slow = agents.length > 1 && most(agents, (row) => row.work.p95 || 0);
+  const priced = models.length > 1 ? models : agents, dear = priced.length > 1 && most(priced, (row) => row.cost_usd || 0);
+  const told = [
+    failing && ["#errors", failing.name, ` failed ${count(failing.failed)} times`],
+    slow && ["#latency", slow.name, ` is the slowest: p95 ${seconds(slow.work.p95)}`],
+    dear && ["#cost", dear.name, ` costs the most: ${money(dear.cost_usd)}`],
+  ].filter(Boolean);
+  if (told.length) document.getElementById("worst").append(el("ul", { class: "worst" }, told.map(([href, name, text]) => el("li", {}, el("a", { href }, named(name)), text))));
+}
+
 function peak(numbers) {
   return numbers.reduce((most, number) => Math.max(most, number), 0);
 }
