@@ -10,8 +10,10 @@ from typing import Any, cast
 
 from agentbatch.assembly import Assembly
 from agentbatch.calls.command_line import program_path
-from agentbatch.errors import ConfigError, StepError
+from agentbatch.errors import ConfigError, ReplayMiss, StepError
 from agentbatch.items import Scope
+from agentbatch.kept.journal import Place
+from agentbatch.kept.tape import TapedCall
 from agentbatch.messages import ToolSpec
 from agentbatch.record import record
 from agentbatch.step import Visit
@@ -24,6 +26,7 @@ from agentbatch.tools.parameters import can_be_checked
 from agentbatch.transports.command import Command, clean_environment
 from agentbatch.transports.process_tree import end_orphans
 
+_LISTED = ("name", "description", "parameters")
 _MOST_NAME = 64
 """Characters of a tool's name: https://platform.openai.com/docs/api-reference/chat/create"""
 
@@ -69,15 +72,28 @@ class McpServer:
         Raises:
             ConfigError: it does not start, or has no tools.
         """
-        try:
-            listed = await self._pool.tools()
-        except StepError as fault:
-            raise ConfigError(f"mcp_servers.{self._name}: it does not start: {fault.message}") from None
+        listed = await self._listed()
         if not listed:
             raise ConfigError(f"mcp_servers.{self._name}: the server has no tools")
         for each in listed:
-            spec = ToolSpec(name_for_model(self._name, each.name), each.description, told_schema(each.schema))
+            spec = ToolSpec(name_for_model(self._name, each.name), each.description, told_schema(each.parameters))
             self._offers[each.name] = self._offer(McpTool(spec, self._pool, each.name))
+
+    async def _listed(self) -> list[ToolSpec]:
+        """Its tools. A recording has them, too, and then no server is needed."""
+        tape = self._assembly.tape
+        call = TapedCall("", Place(0, f"mcp_servers.{self._name}", 1), f"tools of {self._name}".encode())
+        try:
+            if tape is not None and tape.replays:
+                return [ToolSpec(**each) for each in tape.find(call)]
+            listed = await self._pool.tools()
+        except ReplayMiss as miss:
+            raise ConfigError(f"mcp_servers.{self._name}: {miss.message}") from None
+        except StepError as fault:
+            raise ConfigError(f"mcp_servers.{self._name}: it does not start: {fault.message}") from None
+        if tape is not None:
+            tape.keep(call, [{key: getattr(each, key) for key in _LISTED} for each in listed])
+        return listed
 
     def _offer(self, tool: McpTool) -> Offer:
         return Offer(tool, self._terms, self._assembly.journal, self._assembly.hooks, self._assembly.tape)

@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from agentbatch.errors import ConnectionFault, RunStopped, StepError, ToolFault
+from agentbatch.messages import ToolSpec
 from agentbatch.process.control import Control
 from agentbatch.record import record
 from agentbatch.text.redact import visible
 
 if TYPE_CHECKING:
-    from agentbatch.transports.mcp_session import ListedTool, McpSession
+    from agentbatch.transports.mcp_session import McpSession
 
 _TRIES = 3
 _FIRST_PAUSE_S = 0.2
@@ -50,8 +51,8 @@ class McpPool:
         self._lost = 0
         self._pauses = 0
 
-    async def tools(self) -> list[ListedTool]:
-        """All tools that the server has; this is the first that is asked of it.
+    async def tools(self) -> list[ToolSpec]:
+        """All tools that the server has, by its own names; this is the first that is asked of it.
 
         Raises:
             StepError: it does not start, or does not say.

@@ -26,6 +26,7 @@ from pydantic import ValidationError
 
 from agentbatch import __version__
 from agentbatch.errors import ConnectionFault, StepError, StepTimeout, ToolFault
+from agentbatch.messages import ToolSpec
 from agentbatch.record import record
 from agentbatch.text.redact import visible
 from agentbatch.transports.base import CONNECT_TIMEOUT_S
@@ -40,15 +41,6 @@ _READ_S = 300.0
 _MOST_PAGES = 100
 _GONE = ("Connection closed", "Session terminated")
 """What the client says of a server that is no longer there, or no longer knows the session."""
-
-
-@record
-class ListedTool:
-    """A tool as its server lists it. `schema` is that of its arguments."""
-
-    name: str
-    description: str
-    schema: Mapping[str, Any]
 
 
 @record
@@ -222,19 +214,19 @@ class McpSession:
         """Whether it can still be asked."""
         return not (self._task.done() or self._line.lost)
 
-    async def tools(self) -> list[ListedTool]:
-        """All tools that the server has.
+    async def tools(self) -> list[ToolSpec]:
+        """All tools that the server has, by its own names.
 
         Raises:
             StepError: it does not say.
         """
         assert self._client is not None
-        found: list[ListedTool] = []
+        found: list[ToolSpec] = []
         cursor: str | None = None
         try:
             for _ in range(_MOST_PAGES):
                 page = await self._client.list_tools(cursor=cursor)
-                found += [ListedTool(tool.name, tool.description or "", tool.input_schema) for tool in page.tools]
+                found += [ToolSpec(tool.name, tool.description or "", tool.input_schema) for tool in page.tools]
                 cursor = page.next_cursor
                 if not cursor:
                     break

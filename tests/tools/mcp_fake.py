@@ -2,7 +2,8 @@
 
 Over HTTP it prints its port. What it does beside serving is told by further words: `banner` prints what is no message,
 `dies` ends before it answers, `silent` never answers, `once` refuses to start again (a file beside it remembers),
-`tools=a,b` has these tools instead, which say their own names.
+`tools=a,b` has these tools instead, which say their own names. `port=1234` is where it serves, and
+`restarts` begins it again whenever it ended.
 """
 
 from __future__ import annotations
@@ -160,8 +161,12 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def main(words: list[str]) -> None:
+    if "restarts" in words:
+        while True:
+            subprocess.run([sys.executable, __file__, *(word for word in words if word != "restarts")], check=False)
     if "http" in words:
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        port = next((word.removeprefix("port=") for word in words if word.startswith("port=")), "0")
+        server = ThreadingHTTPServer(("127.0.0.1", int(port)), Handler)
         print(server.server_port, flush=True)
         server.serve_forever()
     if "once" in words:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -298,3 +299,127 @@ async def test_a_killed_runs_servers_end_with_the_next_run(tmp_path: Path) -> No
     assert alive(child)
     await run_here(asking(tmp_path, stdio(), ("pid", {})), {})
     assert not alive(child)
+
+
+def agentbatch(folder: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    (folder / "in.jsonl").write_text("{}\n")
+    run = [sys.executable, "-m", "agentbatch", "run", "config.yaml", "in.jsonl", *words]
+    env = {**os.environ, **environ}
+    return subprocess.run(run, cwd=folder, env=env, capture_output=True, text=True, timeout=60)
+
+
+def test_a_key_that_a_server_gives_away_is_found_nowhere(tmp_path: Path) -> None:
+    server = stdio(env={"SERVICE_TOKEN": "${FAKE_KEY}", "MODE": "test"})
+    asking(tmp_path, server, ("env", {}), trace={"content": True})
+    done = agentbatch(tmp_path, "-v", "--log-file", "run.log", FAKE_KEY=KEY)
+    assert done.returncode == 0
+    (line,) = (tmp_path / "in.results.jsonl").read_text().splitlines()
+    assert "[redacted]" in line
+    written = [path.read_bytes() for path in tmp_path.iterdir() if path.name != "config.yaml"]
+    assert [data for data in (*written, done.stderr.encode()) if KEY.encode() in data] == []
+
+
+def test_headers_are_secrets_whatever_their_variable_is_called(tmp_path: Path) -> None:
+    server = {"url": "http://127.0.0.1:9/mcp", "headers": {"X-Route": "${FAKE_KEY}"}}
+    assert KEY in asking(tmp_path, server, ("pid", {})).secrets
+
+
+def test_a_recorded_run_is_replayed_without_its_servers(tmp_path: Path) -> None:
+    shutil.copy(FAKE, tmp_path / "fake.py")
+    asking(tmp_path, {"command": sys.executable, "args": ["fake.py"]}, ("pid", {}))
+    assert agentbatch(tmp_path, "--record", "tape.jsonl").returncode == 0
+    recorded = json.loads((tmp_path / "in.results.jsonl").read_text())["output"]
+    (tmp_path / "fake.py").unlink()
+    done = agentbatch(tmp_path, "--replay", "tape.jsonl", "-o", "again.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "again.jsonl").read_text())["output"] == recorded
+
+
+async def test_a_server_over_http_that_was_restarted_is_found_again(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    words = [sys.executable, str(FAKE), "http", f"port={port}", "restarts"]
+    keeper = subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True)
+    assert keeper.stdout is not None
+    keeper.stdout.readline()
+    server = {"url": f"http://127.0.0.1:{port}/mcp", "headers": {"Authorization": "Bearer ${FAKE_KEY}"}}
+    try:
+        config = asking(tmp_path, server, ("die", {}), limits={"max_concurrency": 1})
+        lines = await run_here(config, {}, {})
+    finally:
+        os.killpg(keeper.pid, signal.SIGKILL)
+        keeper.wait()
+        keeper.stdout.close()
+    assert len(lines) == 2
+    for line in lines:
+        assert line["output"].startswith("Error: the MCP server fake ended during the call: ")
+
+
+REAL = {
+    "time": (["mcp-server-time", "--local-timezone", "UTC"], "get_current_time", {"timezone": "UTC"}, "day_of_week"),
+    "everything": (["mcp-server-everything", "stdio"], "get-sum", {"a": 2, "b": 3}, "5"),
+    "filesystem": (["mcp-server-filesystem", "."], "read_text_file", {"path": "note.txt"}, "a note"),
+}
+
+
+def needs(program: str) -> str:
+    found = shutil.which(program)
+    if found is None:
+        pytest.skip(f"needs {program} in PATH")
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REAL)
+async def test_real_servers_over_stdio(tmp_path: Path, name: str) -> None:
+    (program, *args), tool, arguments, words = REAL[name]
+    (tmp_path / "note.txt").write_text("a note")
+    config = asking(tmp_path, {"command": needs(program), "args": args}, (tool, arguments), tools=[f"fake.{tool}"])
+    lines = await run_here(config, *({} for _ in range(50)))
+    assert all(words in line["output"] for line in lines)
+
+
+@pytest.mark.slow
+async def test_a_real_server_over_http(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    program = needs("mcp-server-everything")
+    environ = {**os.environ, "PORT": str(port)}
+    process = await asyncio.create_subprocess_exec(program, "streamableHttp", env=environ, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(30):
+            while b"listening" not in (await process.stderr.readline()):
+                pass
+        calls = [
+            ("get-sum", {"a": 2, "b": 3}),
+            ("get-tiny-image", {}),
+            ("get-structured-content", {"location": "Chicago"}),
+        ]
+        lines = await run_here(
+            asking(tmp_path, {"url": f"http://127.0.0.1:{port}/mcp"}, *calls), *({} for _ in range(50))
+        )
+    finally:
+        process.kill()
+        await process.wait()
+    for line in lines:
+        total, image, weather = line["output"].split("|")
+        assert "5" in total
+        assert "[image: image/png, " in image
+        assert json.loads(weather)["temperature"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "path", ["../secret.txt", "{outside}/secret.txt", "/proc/self/environ", "link", "sub/../../secret.txt"]
+)
+async def test_a_real_file_server_stays_in_its_folder(tmp_path: Path, path: str) -> None:
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    (tmp_path / "secret.txt").write_text("the canary")
+    (inside / "link").symlink_to(tmp_path / "secret.txt")
+    server = {"command": needs("mcp-server-filesystem"), "args": ["inside"]}
+    asked = path.replace("{outside}", str(tmp_path))
+    (line,) = await run_here(asking(tmp_path, server, ("read_text_file", {"path": asked})), {})
+    assert line["output"].startswith("Error: ")
+    assert "canary" not in line["output"]
