@@ -22,6 +22,7 @@ from pathlib import Path
 
 from acting import measure_commands, measure_tools_react, measure_tools_turn
 from calls import CALLS, measure_calls, sized
+from durability import measure_commits, measure_journal, measure_storm
 from flows import measure_overhead, measure_page_search, measure_parallel
 from measure import compile_ahead, stay_on_client_core
 from million import measure_million
@@ -58,6 +59,9 @@ SCENARIOS: Mapping[str, Measure] = {
     "startup": lambda options, folder: measure_startup(3 if options.quick else 10, folder),
     **{name: _calls(name) for name in CALLS},
     "wrong-key": lambda options, folder: measure_refused_key(_count(options, 10_000, 2_000), options.runs, folder),
+    "journal": lambda options, folder: measure_journal(_count(options, 2_000, 400), options.runs, folder),
+    "commits": lambda options, folder: measure_commits(_count(options, 100_000, 20_000), folder),
+    "storm": lambda options, folder: measure_storm(_count(options, 3_000, 1_000), folder),
     "million": lambda options, folder: measure_million(_count(options, 1_000_000, 20_000), folder),
     "flow-overhead": lambda options, folder: measure_overhead(_count(options, 1_000, 200), options.runs, folder),
     "flow-parallel": lambda options, folder: measure_parallel(_count(options, 1_000, 200), options.runs, folder),
