@@ -34,6 +34,7 @@ _HURRY_S = 1.0
 """How long a run that is told to stop, or to stop at once, waits for what it writes to."""
 
 _MOST_WAITING = 2_000
+_MOST_WAITING_BYTES = 64 * 1024 * 1024
 """Lines put and not yet on disk; beyond it the workers wait, which bounds the paid work that a crash can lose."""
 
 
@@ -211,7 +212,10 @@ class ResultBook:
             self._put(each)
         if self._same_errors.tripped is not None:
             self._control.stop(self._same_errors.tripped)
-        return self._drained(_MOST_WAITING // 2) if self._writer.backlog > _MOST_WAITING else None
+        writer = self._writer
+        if writer.backlog > _MOST_WAITING or writer.backlog_bytes > _MOST_WAITING_BYTES:
+            return self._drained(max(1, writer.backlog // 2))
+        return None
 
     def release_held(self) -> None:
         """Commit what was held back: it was about those items after all."""

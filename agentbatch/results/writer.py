@@ -187,6 +187,7 @@ class LineWriter:
         self._closing = threading.Event()
         self._put = 0
         self._committed = 0
+        self._put_bytes = self._committed_bytes = 0
         self._failure: OutputError | None = None
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._progress = threading.Event()
@@ -206,6 +207,11 @@ class LineWriter:
         return self._put - self._committed
 
     @property
+    def backlog_bytes(self) -> int:
+        """How large those are."""
+        return self._put_bytes - self._committed_bytes
+
+    @property
     def failure(self) -> OutputError | None:
         """Why nothing is written any more; None while all is well."""
         return self._failure
@@ -221,6 +227,7 @@ class LineWriter:
         if self._put == self._committed:
             self._progress_at = perf_counter()
         self._put += 1
+        self._put_bytes += len(line)
         self._lines.put(line)
         if perf_counter() - self._progress_at > self._patience:
             self._stand_aside()
@@ -277,6 +284,7 @@ class LineWriter:
             while group := self._next_group():
                 self._sink.append(b"".join(group))
                 self._committed += len(group)
+                self._committed_bytes += sum(map(len, group))
                 self._progress_at = perf_counter()
                 self._progress.set()
                 self._tell(self._announce_commit)

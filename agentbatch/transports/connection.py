@@ -15,6 +15,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from agentbatch.errors import BadResponse, ConnectionFault, StepError
 from agentbatch.transports import faults
 from agentbatch.transports.decoding import too_large
+from agentbatch.transports.read_room import LARGE_BYTES, Place, ReadRoom
 
 _MOST_OVERHEAD = 256 * 1024
 """Bytes that a head, trailers and the framing of chunks may take, beside eight for each byte of the body."""
@@ -50,7 +51,9 @@ class Connection(asyncio.Protocol):
         "_paused",
         "_piecemeal",
         "_pieces",
+        "_place",
         "_received",
+        "_room",
         "_size",
         "_transport",
         "_unread",
@@ -66,8 +69,10 @@ class Connection(asyncio.Protocol):
     _transport: asyncio.Transport
     _parser: Any
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, where: str, most_bytes: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, where: str, most_bytes: int, room: ReadRoom) -> None:
         self._loop = loop
+        self._room = room
+        self._place: Place | None = None
         self._where = where
         self._most_bytes = most_bytes
         self._waiter: asyncio.Future[None] | None = None
@@ -163,6 +168,7 @@ class Connection(asyncio.Protocol):
         Returns:
             Whether it can be used again.
         """
+        self._leave_room()
         if self._complete and self._keeps_alive and not self.closed and not self._transport.get_write_buffer_size():
             self._in_use = False
             self._pieces = []
@@ -172,6 +178,7 @@ class Connection(asyncio.Protocol):
 
     def cut(self) -> None:
         """Close it without a word."""
+        self._leave_room()
         self._in_use = False
         self.closed = True
         self._fault = None
@@ -270,6 +277,28 @@ class Connection(asyncio.Protocol):
                 self._paused = True
                 self._transport.pause_reading()
             self._wake()
+        elif self._size > LARGE_BYTES and self._place is None:
+            self._take_room()
+
+    def _take_room(self) -> None:
+        """A large body that is kept whole: read on when there is room for all that it can become."""
+        length = self.headers.get(b"content-length", b"")
+        size = int(length) if length.isdigit() and b"content-encoding" not in self.headers else self._most_bytes
+        self._place, free = self._room.enter(min(size, self._most_bytes), self._read_on)
+        if not free:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _read_on(self) -> None:
+        if self._paused and not self.closed:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def _leave_room(self) -> None:
+        if self._place is not None:
+            self._place.leave()
+            self._place = None
+            self._read_on()
 
     def on_message_complete(self) -> None:
         if self._complete or self._fault is not None:

@@ -12,6 +12,7 @@ import aiohappyeyeballs
 
 from agentbatch.transports import faults
 from agentbatch.transports.connection import Connection
+from agentbatch.transports.read_room import ReadRoom
 from agentbatch.transports.request_head import Origin
 
 _CONNECTS_AT_ONCE = 256
@@ -39,6 +40,7 @@ class Pool:
         self._loop = asyncio.get_running_loop()
         self._connect_timeout = connect_timeout
         self._most_bytes = most_bytes
+        self._room = ReadRoom()
         self._idle: dict[Origin, list[Connection]] = {}
         self._names = _Names(self._loop)
         self._door = asyncio.Semaphore(_CONNECTS_AT_ONCE)
@@ -92,7 +94,7 @@ class Pool:
         options: dict[str, Any] = {"ssl": context, "server_hostname": origin.host if origin.tls else None}
 
         def make() -> Connection:
-            return Connection(self._loop, where, self._most_bytes)
+            return Connection(self._loop, where, self._most_bytes, self._room)
 
         if len(addresses) == 1:
             host, port = addresses[0][4][:2]

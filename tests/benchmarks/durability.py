@@ -79,12 +79,16 @@ async def _commit(path: Path, lines: int) -> float:
 
 
 def measure_storm(items: int, folder: Path) -> Outcome:
-    """Half of the requests fail, the others are answered with 5 MB, a thousand at once: how large the process gets."""
+    """Half of the requests fail, the others are answered with 5 MB, a thousand at once: how large the process gets.
+
+    With one retry a quarter of the items fail: more retries would be put off, for they are a bounded share of the
+    traffic, and take minutes.
+    """
     title = f"{items:,} calls, {_STORM_IN_FLIGHT:,} in flight, 50 % answered 500, the others with {_STORM_BODY:,} bytes"
     outcome = Outcome("storm", title)
     inputs = write_inputs(folder, items)
     with serving(_LATENCY_S, "--error-rates", "500=0.5", "--body-bytes", str(_STORM_BODY)) as server:
-        config = _write_chain(folder / "storm", server.url, steps=1, in_flight=_STORM_IN_FLIGHT)
+        config = _write_chain(folder / "storm", server.url, steps=1, in_flight=_STORM_IN_FLIGHT, retries=1)
         arguments = ("--progress", "none", "--no-traces", "-o", "storm.results.jsonl", "--json")
         run = run_process(agentbatch("run", str(config), str(inputs), *arguments), folder / "storm", server)
     lines = sum(1 for line in (folder / "storm" / "storm.results.jsonl").open("rb") if json.loads(line)["id"])
@@ -98,7 +102,7 @@ def measure_storm(items: int, folder: Path) -> Outcome:
     return outcome
 
 
-def _write_chain(folder: Path, url: str, *, steps: int = _STEPS, in_flight: int = _IN_FLIGHT) -> Path:
+def _write_chain(folder: Path, url: str, *, steps: int = _STEPS, in_flight: int = _IN_FLIGHT, retries: int = 4) -> Path:
     """A config whose items ask so many times, one after the other, each with the last answer's beginning."""
     folder.mkdir(parents=True, exist_ok=True)
     model = {
@@ -107,7 +111,7 @@ def _write_chain(folder: Path, url: str, *, steps: int = _STEPS, in_flight: int 
         "base_url": url,
         "api_key": "bench-key",
         "max_concurrency": in_flight,
-        "retries": 20,
+        "retries": retries,
     }
     names = [f"step{number}" for number in range(1, steps + 1)]
     agents = {name: {"model": "m", "prompt": f"{name}: {{{{ input.product }}}}"} for name in names}
