@@ -211,6 +211,7 @@ class LocalEngine:
             finally:
                 self._workers[worker] = None
             waiting = self._deliver(result)
+            del result, item, taken  # an answer may be megabytes, and the disk take its time
             if waiting is not None:
                 self._committing += 1
                 try:

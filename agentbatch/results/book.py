@@ -26,7 +26,7 @@ from agentbatch.results.hearer import Heard, Nowhere
 from agentbatch.results.order import OrderedLines, sort_results
 from agentbatch.results.same_errors import SameErrors
 from agentbatch.results.scan import Finished, scan_results
-from agentbatch.results.writer import LineWriter, ResultsFile, Sink, StreamOut
+from agentbatch.results.writer import CROWDED_BYTES, LineWriter, ResultsFile, Sink, StreamOut
 from agentbatch.time_book import BoundTime
 
 _GRACE_S = 5.0
@@ -34,7 +34,6 @@ _HURRY_S = 1.0
 """How long a run that is told to stop, or to stop at once, waits for what it writes to."""
 
 _MOST_WAITING = 2_000
-_MOST_WAITING_BYTES = 64 * 1024 * 1024
 """Lines put and not yet on disk; beyond it the workers wait, which bounds the paid work that a crash can lose."""
 
 
@@ -213,7 +212,7 @@ class ResultBook:
         if self._same_errors.tripped is not None:
             self._control.stop(self._same_errors.tripped)
         writer = self._writer
-        if writer.backlog > _MOST_WAITING or writer.backlog_bytes > _MOST_WAITING_BYTES:
+        if writer.backlog > _MOST_WAITING or writer.backlog_bytes > CROWDED_BYTES:
             return self._drained(max(1, writer.backlog // 2))
         return None
 

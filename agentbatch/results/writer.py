@@ -34,6 +34,13 @@ YIELD_S = 0.01
 
 _GROUP_BYTES = 4 * 1024 * 1024
 
+CROWDED_BYTES = 64 * 1024 * 1024
+"""With so much uncommitted the loop stands aside longer: answers of megabytes come faster than a disk takes them."""
+
+_CROWDED_YIELD_S = 0.1
+_HUNG_S = 2.0
+"""A disk that has taken nothing for so long is not waited for."""
+
 
 class ReaderGone(OutputError):
     """Whoever read our stdout has left, as `head` does: end quietly."""
@@ -220,7 +227,8 @@ class LineWriter:
         """Hand over one whole line. After a failure it is dropped, and its item stays to do.
 
         Doesn't wait for the disk. But where the loop is so busy that the thread never gets the interpreter's lock, it
-        stands aside for `YIELD_S` at most, and more rarely each time that does not help.
+        stands aside for `YIELD_S` at most, and more rarely each time that does not help; and for 0.1 s at most where
+        `CROWDED_BYTES` wait for a disk that goes on.
         """
         if self._failure is not None:
             return
@@ -229,7 +237,11 @@ class LineWriter:
         self._put += 1
         self._put_bytes += len(line)
         self._lines.put(line)
-        if perf_counter() - self._progress_at > self._patience:
+        quiet_s = perf_counter() - self._progress_at
+        if self.backlog_bytes > CROWDED_BYTES and quiet_s < _HUNG_S:
+            self._progress.clear()
+            self._progress.wait(_CROWDED_YIELD_S)
+        elif quiet_s > self._patience:
             self._stand_aside()
 
     async def drained(self, limit: int = 1) -> None:

@@ -114,6 +114,20 @@ async def test_a_busy_loop_cannot_starve_the_writer(results: Path) -> None:
     assert writer.close() is None
 
 
+async def test_answers_of_megabytes_do_not_pile_up_before_the_disk(results: Path) -> None:
+    """Half a gigabyte in one breath: the loop stands aside while the disk goes on, and a hung one is not waited for."""
+    writer = LineWriter(ResultsFile(results), Failures().append)
+    large = line(0, 4_000_000)
+    most = 0
+    for _ in range(128):
+        writer.put(large)
+        most = max(most, writer.backlog_bytes)
+    await writer.drained()
+    assert (writer.committed, writer.backlog_bytes) == (128, 0)
+    assert most < 300_000_000
+    assert writer.close() is None
+
+
 async def test_a_group_does_not_grow_without_bound() -> None:
     sink = Gate(opened=False)
     writer = LineWriter(sink, Failures().append)
