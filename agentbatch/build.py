@@ -17,8 +17,9 @@ from agentbatch.agents.remote import RemoteConfig
 from agentbatch.build_tools import ToolShop
 from agentbatch.checks.checked import with_checks
 from agentbatch.config.step_graph import dependencies, name_of, names_set, root_members, shared_names, written_names
-from agentbatch.endpoints.answering import Answering
+from agentbatch.endpoints.answering import Answering, Link
 from agentbatch.endpoints.endpoint import Endpoint, EndpointSettings
+from agentbatch.endpoints.pool import EndpointPool, Lane
 from agentbatch.endpoints.prices import Pricing, PublishedTariff, Tariff, rates
 from agentbatch.errors import ConfigError, RunStopped
 from agentbatch.flows import kind_of
@@ -37,7 +38,7 @@ from agentbatch.kept.cache import ResponseCache
 from agentbatch.kept.journal import Journal
 from agentbatch.kept.tape import Tape
 from agentbatch.limits import Budget, Limiter, Permits
-from agentbatch.models.base import HttpModelConfig, Model, ModelConfig, ReplayedModel
+from agentbatch.models.base import HttpModelConfig, Model, ModelConfig, ReplayedModel, ServedModelConfig
 from agentbatch.process.control import Control
 from agentbatch.process.descriptors import connections_left, shared_out
 from agentbatch.retry import RetryPolicy
@@ -83,6 +84,7 @@ class Workshop:
         self.budget = budget
         self.endpoints: dict[str, Endpoint] = {}
         self._answering: dict[str, Answering] = {}
+        self._pools: dict[str, EndpointPool] = {}
         self.limiters: list[Limiter] = []
         self._transports: dict[str, HttpTransport] = {}
         self.notes: list[str] = []
@@ -162,18 +164,41 @@ class Workshop:
     def answering(self, model: str) -> Answering:
         """The model of that name with its fallbacks."""
         if model not in self._answering:
-            chain = (model, *self.config.models[model].fallbacks)
-            endpoints = tuple(self._endpoint(name) for name in chain)
-            self._answering[model] = Answering(endpoints, self.journal, self.cache, self.tape)
+            links = [Link(self._endpoint(model))]
+            for fallback in self.config.models[model].fallbacks:
+                if isinstance(fallback, str):
+                    links.append(Link(self._endpoint(fallback)))
+                else:
+                    links.append(Link(self._endpoint(fallback.model), frozenset(fallback.on)))
+            self._answering[model] = Answering(links, self.journal, self.cache, self.tape)
         return self._answering[model]
 
-    def _endpoint(self, model: str) -> Endpoint:
+    def _endpoint(self, model: str) -> Endpoint | EndpointPool:
         """The model of that name with its limits."""
+        config = self.config.models[model]
+        if isinstance(config, ServedModelConfig) and config.endpoints:
+            return self._pool(model, config)
         if model not in self.endpoints:
-            settings = self._endpoint_settings(model, self.config.models[model])
-            made = self._model(self.config.models[model])
-            self.endpoints[model] = Endpoint(made, settings, self.control, self.budget)
+            self.endpoints[model] = self._one_endpoint(model, config)
         return self.endpoints[model]
+
+    def _one_endpoint(self, name: str, config: ModelConfig, whole: ModelConfig | None = None) -> Endpoint:
+        """A model, or, of the `whole` model, one of its endpoints: the others take its place where it is down."""
+        settings = self._endpoint_settings(name, config)
+        if whole is not None:
+            settings = replace(settings, pooled=True, replaceable=True, identity=_identity(whole, "base_url"))
+        return Endpoint(self._model(config), settings, self.control, self.budget)
+
+    def _pool(self, model: str, config: ServedModelConfig) -> EndpointPool:
+        """The endpoints of a model: `fast#1`, `fast#2`, ..."""
+        if model not in self._pools:
+            lanes: list[Lane] = []
+            for number, each in enumerate(config.endpoints, 1):
+                name = f"{model}#{number}"
+                self.endpoints[name] = self._one_endpoint(name, config.at_endpoint(each), config)
+                lanes.append(Lane(self.endpoints[name], each.weight))
+            self._pools[model] = EndpointPool(model, tuple(lanes), replaceable=_is_replaceable(config))
+        return self._pools[model]
 
     def limiter(
         self, owner: str, *, max_concurrency: int | None = None, rpm: int | None = None, tpm: int | None = None
@@ -277,7 +302,12 @@ class Workshop:
 
     def _share_connections(self) -> dict[str, int]:
         """How many requests at once each model over HTTP may have, so that no item fails for want of descriptors."""
-        models = {name: model for name, model in self.config.models.items() if isinstance(model, HttpModelConfig)}
+        models: dict[str, HttpModelConfig] = {}
+        for name, model in self.config.models.items():
+            if isinstance(model, ServedModelConfig) and model.endpoints:
+                models |= {f"{name}#{n}": model.at_endpoint(each) for n, each in enumerate(model.endpoints, 1)}
+            elif isinstance(model, HttpModelConfig):
+                models[name] = model
         wanted = {name: _most_at_once(model) for name, model in models.items()}
         given = shared_out(wanted, connections_left())
         for name, model in models.items():
@@ -305,8 +335,14 @@ class Workshop:
             auto=auto,
             identity=_identity(config, "base_url"),
             speaker=_identity(config),
-            replaceable=bool(config.fallbacks),
+            replaceable=_is_replaceable(config),
         )
+
+
+def _is_replaceable(config: ModelConfig) -> bool:
+    """Whether another model is asked when this one refuses its key or is down."""
+    lasting = {"auth", "quota", "connection"}
+    return any(isinstance(each, str) or lasting & set(each.on) for each in config.fallbacks)
 
 
 def _most_at_once(config: ModelConfig) -> int:

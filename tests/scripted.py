@@ -82,6 +82,7 @@ def endpoint_of(
     auto: bool = False,
     name: str = "m",
     replaceable: bool = False,
+    pooled: bool = False,
 ) -> Endpoint:
     """An endpoint around a scripted model."""
     settings = EndpointSettings(
@@ -94,6 +95,7 @@ def endpoint_of(
         auto=auto,
         identity=name,
         replaceable=replaceable,
+        pooled=pooled,
     )
     return Endpoint(model, settings, control or Control(), budget or Budget(None))
 

@@ -43,6 +43,8 @@ class KeyCheck:
         variable = KEY_VARIABLES.get(provider)
         if variable is None or data.get("api_key") is not None or not _is_own_server(data, kind):
             return
+        if _have_their_own(data.get("endpoints")):
+            return
         key = self._environ.get(variable)
         if not key:
             self._missing[str(path[1])] = variable
@@ -95,6 +97,14 @@ def with_variables(
     return {**section, "env": values}, problems
 
 
+def _have_their_own(endpoints: Any) -> bool:
+    """Whether each of a model's endpoints has a key, or is another server."""
+    if not isinstance(endpoints, list) or not endpoints:
+        return False
+    each = [cast("dict[str, Any]", one) for one in cast("list[Any]", endpoints) if isinstance(one, dict)]
+    return all(one.get("api_key") or one.get("base_url") for one in each)
+
+
 def _is_own_server(data: Mapping[str, Any], kind: type[ModelConfig]) -> bool:
     field = keys_of(kind).get("base_url")
     url = data.get("base_url")
@@ -118,3 +128,6 @@ def _key_texts(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
                     yield (*path, key), str(inner)
             else:
                 yield from _key_texts(inner, (*path, key))
+    elif isinstance(value, list):
+        for place, inner in enumerate(cast("list[Any]", value)):
+            yield from _key_texts(inner, (*path, place))

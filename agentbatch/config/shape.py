@@ -18,6 +18,7 @@ _HOW_NOT_WHAT = frozenset(
         "api_version",
         "auth",
         "description",
+        "endpoints",
         "env",
         "errors",
         "every",

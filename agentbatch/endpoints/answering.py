@@ -7,11 +7,13 @@ answered it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import orjson
 
 from agentbatch.endpoints.endpoint import Endpoint
+from agentbatch.endpoints.pool import EndpointPool
 from agentbatch.errors import (
     AuthFault,
     BadResponse,
@@ -33,6 +35,24 @@ from agentbatch.kept.tape import Tape, TapedCall, is_lasting
 from agentbatch.limits import Limiter
 from agentbatch.messages import ChatRequest, ChatResponse
 from agentbatch.step import Visit
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One model of a chain. `on` are the types of errors of the one before it that it is asked for; None: all that
+    another model may not have."""
+
+    endpoint: Endpoint | EndpointPool
+    on: frozenset[str] | None = None
+
+    def follows(self, error: StepError | None) -> bool:
+        """Whether it is asked after that error; None: the model before it is out of service."""
+        if error is None:
+            return self.on is None or bool(self.on & _OUT_OF_SERVICE)
+        return isinstance(error, _ANOTHER_MAY_DO_BETTER) if self.on is None else error.type in self.on
+
+
+_OUT_OF_SERVICE = frozenset({"auth", "connection", "overloaded", "quota", "rate_limited", "server", "timeout"})
 
 _ANOTHER_MAY_DO_BETTER = (
     AuthFault,
@@ -58,21 +78,22 @@ class Answering:
 
     def __init__(
         self,
-        chain: tuple[Endpoint, ...],
+        chain: Sequence[Link | Endpoint | EndpointPool],
         journal: Journal | None,
         cache: ResponseCache | None,
         tape: Tape | None = None,
     ) -> None:
         self._tape = tape
-        self._chain = chain
+        self._links = [each if isinstance(each, Link) else Link(each) for each in chain]
+        self._chain = [link.endpoint for link in self._links]
         self._journal = journal
         self._cache = cache
-        self._identity = chain[0].settings.identity
+        self._identity = self._chain[0].settings.identity
 
     @property
     def name(self) -> str:
         """The first model's name in the config."""
-        return self._chain[0].settings.name
+        return _name(self._chain[0])
 
     @property
     def provider(self) -> str:
@@ -133,21 +154,32 @@ class Answering:
     async def _from_models(
         self, request: ChatRequest, visit: Visit, agent: Limiter | None, call: BegunCall | None
     ) -> ChatResponse:
-        *first_ones, last = self._chain
-        for endpoint in first_ones:
-            if endpoint.out_of_service:
+        place = 0
+        while True:
+            endpoint = self._chain[place]
+            then = self._next(place, None)
+            if then is not None and endpoint.out_of_service:
+                place = then
                 continue
             try:
                 answer = await endpoint.ask(request, visit, agent, call)
-            except _ANOTHER_MAY_DO_BETTER as error:
-                visit.extra["fell_back"] = f"{endpoint.settings.name}: {error.type}"
+            except StepError as error:
+                then = self._next(place, error)
+                if then is None:
+                    raise
+                visit.extra["fell_back"] = f"{_name(endpoint)}: {error.type}"
+                place = then
                 continue
             return self._said_by(endpoint, answer, visit)
-        return self._said_by(last, await last.ask(request, visit, agent, call), visit)
 
-    def _said_by(self, endpoint: Endpoint, answer: ChatResponse, visit: Visit) -> ChatResponse:
+    def _next(self, place: int, error: StepError | None) -> int | None:
+        """Where in the chain to go on after that error at `place`; None: nowhere."""
+        rest = range(place + 1, len(self._links))
+        return next((later for later in rest if self._links[later].follows(error)), None)
+
+    def _said_by(self, endpoint: Endpoint | EndpointPool, answer: ChatResponse, visit: Visit) -> ChatResponse:
         if endpoint is not self._chain[0]:
-            visit.extra["model"] = endpoint.settings.name
+            visit.extra["model"] = _name(endpoint)
         return answer
 
     def _asked(self, request: ChatRequest) -> Callable[[], bytes]:
@@ -162,3 +194,7 @@ class Answering:
         endpoint = next((each for each in self._chain if each.speaks_as(answer)), self._chain[0])
         endpoint.enter_kept(answer, visit, how, paid=paid)
         return answer
+
+
+def _name(endpoint: Endpoint | EndpointPool) -> str:
+    return endpoint.name if isinstance(endpoint, EndpointPool) else endpoint.settings.name

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any
 
@@ -56,6 +56,8 @@ class EndpointSettings:
     """What tells its answers from another model's: provider, server, name and params."""
     speaker: str = ""
     """The same, whatever server it is on."""
+    pooled: bool = False
+    """It is one of several that answer for its model."""
     replaceable: bool = False
     """Others can answer in its place: what would end the run only takes this one out of service."""
 
@@ -83,13 +85,16 @@ class Endpoint:
         self.budget = budget
         permits = settings.limiter.permits
         self._permits = permits or Permits(_UNLIMITED)
-        self.health = Health(f"model {settings.name}", Window(self._permits.limit, auto=settings.auto))
+        window = Window(self._permits.limit, auto=settings.auto)
+        self.health = Health(f"model {settings.name}", window, others=settings.pooled)
         self._permits.resize(self.health.size)
         self.estimate = TokenEstimate()
         self._announced = AnnouncedLimits(settings.limiter)
         self._learnt = LearntRate(settings.limiter)
         self.dead: str | None = None
         """Why it is out of service for good, where others can take its place."""
+        self.on_trouble: Callable[[Endpoint], None] = _nothing
+        """Told when it goes out of service, for good or for a while."""
         self.resting_until = 0.0
         """Loop time until which nobody is let in; 0 when the endpoint is well."""
         self._facts = {"model": model.name, "provider": model.provider, "endpoint": settings.name}
@@ -103,7 +108,8 @@ class Endpoint:
     def out_of_service(self) -> bool:
         """Whether there is no use in asking it now: it is down, rests for a while, or refused its key."""
         rests = self.resting_until - asyncio.get_running_loop().time()
-        return self.dead is not None or self.health.outage or rests > _LONG_REST_S
+        probing = self.health.outage and (rests > 0 or self.in_flight > 0)  # one finds out whether it is over
+        return self.dead is not None or probing or rests > (0.0 if self.settings.pooled else _LONG_REST_S)
 
     def speaks_as(self, answer: ChatResponse) -> bool:
         """Whether an answer that was kept looks like this model's."""
@@ -129,33 +135,40 @@ class Endpoint:
 
         `agent` are the asking agent's own limits; `call` is told when the request is sent and answered.
         """
-        if self.params:
-            params = {**self.params, **request.params} if request.params else self.params
-            request = request.with_params(params)
-        limiters = (self.limiter,) if agent is None or agent.unlimited else (agent, self.limiter)
+        request = self.prepared(request)
         attempt = failures = 0
         try:
             while True:
                 attempt += 1
-                answer = await self._enter_and_attempt(request, visit, limiters, attempt, call)
+                answer = await self.attempt(request, visit, agent, attempt, call)
                 if isinstance(answer, ChatResponse):
                     return answer
                 error, verdict = answer
                 failures += not verdict.excused
-                delay = self.settings.retry.delay(error, failures, self._random)
-                if delay is None or verdict.give_up:
-                    raise error
-                put_off = 0.0 if verdict.excused else self._retry_budget.take()
-                await self._rest(max(delay, verdict.pause_s) + put_off, visit)
+                await self.rest_before_retry(error, verdict, failures, visit)
         finally:
             if attempt and visit.at_work:
                 visit.end_work()
 
-    async def _enter_and_attempt(
+    def prepared(self, request: ChatRequest) -> ChatRequest:
+        """The request with the params of this model, where it has none of its own."""
+        if not self.params:
+            return request
+        return request.with_params({**self.params, **request.params} if request.params else self.params)
+
+    async def rest_before_retry(self, error: StepError, verdict: Verdict, failures: int, visit: Visit) -> None:
+        """Sleep until the next attempt is due; where none is, raise the error."""
+        delay = self.settings.retry.delay(error, failures, self._random)
+        if delay is None or verdict.give_up:
+            raise error
+        put_off = 0.0 if verdict.excused else self._retry_budget.take()
+        await self._rest(max(delay, verdict.pause_s) + put_off, visit)
+
+    async def attempt(
         self,
         request: ChatRequest,
         visit: Visit,
-        limiters: tuple[Limiter, ...],
+        agent: Limiter | None,
         attempt: int,
         call: BegunCall | None,
     ) -> ChatResponse | tuple[StepError, Verdict]:
@@ -164,6 +177,7 @@ class Endpoint:
         A failure is judged before the permit goes to the next in the queue, who may have to wait because of it.
         """
         self.control.check()
+        limiters = (self.limiter,) if agent is None or agent.unlimited else (agent, self.limiter)
         counted = self.budget.cap is not None or any(limiter.tpm is not None for limiter in limiters)
         tokens = self.estimate.of(request) if counted else NOTHING_EXPECTED
         queued_at = perf_counter()
@@ -276,9 +290,12 @@ class Endpoint:
             self.rest_until(now + verdict.pause_s)
         if verdict.stop is not None and self.settings.replaceable:
             self.dead = verdict.stop
+            self.on_trouble(self)
         elif verdict.stop is not None:
             self.control.stop(verdict.stop)
             raise RunStopped(verdict.stop)
+        elif verdict.pause_s:
+            self.on_trouble(self)
         return verdict
 
     def set_concurrency(self, limit: int) -> None:
@@ -344,6 +361,10 @@ class Endpoint:
         if bound is None and waiting:
             bound = self.place_bound
         return bound, waiting
+
+
+def _nothing(endpoint: Endpoint) -> None:
+    """Nobody wants to know."""
 
 
 def _may_be_billed(error: StepError) -> bool:

@@ -43,10 +43,12 @@ class Verdict:
 
 
 class Health:
-    """The state of one endpoint. `window` says how many may be in flight now."""
+    """The state of one endpoint. `window` says how many may be in flight now; with `others` to take its place it is
+    given up for a while sooner."""
 
-    def __init__(self, name: str, window: Window) -> None:
+    def __init__(self, name: str, window: Window, *, others: bool = False) -> None:
         self.name = name
+        self._others = others
         self.window = window
         self.succeeded = False
         self.outage = False
@@ -65,7 +67,12 @@ class Health:
     @property
     def size(self) -> int:
         """How many may be in flight: one at a time while it must show that it works."""
-        return 1 if self.outage or self._denied or self._unreachable >= 3 else self.window.size
+        return 1 if self.on_trial else self.window.size
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether it must show that it works."""
+        return self.outage or bool(self._denied) or self._unreachable >= 3
 
     def on_success(self, sent: Sent, seconds: float, now: float) -> None:
         """A whole, valid answer came, after so many seconds. `now` is loop time in seconds."""
@@ -136,7 +143,8 @@ class Health:
         stop = self._hopeless(error, now)
         if stop is not None:
             return Verdict(stop=stop)
-        if not self.outage and self.succeeded and self._fresh_failures >= min(10, max(3, self.window.limit // 4)):
+        failures = self._failures if self._others else self._fresh_failures if self.succeeded else 0
+        if not self.outage and failures >= min(10, max(3, self.window.limit // 4)):
             self.outage = True
             self._outage_since = now
         if not self.outage and self._unreachable < 3:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 from pydantic import Field
 
@@ -11,6 +11,20 @@ from agentbatch.errors import InternalFault
 from agentbatch.messages import ChatRequest, ChatResponse
 from agentbatch.models.credentials import ApiKey, BaseUrl, HeaderName
 from agentbatch.settings import Duration, ModelName, PositiveInt, Settings
+
+FallbackError = Literal[
+    "auth",
+    "bad_request",
+    "bad_response",
+    "connection",
+    "content_filter",
+    "context_length",
+    "overloaded",
+    "quota",
+    "rate_limited",
+    "server",
+    "timeout",
+]
 
 
 class Price(Settings):
@@ -20,6 +34,15 @@ class Price(Settings):
     output: float = Field(ge=0)
     cached_input: float | None = Field(default=None, ge=0)
     cache_write: float | None = Field(default=None, ge=0)
+
+
+class FallbackModel(Settings):
+    """A model that stands in for another one after some errors only."""
+
+    model: ModelName
+    """Who is asked."""
+    on: list[FallbackError] = Field(min_length=1)
+    """After which types of errors. One that is asked for `rate_limited` is also asked while the other rests."""
 
 
 class ModelConfig(Settings):
@@ -39,8 +62,13 @@ class ModelConfig(Settings):
     """Sent with each request as they are, under the provider's own names."""
     price: Price | None = None
     """Default: looked up by the model's name."""
-    fallbacks: list[ModelName] = Field(default_factory=list[str])
+    fallbacks: list[ModelName | FallbackModel] = Field(default_factory=list["str | FallbackModel"])
     """Other models to ask, in order, when this one is overloaded, down, or finds the request too long."""
+
+    @property
+    def fallback_names(self) -> list[str]:
+        """The models that stand in, in order."""
+        return [each if isinstance(each, str) else each.model for each in self.fallbacks]
 
 
 class HttpModelConfig(ModelConfig):
@@ -55,6 +83,23 @@ class HttpModelConfig(ModelConfig):
     """Headers sent with every request, on top of the provider's own."""
 
 
+class EndpointConfig(Settings):
+    """One of several servers or keys behind a model. What is left out is as the model has it."""
+
+    base_url: BaseUrl | None = None
+    """Where its API begins."""
+    api_key: ApiKey | None = None
+    """Its key. Default: the model's, but not one that is meant for the provider's own server if this is another."""
+    weight: float = Field(default=1.0, gt=0)
+    """Its share of the requests, compared to the others'."""
+    max_concurrency: PositiveInt | Literal["auto"] | None = None
+    """Its requests in flight at once."""
+    rpm: PositiveInt | None = None
+    """Its requests in any 60 s."""
+    tpm: PositiveInt | None = None
+    """Its tokens in any 60 s."""
+
+
 class ServedModelConfig(HttpModelConfig):
     """What the configs of all providers share: each says where its own server is, and how it wants its key."""
 
@@ -66,6 +111,17 @@ class ServedModelConfig(HttpModelConfig):
     out early. A stream that breaks off is a failed attempt, never half an answer."""
     chunk_timeout: Duration = 30.0
     """Of a stream that has begun: the longest silence between two pieces. The wait for the first is the attempt's."""
+    endpoints: list[EndpointConfig] = Field(default_factory=list[EndpointConfig])
+    """Several servers or keys that answer for this model: each request goes to the least loaded one, and what fails at
+    one is tried at another. Each has limits of its own."""
+
+    def at_endpoint(self, endpoint: EndpointConfig) -> Self:
+        """This model as it stands behind one of its endpoints."""
+        there = {key: value for key, value in endpoint if key in endpoint.model_fields_set and value is not None}
+        there.pop("weight", None)
+        if "base_url" in there and "api_key" not in there and "base_url" not in self.model_fields_set:
+            there["api_key"] = None
+        return self.model_copy(update={**there, "endpoints": []})
 
 
 class Model(Protocol):

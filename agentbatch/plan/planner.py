@@ -514,8 +514,8 @@ def _models(config: Config, root: PlanNode) -> Iterator[ModelUse]:
     while waiting:
         name = waiting.pop(0)
         section = config.models[name]
-        waiting += [other for other in section.fallbacks if other not in users]
-        for other in section.fallbacks:
+        waiting += [other for other in section.fallback_names if other not in users]
+        for other in section.fallback_names:
             users.setdefault(other, [])
         provider = str(getattr(section, "provider", ""))
         yield ModelUse(
@@ -525,7 +525,7 @@ def _models(config: Config, root: PlanNode) -> Iterator[ModelUse]:
             agents=tuple(dict.fromkeys(users[name])),
             calls=calls_of(root, name),
             limits=tuple(_model_limits(section)),
-            fallbacks=tuple(section.fallbacks),
+            fallbacks=tuple(section.fallback_names),
         )
 
 
