@@ -18,8 +18,8 @@ FLOORS: dict[str, str] = {
         inputs.json_lines inputs.id_table kept.begun_calls kept.cache kept.chat_codec
     """,
     "2 contracts and files": """
-        step step_config hooks models.base models.credentials tools.base tools.parameters assembly answer_schema
-        endpoints kept progress inputs results traces otel events text.screen logs
+        step step_config hooks models.base models.credentials tools.base tools.parameters tools.plain_arguments
+        assembly answer_schema endpoints kept progress inputs results traces otel events text.screen logs
     """,
     "3 kinds": "models tools agents flows checks",
     "4 config": "config",

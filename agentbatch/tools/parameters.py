@@ -10,6 +10,7 @@ import orjson
 
 from agentbatch.errors import ToolFault
 from agentbatch.text.suggestions import did_you_mean, listing
+from agentbatch.tools.plain_arguments import plain_arguments
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
@@ -118,6 +119,7 @@ class ArgumentCheck:
     def __init__(self, schema: Mapping[str, Any]) -> None:
         from jsonschema import Draft202012Validator  # late: only runs with tools need it
 
+        self._plain = plain_arguments(schema)
         self._validator: Validator = Draft202012Validator(dict(schema))
         properties = cast("dict[str, Any]", schema.get("properties") or {})
         self._names = tuple(properties)
@@ -134,6 +136,8 @@ class ArgumentCheck:
             ToolFault: they are no JSON object, or don't fit; the message tells the model what to mend.
         """
         arguments = {**self._defaults, **_parsed(text)}
+        if self._plain is not None and self._plain.surely_fit(arguments):
+            return arguments
         try:
             errors = [self._said(error) for error in self._validator.iter_errors(arguments)]
         except RecursionError:
