@@ -21,7 +21,7 @@ from agentbatch.errors import ConfigError
 
 _INSTALL = "pip install 'agentbatch[ray]'"
 _OBJECT_STORE_BYTES = 150_000_000
-_JOIN_S = 20.0
+_JOIN_S = 5.0
 
 
 class WorkerGone(Exception):
@@ -120,6 +120,8 @@ class Cluster:
         Raises:
             ConfigError: there is none, or it is of another version.
         """
+        if address != "auto":
+            await _reach(address)
         await self._init(f"the Ray cluster at {address!r} can't be joined", address=address)
 
     async def _init(self, failing: str, **options: Any) -> None:
@@ -193,6 +195,29 @@ def _import_ray() -> Any:
         return importlib.import_module("ray")
     except ImportError as error:
         raise ConfigError(f"the engine ray is not installed ({error}): {_INSTALL}") from None
+
+
+async def _reach(address: str) -> None:
+    """See that somebody listens there: Ray itself would try for minutes.
+
+    Raises:
+        ConfigError: nobody does, or it is no address.
+    """
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit() or "/" in host:
+        raise ConfigError(
+            f"engine.address: expected auto or HOST:PORT of the head's GCS, such as 10.0.0.1:6379, not {address!r}"
+            + (" (Ray Client is slower, and ends with this connection)" if address.startswith("ray:") else "")
+        )
+    try:
+        async with asyncio.timeout(_JOIN_S):
+            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+        writer.close()
+    except (OSError, TimeoutError) as error:
+        raise ConfigError(
+            f"the Ray cluster at {address} can't be reached: {_first_line(error)}. See that `ray start --head` runs"
+            " there, and that its port can be reached from here"
+        ) from None
 
 
 def protect_private() -> None:

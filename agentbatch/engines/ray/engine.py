@@ -232,7 +232,7 @@ class RayEngine:
         if link.state == "lost":
             _LOGGER.warning("worker %s is lost: %s; %d items run again", link.name, link.why, len(link.held))
             self._watchers.tally.lose(link.name)
-            self._cluster.kill(link.remote)
+        self._cluster.kill(link.remote)  # an ended one would keep its core, and one that is cut off its calls
         self._backlog.give_back(sorted(link.held.values(), key=lambda item: item.index))
         link.held.clear()
         self._crew.on_ended(link)
@@ -258,7 +258,7 @@ class RayEngine:
             self._break(ConfigError(f"worker {link.name}: {batch.fault[0]}: {batch.fault[1]}"))
         if batch.over:
             self._on_last(batch)
-        if batch.stopped is not None and not self._control.stopping and not batch.over:
+        if batch.stopped is not None and not self._control.stopping:
             self._control.stop(batch.stopped)
         self._wake.set()
 

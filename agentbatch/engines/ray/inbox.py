@@ -16,6 +16,13 @@ class Inbox:
         self._items: deque[Item] = deque()
         self._wanted: deque[asyncio.Future[Item | None]] = deque()
         self._closed = False
+        self._held = False
+
+    def hold(self, held: bool) -> None:
+        """Give out nothing for now, or go on."""
+        if held != self._held:
+            self._held = held
+            self._serve()
 
     def put(self, items: Iterable[Item]) -> None:
         """More items to do; nothing is taken in once it is closed."""
@@ -25,7 +32,7 @@ class Inbox:
 
     def take(self) -> Item | Awaitable[Item | None] | None:
         """The next item, as soon as there is one; None when there will be none."""
-        if self._items and not self._wanted:
+        if self._items and not self._wanted and not self._held:
             return self._items.popleft()
         if self._closed:
             return None
@@ -40,7 +47,7 @@ class Inbox:
         self._serve()
 
     def _serve(self) -> None:
-        while self._wanted and (self._items or self._closed):
+        while self._wanted and (self._closed or (self._items and not self._held)):
             future = self._wanted.popleft()
             if not future.done():
                 future.set_result(self._items.popleft() if self._items else None)

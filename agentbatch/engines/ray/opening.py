@@ -98,6 +98,7 @@ def _assignment(
         grace_s=config.engine.node_grace,
         ttl_s=config.engine.limiter.ttl,
         budget=terms.budget,
+        driver_pid=os.getpid() if config.engine.address is None else None,
     )
 
 

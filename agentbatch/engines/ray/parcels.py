@@ -48,6 +48,7 @@ class Assignment:
         grace_s: a driver that was silent for half of it has given this worker up.
         share: its rank among so many workers, where limits are split; None where they are borrowed.
         ttl_s: how long a lease lasts. budget: US dollars left of the run's cap, None for no cap.
+        driver_pid: the driver's process, where it is on the same machine.
     """
 
     worker: str
@@ -70,6 +71,7 @@ class Assignment:
     share: tuple[int, int] | None = None
     ttl_s: float = 4.0
     budget: float | None = None
+    driver_pid: int | None = None
 
 
 @dataclass(slots=True)

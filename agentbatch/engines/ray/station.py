@@ -43,6 +43,9 @@ _GATHER_S = 0.02
 """After the first result a batch waits so long for more: a batch costs the driver half a millisecond."""
 
 _MOST_BYTES = 1_000_000
+_UNEASY_S = 0.5
+"""A driver that has not come for so long may be dead: nothing is begun until it comes again."""
+
 _PART_EVERY_S = 0.5
 
 
@@ -71,6 +74,7 @@ class Station:
         self._logs = LogRelay(assignment.log_level)
         self._fault: tuple[str, str] | None = None
         self._over = False
+        self._alone = False
         self._listening = 0
         self._heard = 0.0
         threading.Thread(target=self._live, name="engine", daemon=True).start()
@@ -230,7 +234,7 @@ class Station:
             budget,
             self._bank,
             assignment.ttl_s,
-            lambda: self._control.stop("the bank of limits is silent", at_once=True),
+            lambda: self._cut("the bank of limits is silent"),
         )
 
     def _take_in(self, chunk: Chunk) -> None:
@@ -302,7 +306,7 @@ class Station:
             part=part,
             pressure=self._engine.pressure() if part is not None and not over else None,
             waits={} if over else self._engine.waits(),
-            stopped=self._control.reason,
+            stopped=None if self._alone else self._control.reason,
             fault=self._fault,
             over=over,
         )
@@ -332,8 +336,25 @@ class Station:
             await asyncio.sleep(LAZY_S)
             self._journal.age()
             silent_s = 0.0 if self._listening else loop.time() - self._heard
-            if silent_s > self._assignment.grace_s / 2 and not self._control.stopping:
-                self._control.stop("the driver is silent", at_once=True)
+            self._inbox.hold(silent_s > _UNEASY_S)
+            if silent_s > self._assignment.grace_s / 2 or not self._driver_lives():
+                self._cut("the driver is silent")
+
+    def _driver_lives(self) -> bool:
+        """Whether it may: on its own machine that can be seen."""
+        if self._assignment.driver_pid is None:
+            return True
+        try:
+            os.kill(self._assignment.driver_pid, 0)
+        except OSError:
+            return False
+        return True
+
+    def _cut(self, why: str) -> None:
+        """This worker is on its own: what it has in flight will be done by others."""
+        if not self._control.stopping:
+            self._alone = True
+            self._control.stop(why, at_once=True)
 
 
 def _told(error: BaseException) -> ConfigError:
