@@ -174,8 +174,15 @@ class LocalEngine:
         """How many workers there may be: those whose items sleep before a retry don't count, within reason."""
         return self._window + (0 if self._chosen else min(self._control.resting, self._window))
 
-    def _retire(self, worker: asyncio.Task[None]) -> None:
+    def _leaves(self, worker: asyncio.Task[None]) -> bool:
+        """Whether there is a worker too many. It is off the books at once: of several that ask, only so many go."""
+        if len(self._workers) <= self._places():
+            return False
         del self._workers[worker]
+        return True
+
+    def _retire(self, worker: asyncio.Task[None]) -> None:
+        self._workers.pop(worker, None)
         if not worker.cancelled() and worker.exception() is not None and self._fault is None:
             self._fault = worker.exception()
             self._control.stop("an error in the run itself")
@@ -187,7 +194,7 @@ class LocalEngine:
         worker = asyncio.current_task()
         assert worker is not None
         items = 0
-        while not self._control.stopping and len(self._workers) <= self._places():
+        while not self._control.stopping and not self._leaves(worker):
             items += 1
             if self._control.paused:
                 await self._control.unpaused()

@@ -39,11 +39,13 @@ def ctl(project: Project, *words: str) -> tuple[int, dict[str, Any], str]:
 
 
 @contextmanager
-def slow_run(project: Project, provider: Provider, items: int = 400, **model: Any) -> Iterator[Running]:
-    """A run whose answers take 50 ms, four at once."""
+def slow_run(
+    project: Project, provider: Provider, items: int = 20_000, delay: float = 0.05, **model: Any
+) -> Iterator[Running]:
+    """A run that outlasts many commands: its answers take 50 ms, four at once."""
     project.configure(model={"max_concurrency": 4, **model})
     project.give(items)
-    provider.script = lambda asked: good(asked.id, delay=0.05)
+    provider.script = lambda asked: good(asked.id, delay=delay)
     with project.start() as run:
         provider.wait_for(4, answered=True)
         yield run
@@ -53,7 +55,7 @@ def test_status_says_how_things_stand(project: Project, provider: Provider) -> N
     with slow_run(project, provider) as run:
         code, status, stderr = ctl(project, "status")
         assert (code, stderr) == (0, "")
-        assert (status["state"], status["pid"], status["items"]["total"]) == ("running", run.pid, 400)
+        assert (status["state"], status["pid"], status["items"]["total"]) == ("running", run.pid, 20_000)
         assert status["items"]["ended"] >= 4
         assert status["requests"]["in_flight"] <= 4
         assert status["held_by"] == "max_concurrency of model m"
@@ -66,12 +68,12 @@ def test_status_says_how_things_stand(project: Project, provider: Provider) -> N
 
 
 def test_a_pause_sends_nothing_and_loses_nothing(project: Project, provider: Provider) -> None:
-    with slow_run(project, provider, items=60) as run:
+    with slow_run(project, provider, items=60, delay=0.4) as run:
         assert ctl(project, "pause")[1]["state"] == "paused"
         while provider.in_flight:
             provider.wait_for_change()
         sent = len(provider.requests)
-        for _ in range(2):  # each takes longer than ten answers
+        for _ in range(2):  # each takes as long as an answer
             assert ctl(project, "status")[1]["held_by"] == "paused"
         assert len(provider.requests) == sent < 60
         assert ctl(project, "resume")[1]["state"] == "running"
@@ -81,7 +83,7 @@ def test_a_pause_sends_nothing_and_loses_nothing(project: Project, provider: Pro
 
 
 def test_limits_change_while_it_goes(project: Project, provider: Provider) -> None:
-    with slow_run(project, provider, items=3000) as run:
+    with slow_run(project, provider) as run:
         assert ctl(project, "set", "models.m.max_concurrency=40")[1]["limits"]["models.m.max_concurrency"] == 40
         assert ctl(project, "set", "limits.max_concurrency=30")[1]["limits"]["limits.max_concurrency"] == 30
         while provider.in_flight < 30:
