@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from agentbatch.errors import StepError
 from agentbatch.messages import Message, Usage
-from agentbatch.record import record
+from agentbatch.record import NEW_DICT, record
 
 Status = Literal["ok", "error", "timeout", "cancelled", "skipped"]
 
@@ -78,16 +78,16 @@ class Result:
     attempts: int = 0
     queued_s: float = 0.0
     duration_s: float = 0.0
-    steps: Mapping[str, Result] = field(default_factory=dict[str, "Result"])
+    steps: Mapping[str, Result] = field(default_factory=NEW_DICT)
     kind: str = ""
     messages: tuple[Message, ...] = ()
     name: str = ""
-    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    extra: Mapping[str, Any] = field(default_factory=NEW_DICT)
     """What else there is to say of it in its line: `truncated`, `vote`."""
 
     tolerated: bool = False
     """It failed, and the config says that this does not fail the flow it stands in."""
-    sets: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    sets: Mapping[str, Any] = field(default_factory=NEW_DICT)
     """Values that it, and the steps below it, leave for later steps, as `vars.NAME`."""
     is_copy: bool = False
     """It is one of several copies of one step; templates see their outputs as a list."""

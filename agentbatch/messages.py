@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import Any, Literal
 
-from agentbatch.record import record
+from agentbatch.record import NEW_DICT, record
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -102,7 +102,7 @@ class ChatRequest:
     """One request to a model. `params` are sent as they are, under the provider's own names."""
 
     messages: tuple[Message, ...]
-    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    params: Mapping[str, Any] = field(default_factory=NEW_DICT)
     tools: tuple[ToolSpec, ...] = ()
     tool_choice: str | None = None
     parallel_tool_calls: bool | None = None
@@ -152,7 +152,7 @@ class ChatResponse:
     usage: Usage = Usage(requests=1)
     model: str = ""
     request_id: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    headers: Mapping[str, str] = field(default_factory=NEW_DICT)
     """The answer's HTTP headers, names in lower case; empty where there was no HTTP."""
     provider_data: Any = None
     first_token_s: float | None = None

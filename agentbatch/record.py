@@ -10,6 +10,10 @@ from typing import Any, TypeVar, dataclass_transform
 
 _T = TypeVar("_T")
 
+NEW_DICT: Callable[[], dict[str, Any]] = dict
+NEW_LIST: Callable[[], list[Any]] = list
+"""For `field(default_factory=...)` on the hot path: `dict[str, Any]` itself takes seven times as long to call."""
+
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def record(cls: type[_T]) -> type[_T]:

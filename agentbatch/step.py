@@ -18,7 +18,7 @@ from agentbatch.errors import InternalFault, RunStopped, StepError, StepTimeout
 from agentbatch.items import Failure, Item, Output, Result, Scope, Status
 from agentbatch.limits import Permits
 from agentbatch.messages import Usage
-from agentbatch.record import record
+from agentbatch.record import NEW_DICT, record
 from agentbatch.templates import Condition, Value
 from agentbatch.trace import Span, SpanKind, Tracer
 
@@ -71,10 +71,10 @@ class Visit:
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
     cost_usd: float | None = 0.0
-    steps: dict[str, Result] = field(default_factory=dict[str, Result])
-    extra: dict[str, Any] = field(default_factory=dict[str, Any])
+    steps: dict[str, Result] = field(default_factory=NEW_DICT)
+    extra: dict[str, Any] = field(default_factory=NEW_DICT)
     """What else this step has to say in its result line: `truncated`, the counts of a vote."""
-    sets: dict[str, Any] = field(default_factory=dict[str, Any])
+    sets: dict[str, Any] = field(default_factory=NEW_DICT)
     """Values that this step and those below it have set for later ones."""
     tolerated: bool = False
     calls: int = 0

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from random import getrandbits
 from typing import Any, Literal, Protocol
 
+from agentbatch.record import NEW_DICT, NEW_LIST
+
 SpanKind = Literal["item", "group", "agent", "chat", "tool"]
 SpanStatus = Literal["ok", "error", "timeout", "cancelled", "skipped", "stopped"]
 
@@ -33,8 +35,8 @@ class Span:
     parent_id: str | None
     start_ns: int
     tree: list[Span]
-    attributes: dict[str, Any] = field(default_factory=dict[str, Any])
-    events: list[tuple[int, str, dict[str, Any]]] = field(default_factory=list[tuple[int, str, dict[str, Any]]])
+    attributes: dict[str, Any] = field(default_factory=NEW_DICT)
+    events: list[tuple[int, str, dict[str, Any]]] = field(default_factory=NEW_LIST)
     end_ns: int = 0
     status: SpanStatus = "ok"
     error_type: str | None = None
