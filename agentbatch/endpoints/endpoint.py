@@ -36,6 +36,8 @@ from agentbatch.trace import Span
 _ONE_REQUEST = Usage(requests=1)
 _UNLIMITED = 1_000_000
 _LONG_REST_S = 1.0
+_OPENING_STEP_S = 0.025
+"""Time enough for most servers to refuse what is too much for them."""
 _LONG_ANSWER = 4096
 """Tokens to set money aside for, where no parameter of the request bounds its answer."""
 
@@ -101,6 +103,7 @@ class Endpoint:
         self.sleeping = 0
         """Requests that wait for the time of their next attempt, and hold nothing."""
         self._deadlines = Deadlines(settings.timeout)
+        self._opening = False
         self._retry_budget = RetryBudget()
         self._random = random.Random()
 
@@ -268,6 +271,9 @@ class Endpoint:
     def _note_success(self, sent: Sent, sent_at: float, now: float) -> None:
         self._retry_budget.on_answer()
         self.health.on_success(sent, now - sent_at, now)
+        if not self._opening:
+            self._opening = True
+            self._open_wider()
         self._learnt.on_answer(now)
         self._fit_window()
 
@@ -316,6 +322,13 @@ class Endpoint:
         """Let nobody in before `when` (loop time, seconds)."""
         self.resting_until = max(self.resting_until, when)
         self._permits.hold(when)
+
+    def _open_wider(self) -> None:
+        """Every few milliseconds from the first good answer on, until all is open or something was refused."""
+        more = self.health.open_wider()
+        self._fit_window()
+        if more and not self.control.stopping:
+            asyncio.get_running_loop().call_later(_OPENING_STEP_S, self._open_wider)
 
     def _fit_window(self) -> None:
         size = self.health.size

@@ -74,6 +74,10 @@ class Health:
         """Whether it must show that it works."""
         return self.outage or bool(self._denied) or self._unreachable >= 3
 
+    def open_wider(self) -> bool:
+        """As `Window.open_wider`; while anything is wrong, the window grows by good answers alone."""
+        return self._troubled_since is None and not self._denied and self.window.open_wider()
+
     def on_success(self, sent: Sent, seconds: float, now: float) -> None:
         """A whole, valid answer came, after so many seconds. `now` is loop time in seconds."""
         if self._is_straggler(now - seconds, now):

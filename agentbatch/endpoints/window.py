@@ -1,10 +1,10 @@
 """How many requests an endpoint takes at once, learnt from which it refuses.
 
-A refusal says little by itself: providers refuse a few requests at random. But when most of the requests that were sent
-with so many, or more, in flight come back refused, then so many are too many: the window is set below. Each refusal
-also takes one place away until the good answer to a later request gives it back, so a storm of refusals is not answered
-by a storm of requests. The window grows quickly until its first cut, then by one for every window's worth of good
-answers, ever more rarely while that keeps failing, ever faster while it does not.
+A refusal says little by itself: providers refuse a few requests at random. But when most of the requests that were
+sent with so many, or more, in flight come back refused, then so many are too many: the window is set below. Each
+refusal also takes one place away until the good answer to a later request gives it back, so a storm of refusals is not
+answered by a storm of requests. The window doubles every few milliseconds until its first cut, then grows by one for
+every window's worth of good answers, ever more rarely while that keeps failing, ever faster while it does not.
 
 Additive increase after a cut is Chiu and Jain's (https://doi.org/10.1016/0169-7552(89)90019-6), the fast start TCP's.
 """
@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-START = 100
-"""In flight at first, where more are allowed: a server that takes fewer refuses few."""
+START = 200
+"""In flight until the first good answer, where more are allowed: a server that takes fewer refuses few."""
 
 _AUTO_START = 8
 _REMEMBERED = 400
@@ -76,6 +76,16 @@ class Window:
         sent = Sent(in_flight, number=self._sent)
         self._recent.append(sent)
         return sent
+
+    def open_wider(self) -> bool:
+        """Good answers come, and nobody was refused for some time: open twice as wide, without waiting for them all.
+
+        Returns whether there is more to open.
+        """
+        if self._auto or self._floor or self._owed or self._open >= self.limit:
+            return False
+        self._open = min(self.limit, 2 * self._open)
+        return self._open < self.limit
 
     def on_answer(self, sent: Sent, seconds: float) -> None:
         """It was answered well, in so many seconds."""

@@ -118,3 +118,25 @@ def test_what_is_allowed_is_never_passed() -> None:
         window.on_answer(window.send(1), 0.1)
     assert window.size == 3
     assert Window(5000).size == START
+
+
+def test_it_opens_by_itself_up_to_the_limit_while_nobody_is_refused() -> None:
+    window = Window(START * 5)
+    sizes = [window.size]
+    while window.open_wider():
+        sizes.append(window.size)
+    assert [*sizes, window.size] == [START, START * 2, START * 4, START * 5]
+
+
+def test_a_refusal_ends_the_opening() -> None:
+    window = Window(START * 5)
+    window.on_refusal(window.send(START))
+    assert not window.open_wider()
+    assert window.size == START - 1
+
+
+def test_one_that_finds_out_by_itself_does_not_open_by_the_clock() -> None:
+    window = Window(START * 5, auto=True)
+    before = window.size
+    assert not window.open_wider()
+    assert window.size == before
