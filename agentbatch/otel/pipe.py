@@ -17,8 +17,8 @@ import orjson
 MOST_WAITING: Final = 64 * 1024 * 1024
 """Bytes of traces that wait for the sender; beyond them spans are dropped, and counted."""
 
-CLOSE_S: Final = 15.0
-"""The sender ends by itself before this, however the collector does."""
+CLOSE_S: Final = 30.0
+"""How long the sender may take, once the run has ended; where nothing gets through, it ends by itself before."""
 
 SENDER: Final = (sys.executable, "-P", "-m", "agentbatch.otel.sender")
 """`-P`: a file in the current folder must not stand in for a module of the library."""

@@ -33,7 +33,7 @@ _DELAY_S: Final = 1.0
 _LINES_AHEAD: Final = 2_000
 
 _PATIENCE_S: Final = {"never asked": 3.0, "accepting": 10.0, "failing": 0.0}
-"""Once the run has ended: how long a collector may take for what is left, by how it has done so far."""
+"""Once the run has ended: how long nothing may get through, by how the collector has done so far."""
 
 _LAST_S: Final = 0.5
 """After that, for whatever is on the wire."""
@@ -164,9 +164,11 @@ def _read(stream: BinaryIO, lines: Queue[bytes | None], sender: Sender) -> None:
     for line in stream:
         lines.put(line)
     lines.put(None)
-    ended = time.monotonic()
-    while time.monotonic() < ended + _PATIENCE_S[sender.state]:
+    moved, accepted = time.monotonic(), 0
+    while time.monotonic() < moved + _PATIENCE_S[sender.state]:
         time.sleep(0.02)
+        if sender.sums.accepted > accepted:
+            moved, accepted = time.monotonic(), sender.sums.accepted
     sender.hurry()
     time.sleep(_LAST_S)
     sender.give_up()
@@ -185,7 +187,7 @@ def _wanted(name: str) -> bool:
 def main() -> None:
     """Send what comes on stdin."""
     if hasattr(os, "nice"):
-        os.nice(5)
+        os.nice(19)  # where cores are few, the run comes first; spans wait, up to what the pipe holds
     sdk = load_sdk()
     meters = Meters(sdk) if _wanted("OTEL_METRICS_EXPORTER") else None
     sender = Sender(sdk, meters, _say)

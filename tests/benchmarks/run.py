@@ -31,6 +31,7 @@ from peer import PEER, peer_command
 from refused_key import measure_refused_key
 from server_speed import measure_server
 from startup import measure_startup
+from watching import measure_live_table, measure_looking_back, measure_watched
 
 Measure = Callable[[argparse.Namespace, Path], Outcome]
 
@@ -69,6 +70,9 @@ SCENARIOS: Mapping[str, Measure] = {
     "tools-react": lambda options, folder: measure_tools_react(_count(options, 1_000, 100), options.runs, folder),
     "commands": lambda options, folder: measure_commands(_count(options, 10_000, 300), options.runs, folder),
     "page-search": lambda options, folder: measure_page_search(options.runs, folder),
+    "watched": lambda options, folder: measure_watched(_count(options, 10_000, 1_000), options.runs, folder),
+    "live-table": lambda options, folder: measure_live_table(_count(options, 10_000, 1_000), folder),
+    "looking-back": lambda options, folder: measure_looking_back(_count(options, 100_000, 2_000), folder),
     "peer": _peer,
 }
 
