@@ -235,6 +235,7 @@ class _Run:
         self._before = sum(book.before.values())
         self._seen = self._seen_to_do = 0
         self._truncated = 0
+        self._of_batches: list[str] = []
         has_checks = bool(config.checks) or any(agent.checks for agent in config.agents.values())
         self._checks = CheckTally(config.checks, config.thresholds) if has_checks else None
         self._read_all = False
@@ -273,6 +274,8 @@ class _Run:
             await self._book.settle()
             self._book.complete = self._options.whole and self._read_all and not self._control.stopping
         finally:
+            if isinstance(engine, LocalEngine):
+                self._of_batches = list(engine.workshop.batches.notes())
             times.stop()
             self._tally.end()
             self._book.times = shared_out(times.seconds, self._tally.elapsed_s)
@@ -312,6 +315,7 @@ class _Run:
             cache=cache,
             artifacts=self._artifacts(),
             tape=self._tape,
+            batches=None if self._options.files is None else self._options.files.batches,
         )
 
     def _far_engine(self) -> Engine:
@@ -488,7 +492,7 @@ class _Run:
         return None if reason is None else self._redactor.text(reason)
 
     def _notes(self) -> list[str]:
-        notes = list(self._book.notes)
+        notes = [*self._book.notes, *self._of_batches]
         if self._truncated:
             notes.append(f"max_tokens cut answers of {self._truncated:,} items (truncated in their lines): raise it")
         if self._traces is not None and self._traces.dropped:

@@ -14,10 +14,11 @@ from agentbatch.agents.asking import AskingConfig
 from agentbatch.agents.base import AgentConfig
 from agentbatch.agents.function import FunctionConfig
 from agentbatch.agents.remote import RemoteConfig
+from agentbatch.batches.room import BatchRoom
 from agentbatch.build_tools import ToolShop
 from agentbatch.checks.checked import with_checks
 from agentbatch.config.step_graph import dependencies, name_of, names_set, root_members, shared_names, written_names
-from agentbatch.endpoints.answering import Answering, Link
+from agentbatch.endpoints.answering import Answering, Door, Link
 from agentbatch.endpoints.endpoint import Endpoint, EndpointSettings
 from agentbatch.endpoints.pool import EndpointPool, Lane
 from agentbatch.endpoints.prices import Pricing, PublishedTariff, Tariff, rates
@@ -74,9 +75,11 @@ class Workshop:
         cache: ResponseCache | None = None,
         artifacts: Path | None = None,
         tape: Tape | None = None,
+        batches: Path | None = None,
     ) -> None:
         self.config = config
         self.tape = tape
+        self.batches = BatchRoom(batches, control)
         self.artifacts = artifacts
         self.journal = journal
         self.cache = cache
@@ -130,6 +133,7 @@ class Workshop:
     async def close(self) -> None:
         """Close what was opened."""
         await self._tools.close()
+        await self.batches.close()
         for transport in self._transports.values():
             await transport.close()
 
@@ -164,12 +168,12 @@ class Workshop:
     def answering(self, model: str) -> Answering:
         """The model of that name with its fallbacks."""
         if model not in self._answering:
-            links = [Link(self._endpoint(model))]
+            links = [Link(self._door(model))]
             for fallback in self.config.models[model].fallbacks:
                 if isinstance(fallback, str):
-                    links.append(Link(self._endpoint(fallback)))
+                    links.append(Link(self._door(fallback)))
                 else:
-                    links.append(Link(self._endpoint(fallback.model), frozenset(fallback.on)))
+                    links.append(Link(self._door(fallback.model), frozenset(fallback.on)))
             self._answering[model] = Answering(links, self.journal, self.cache, self.tape)
         return self._answering[model]
 
@@ -199,6 +203,13 @@ class Workshop:
                 lanes.append(Lane(self.endpoints[name], each.weight))
             self._pools[model] = EndpointPool(model, tuple(lanes), replaceable=_is_replaceable(config))
         return self._pools[model]
+
+    def _door(self, model: str) -> Door:
+        """How that model is asked: through its provider's batches, where the config says so."""
+        online, config = self._endpoint(model), self.config.models[model]
+        if self.tape is not None and self.tape.replays:
+            return online
+        return self.batches.door(online, config) or online
 
     def limiter(
         self, owner: str, *, max_concurrency: int | None = None, rpm: int | None = None, tpm: int | None = None

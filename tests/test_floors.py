@@ -15,13 +15,14 @@ FLOORS: dict[str, str] = {
         items templates limits retry stop_rules time_book text files process calls transports
         endpoints.rate_headers endpoints.announced endpoints.learnt_rate
         endpoints.health endpoints.window endpoints.prices endpoints.token_estimate endpoints.retry_after
+        batches.config
         inputs.json_lines inputs.id_table kept.begun_calls kept.cache kept.chat_codec
     """,
     "2 contracts and files": """
         step step_config hooks models.base models.credentials tools.base tools.parameters tools.plain_arguments
-        assembly answer_schema endpoints kept progress inputs results traces otel events text.screen logs
+        assembly answer_schema endpoints kept batches progress inputs results traces otel events text.screen logs
     """,
-    "3 kinds": "models tools agents flows checks",
+    "3 kinds": "batches.openai batches.anthropic batches.exchange batches.room models tools agents flows checks",
     "4 config": "config",
     "5 build": "build build_tools plan",
     "6 engines": "engines",

@@ -30,6 +30,7 @@ _HOW_NOT_WHAT = frozenset(
         "max_restarts",
         "poll",
         "price",
+        "provider_batch",
         "request_timeout",
         "retries",
         "rpm",

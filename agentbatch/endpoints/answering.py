@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import orjson
 
-from agentbatch.endpoints.endpoint import Endpoint
+from agentbatch.endpoints.endpoint import EndpointSettings
 from agentbatch.endpoints.pool import EndpointPool
 from agentbatch.errors import (
     AuthFault,
@@ -34,7 +35,29 @@ from agentbatch.kept.journal import Entry, Journal, Place, digest, next_place
 from agentbatch.kept.tape import Tape, TapedCall, is_lasting
 from agentbatch.limits import Limiter
 from agentbatch.messages import ChatRequest, ChatResponse
+from agentbatch.models.base import Model
 from agentbatch.step import Visit
+
+
+class Door(Protocol):
+    """How a model is asked: at its endpoint, or through its provider's batches."""
+
+    @property
+    def model(self) -> Model: ...
+
+    @property
+    def settings(self) -> EndpointSettings: ...
+
+    @property
+    def out_of_service(self) -> bool: ...
+
+    def speaks_as(self, answer: ChatResponse) -> bool: ...
+
+    def enter_kept(self, answer: ChatResponse, visit: Visit, how: str, *, paid: bool) -> None: ...
+
+    async def ask(
+        self, request: ChatRequest, visit: Visit, agent: Limiter | None = None, call: BegunCall | None = None
+    ) -> ChatResponse: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +65,7 @@ class Link:
     """One model of a chain. `on` are the types of errors of the one before it that it is asked for; None: all that
     another model may not have."""
 
-    endpoint: Endpoint | EndpointPool
+    endpoint: Door
     on: frozenset[str] | None = None
 
     def follows(self, error: StepError | None) -> bool:
@@ -78,7 +101,7 @@ class Answering:
 
     def __init__(
         self,
-        chain: Sequence[Link | Endpoint | EndpointPool],
+        chain: Sequence[Link | Door],
         journal: Journal | None,
         cache: ResponseCache | None,
         tape: Tape | None = None,
@@ -177,7 +200,7 @@ class Answering:
         rest = range(place + 1, len(self._links))
         return next((later for later in rest if self._links[later].follows(error)), None)
 
-    def _said_by(self, endpoint: Endpoint | EndpointPool, answer: ChatResponse, visit: Visit) -> ChatResponse:
+    def _said_by(self, endpoint: Door, answer: ChatResponse, visit: Visit) -> ChatResponse:
         if endpoint is not self._chain[0]:
             visit.extra["model"] = _name(endpoint)
         return answer
@@ -196,5 +219,5 @@ class Answering:
         return answer
 
 
-def _name(endpoint: Endpoint | EndpointPool) -> str:
+def _name(endpoint: Door) -> str:
     return endpoint.name if isinstance(endpoint, EndpointPool) else endpoint.settings.name

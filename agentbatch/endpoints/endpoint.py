@@ -118,17 +118,20 @@ class Endpoint:
         """Whether an answer that was kept looks like this model's."""
         return answer.model.startswith(self.model.name)
 
-    def enter_kept(self, answer: ChatResponse, visit: Visit, how: str, *, paid: bool) -> None:
+    def enter_kept(
+        self, answer: ChatResponse, visit: Visit, how: str, *, paid: bool, tariff: Pricing | None = None
+    ) -> None:
         """An answer that was not asked for now: it is traced, and if it was `paid` for this item, counted."""
+        tariff = tariff or self.settings.tariff
         span = visit.tracer.start(self.model.name, "chat", visit.span)
         span.attributes |= {**self._facts, "attempt": 1, how: True}
         cost = 0.0
         if paid:
-            cost = self._cost(answer.usage)
+            cost = None if tariff is None else tariff.cost(answer.usage)
             self.budget.spent += cost or 0.0
             visit.count(answer.usage, cost)
-        _describe(span, answer, cost)
-        _note_request(visit, answer.request_id)
+        describe(span, answer, cost)
+        note_request(visit, answer.request_id)
         visit.tracer.end(span)
 
     async def ask(
@@ -194,7 +197,7 @@ class Endpoint:
             clock = asyncio.get_running_loop().time
             sent_at = clock()
             sending = None if self._announced.silent else self._announced.sent(sent_at, tokens.total)
-            async with self.budget.reserved(self._worst_cost(request, tokens.usage)) as spending:
+            async with self.budget.reserved(self._most(request, tokens.usage, self.settings.tariff)) as spending:
                 if call is not None:
                     call.sent()
                 answer = await self._attempt(request, visit, attempt, perf_counter() - queued_at, spending)
@@ -236,8 +239,8 @@ class Endpoint:
         cost = self._cost(response.usage)
         spending.usd = cost or 0.0
         visit.count(response.usage, cost)
-        _describe(span, response, cost)
-        _note_request(visit, response.request_id)
+        describe(span, response, cost)
+        note_request(visit, response.request_id)
         span.attributes["messages"] = request.messages
         tracer.end(span)
         return response
@@ -259,7 +262,7 @@ class Endpoint:
         span.attributes["http_status"] = error.http_status
         if error.request_id:
             span.attributes["request_id"] = error.request_id
-            _note_request(visit, error.request_id)
+            note_request(visit, error.request_id)
         if _may_be_billed(error):
             span.attributes["possibly_billed"] = True
         if status == "cancelled":
@@ -277,9 +280,13 @@ class Endpoint:
         self._learnt.on_answer(now)
         self._fit_window()
 
-    def _worst_cost(self, request: ChatRequest, expected: Usage) -> float:
-        """What a request can cost at most; 0 where there is no cap to keep."""
-        tariff = self.settings.tariff
+    def worst_cost(self, request: ChatRequest, tariff: Pricing | None) -> float:
+        """What a request can cost at most at these prices; 0 where there is no cap to keep."""
+        if self.budget.cap is None:
+            return 0.0
+        return self._most(request, self.estimate.of(request).usage, tariff)
+
+    def _most(self, request: ChatRequest, expected: Usage, tariff: Pricing | None) -> float:
         if tariff is None or self.budget.cap is None:
             return 0.0
         output = output_cap(request) or max(_LONG_ANSWER, expected.output_tokens)
@@ -386,13 +393,13 @@ def _may_be_billed(error: StepError) -> bool:
     return error.http_status is None and error.retryable and not unreachable
 
 
-def _note_request(visit: Visit, request_id: str | None) -> None:
+def note_request(visit: Visit, request_id: str | None) -> None:
     """Keep the provider's id of a request for the result line: by it the provider finds what it did."""
     if request_id:
         visit.extra.setdefault("request_ids", []).append(request_id)
 
 
-def _describe(span: Span, response: ChatResponse, cost: float | None) -> None:
+def describe(span: Span, response: ChatResponse, cost: float | None) -> None:
     attributes = span.attributes
     _describe_usage(span, response.usage, cost)
     attributes["finish_reason"] = response.finish_reason

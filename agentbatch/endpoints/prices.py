@@ -96,6 +96,23 @@ class Pricing(Protocol):
         ...
 
 
+class HalfPrice:
+    """What the same costs in a provider's batch."""
+
+    def __init__(self, whole: Pricing) -> None:
+        self._whole = whole
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a price at all."""
+        return self._whole.known
+
+    def cost(self, usage: Usage) -> float | None:
+        """US dollars for one request's tokens; None where the price is not known."""
+        cost = self._whole.cost(usage)
+        return None if cost is None else cost / 2
+
+
 def published_tariff(provider: str, model: str) -> Tariff | None:
     """The published price of a model by its name, or None where it is not known.
 

@@ -48,12 +48,14 @@ class LocalEngine:
         cache: ResponseCache | None = None,
         artifacts: Path | None = None,
         tape: Tape | None = None,
+        batches: Path | None = None,
     ) -> None:
         self._config = config
         self._tracer = tracer
         self._control = control
         self._budget = budget
-        self._workshop = Workshop(config, control, budget, journal, cache, artifacts, tape)
+        self._workshop = Workshop(config, control, budget, journal, cache, artifacts, tape, batches)
+        self._waiting = self._workshop.batches.waiting
         self._window = config.limits.max_concurrency or self._default_window()
         self._chosen = config.limits.max_concurrency is not None
         """Whether somebody said how many items may be in flight."""
@@ -69,6 +71,8 @@ class LocalEngine:
     async def __aenter__(self) -> Self:
         self._workshop.check_prices()
         self._control.on_stop(self._drain)
+        self._waiting.on_enter = self._hire
+        self._waiting.all_wait = self._all_wait
         if not self._chosen:
             self._control.on_rest = self._hire
         return self
@@ -123,6 +127,8 @@ class LocalEngine:
         places = self._window if self._chosen else self._window + self._control.resting
         if len(visits) >= places and not self._reading and not self._read_all:
             return (not self._chosen and full_endpoints(endpoints)) or {THE_RUN: 1.0}
+        if self._waiting and not any(visit.at_work for visit in visits):
+            return {Bound("batch"): float(len(self._waiting))}
         waits = work_under_way(endpoints, sum(visit.working for visit in visits))
         waits[Bound("disk")] += self._committing
         waits[Bound("inputs")] += self._reading
@@ -153,6 +159,8 @@ class LocalEngine:
         now = self._done.get_loop().time()
         endpoints = list(self._workshop.endpoints.values())
         limit = strongest_limit(limits_waited_for(endpoints, self._workshop.limiters, self._budget, now))
+        if limit is None and self._waiting:
+            return self._workshop.batches.words
         if limit is None:
             return "items in flight (max_concurrency)" if in_flight >= self._window else ""
         if limit.what == "cool_down":
@@ -171,8 +179,19 @@ class LocalEngine:
             worker.add_done_callback(self._retire)
 
     def _places(self) -> int:
-        """How many workers there may be: those whose items sleep before a retry don't count, within reason."""
-        return self._window + (0 if self._chosen else min(self._control.resting, self._window))
+        """How many workers there may be: those whose items wait for a provider's batch don't count, nor, within reason,
+        those that sleep before a retry."""
+        in_batches = min(len(self._waiting), self._waiting.most)
+        return self._window + in_batches + (0 if self._chosen else min(self._control.resting, self._window))
+
+    def _all_wait(self) -> bool:
+        """Whether every item in flight waits for a batch, and no other can be begun."""
+        if len(self._workers) < self._places() and not self._read_all and not self._control.stopping:
+            return False
+        return all(
+            visit is not None and visit.item.index in self._waiting and not visit.at_work
+            for visit in self._workers.values()
+        )
 
     def _leaves(self, worker: asyncio.Task[None]) -> bool:
         """Whether there is a worker too many. It is off the books at once: of several that ask, only so many go."""

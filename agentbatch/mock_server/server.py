@@ -12,6 +12,7 @@ from aiohttp import web
 from agentbatch.errors import ConfigError
 from agentbatch.mock_server.answering import Answering
 from agentbatch.mock_server.anthropic_dialect import AnthropicDialect
+from agentbatch.mock_server.batches import Batches
 from agentbatch.mock_server.exchange import Dialect, Exchange
 from agentbatch.mock_server.openai_dialect import OpenAIDialect
 from agentbatch.mock_server.request_log import RequestLog
@@ -42,6 +43,7 @@ class MockServer:
         self.port = self.settings.port
         self._stats = Stats()
         self._answering = Answering(self.settings)
+        self._batches = Batches(self.settings, lambda: self._stats)
 
     @property
     def url(self) -> str:
@@ -63,6 +65,7 @@ class MockServer:
         self._answering.stop()
         self._answering = Answering(self.settings)
         self._stats = Stats()
+        self._batches = Batches(self.settings, lambda: self._stats)
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -97,6 +100,8 @@ class MockServer:
         dialect = self._dialects.get(last)
         if dialect is not None and request.method == "POST":
             return await self._serve(request, dialect)
+        if (reply := await self._batches.reply(request)) is not None:
+            return reply
         return self._desk(request.method, last, request.path)
 
     async def _serve(self, request: web.BaseRequest, dialect: Dialect) -> web.StreamResponse:

@@ -57,5 +57,11 @@ class MockServerSettings(MockKnobs):
     fail_each: int = Field(default=0, ge=0)
     """Every request gets 503 the first so many times that it is asked."""
     outage: Outage | None = None
+    batch_delay: Duration = 1.0
+    """How long a batch takes, of OpenAI's or Anthropic's batch API."""
+    batch_expire: Rate = 0.0
+    """The share of a batch's requests that expire."""
+    batch_lost_answers: int = Field(default=0, ge=0)
+    """The first so many batches are made, and answered with 500 all the same."""
     log: str | None = None
     """A file that gets one JSON line for each request."""

@@ -25,6 +25,7 @@ class Stats:
         self._seen: set[bytes] = set()
         self._answered: Counter[bytes] = Counter()
         self._repeated = 0
+        self._batches = self._batched = 0
         self._traced = 0
         self._traces: set[str] = set()
         self._first = 0.0
@@ -58,6 +59,11 @@ class Stats:
         self._input_tokens += usage.input_tokens
         self._output_tokens += usage.output_tokens
 
+    def batch(self, requests: int) -> None:
+        """A batch of so many requests was made."""
+        self._batches += 1
+        self._batched += requests
+
     def left(self, status: int, reason: str | None) -> None:
         """It is done with: its status, 0 where it got none, and why it was refused or broken if it was."""
         self.in_flight -= 1
@@ -82,6 +88,8 @@ class Stats:
             "repeated_prompts": self._repeated,
             "answered": sum(paid),
             "answered_again": sum(paid) - len(paid),
+            "batches": self._batches,
+            "batched_requests": self._batched,
             "traceparents": self._traced,
             "distinct_traces": len(self._traces),
         }

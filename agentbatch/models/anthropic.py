@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 
 import orjson
 
+from agentbatch.batches.config import ProviderBatchConfig
 from agentbatch.errors import ContentFilter
 from agentbatch.messages import Attachment, ChatRequest, ChatResponse, Message, ToolCall, ToolSpec, Usage
 from agentbatch.models.anthropic_stream import MessageAssembly
@@ -45,6 +46,8 @@ class AnthropicConfig(ServedModelConfig):
     """Default: the variable ANTHROPIC_API_KEY, and only for Anthropic's own server."""
     auth: HeaderName = "x-api-key"
     """How the key is sent: the name of a header, or `bearer`."""
+    provider_batch: bool | ProviderBatchConfig = False
+    """Send requests through the provider's batch API, for half the price: answers take minutes to a day."""
     structured_outputs: bool = True
     """Whether the model can be held to an `output_schema` while it writes (Claude 4.5 and later). Otherwise it is told
     the schema in words; the answer is checked either way."""
@@ -73,8 +76,8 @@ class AnthropicModel:
     ) -> None:
         self._name = config.model
         own = {"anthropic-version": API_VERSION}
-        self._api = HttpApi(config, transport, environ, _DIALECT, "/v1/messages", own_headers=own)
-        self.secrets = self._api.secrets
+        self.api = HttpApi(config, transport, environ, _DIALECT, "/v1/messages", own_headers=own)
+        self.secrets = self.api.secrets
         self._structured_outputs = config.structured_outputs
         self._cache_prompt = config.cache_prompt
         self._tools = EncodedOnce(_tools_to_cache if config.cache_prompt else _tools)
@@ -90,7 +93,7 @@ class AnthropicModel:
 
     async def chat(self, request: ChatRequest) -> ChatResponse:
         """Ask once."""
-        return await self._api.ask(request, self.encode)
+        return await self.api.ask(request, self.encode)
 
     def encode(self, request: ChatRequest, files: Files = NO_FILES) -> bytes:
         """The request's body."""
@@ -101,7 +104,7 @@ class AnthropicModel:
             "messages": _turns(request.messages, files),
             **request.params,
         }
-        if self._api.streams:
+        if self.api.streams:
             body["stream"] = True
         if request.output_schema is not None:
             self._add_schema(request.output_schema, body, system)

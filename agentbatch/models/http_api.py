@@ -73,6 +73,8 @@ class HttpApi:
     ) -> None:
         key = _key(config, dialect, os.environ if environ is None else environ)
         self._transport = transport
+        self._config = config
+        self._query = query
         self._dialect = dialect
         self._url = endpoint_url(config.base_url, path, query)
         self._headers = sent_headers({**(own_headers or {}), **auth_header(config.auth, key)}, config.extra_headers)
@@ -80,26 +82,39 @@ class HttpApi:
         self.streams = config.stream
         self.secrets = secrets_in(key, config.extra_headers)
 
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Those of every request, names in lower case."""
+        return self._headers
+
+    def url(self, path: str) -> str:
+        """Another endpoint of the same server; `path` may have a query."""
+        bare, _, query = path.partition("?")
+        return endpoint_url(self._config.base_url, bare, "&".join(filter(None, (self._query, query))))
+
     async def ask(self, request: ChatRequest, encode: Callable[[ChatRequest, Files], bytes]) -> ChatResponse:
         """Send one request.
 
         Raises:
             StepError: there was no good answer. What a bad one used, as far as it says so, is in its `usage`.
         """
-        refuse_stream(request.params)
         headers = self._headers
         if request.traceparent is not None:
             headers = {**headers, "traceparent": request.traceparent}
-        files = await read_files(request) if any(message.parts for message in request.messages) else NO_FILES
-        body = encode(request, files)
-        del files  # the body holds them now
+        body = await self.body_of(request, encode)
         if self.streams:
-            return _with_body(*await self._stream(headers, body), request)
+            return with_body(*await self._stream(headers, body), request)
         response = await self._transport.request("POST", self._url, headers, body)
         if not 200 <= response.status < 300:
             raise refusal(response.status, response.headers, response.body, time.time())
         answer = parse_answer(response.body)
-        return _with_body(self._understood(answer, response), answer, request)
+        return with_body(self.understood(answer, response), answer, request)
+
+    async def body_of(self, request: ChatRequest, encode: Callable[[ChatRequest, Files], bytes]) -> bytes:
+        """The body that a request is sent with, and whatever files it brings along in it."""
+        refuse_stream(request.params)
+        files = await read_files(request) if any(message.parts for message in request.messages) else NO_FILES
+        return encode(request, files)
 
     async def _stream(self, headers: Mapping[str, str], body: bytes) -> tuple[ChatResponse, dict[str, Any]]:
         assembly = self._dialect.assembly()
@@ -108,10 +123,11 @@ class HttpApi:
         except StepError as error:
             error.usage = self._used(assembly.answer())
             raise
-        understood = self._understood(came.answer, came.response)
+        understood = self.understood(came.answer, came.response)
         return replace(understood, first_token_s=came.first_token_s), came.answer
 
-    def _understood(self, answer: Mapping[str, Any], response: HttpResponse) -> ChatResponse:
+    def understood(self, answer: Mapping[str, Any], response: HttpResponse) -> ChatResponse:
+        """The answer whose JSON came in `response`; raises the `StepError` that it is."""
         try:
             return self._dialect.understand(answer, response)
         except StepError as error:
@@ -123,7 +139,7 @@ class HttpApi:
         return usage if usage.input_tokens or usage.output_tokens else None
 
 
-def _with_body(response: ChatResponse, answer: dict[str, Any], request: ChatRequest) -> ChatResponse:
+def with_body(response: ChatResponse, answer: dict[str, Any], request: ChatRequest) -> ChatResponse:
     """To a request that was sent as it is, the answer as it came belongs."""
     return replace(response, provider_data={"body": answer}) if "messages" in request.params else response
 

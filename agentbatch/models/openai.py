@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 import orjson
 
+from agentbatch.batches.config import ProviderBatchConfig
 from agentbatch.errors import BadRequest, ContentFilter
 from agentbatch.messages import Attachment, ChatRequest, ChatResponse, Message, ToolCall, ToolSpec, Usage
 from agentbatch.models.base import ServedModelConfig
@@ -44,6 +45,8 @@ class OpenAIConfig(ServedModelConfig):
     """How the key is sent: `bearer`, or the name of a header, such as `api-key` for Azure."""
     api_version: str | None = None
     """Sent as the query `api-version`, which Azure wants."""
+    provider_batch: bool | ProviderBatchConfig = False
+    """Send requests through the provider's batch API, for half the price: answers take minutes to a day."""
 
 
 class OpenAIModel:
@@ -66,8 +69,8 @@ class OpenAIModel:
     ) -> None:
         self._name = config.model
         query = "" if config.api_version is None else urlencode({"api-version": config.api_version})
-        self._api = HttpApi(config, transport, environ, _DIALECT, "/chat/completions", query=query)
-        self.secrets = self._api.secrets
+        self.api = HttpApi(config, transport, environ, _DIALECT, "/chat/completions", query=query)
+        self.secrets = self.api.secrets
         self._tools = EncodedOnce(_tools)
         self._format = EncodedOnce(_response_format)
 
@@ -81,12 +84,12 @@ class OpenAIModel:
 
     async def chat(self, request: ChatRequest) -> ChatResponse:
         """Ask once."""
-        return await self._api.ask(request, self.encode)
+        return await self.api.ask(request, self.encode)
 
     def encode(self, request: ChatRequest, files: Files = NO_FILES) -> bytes:
         """The request's body."""
         body: dict[str, Any] = {"model": self._name, "messages": [_message(one, files) for one in request.messages]}
-        if self._api.streams:
+        if self.api.streams:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         body.update(request.params)
         if request.tools:

@@ -148,7 +148,12 @@ def refusal_inside(answer: Mapping[str, Any], response: HttpResponse, wanted: st
     )
 
 
-def refusal_amid(frame: Mapping[str, Any], data: bytes, headers: Mapping[str, str]) -> StepError:
+def refusal_amid(
+    frame: Mapping[str, Any],
+    data: bytes,
+    headers: Mapping[str, str],
+    what: str = "the stream broke off with an error",
+) -> StepError:
     """The error that an event in the midst of a stream stands for.
 
     It has no `http_status`: that was a 200, and what was written until then may be billed.
@@ -157,6 +162,7 @@ def refusal_amid(frame: Mapping[str, Any], data: bytes, headers: Mapping[str, st
         frame: the event's data, parsed.
         data: the same as it came.
         headers: the answer's, names in lower case.
+        what: went wrong, for people.
     """
     complaint = read_complaint(data)
     inner = frame.get("error")
@@ -168,7 +174,7 @@ def refusal_amid(frame: Mapping[str, Any], data: bytes, headers: Mapping[str, st
         known = fault_class(status or 400, complaint)
         kind = BadResponse if known is BadRequest and status is None else known
     words = visible(complaint.message, _MESSAGE_CHARS) or "no message"
-    return kind(f"the stream broke off with an error: {words}", request_id=request_id_of(headers))
+    return kind(f"{what}: {words}", request_id=request_id_of(headers))
 
 
 def fault_class(status: int, complaint: Complaint) -> type[StepError]:

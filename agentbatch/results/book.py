@@ -115,6 +115,8 @@ class ResultBook:
             self._take_back_uncommitted()
             if self.journal is not None:
                 self.journal.close(complete=self.complete and failure is None, timeout=self._patience)
+                if self.complete and failure is None and self._options.files is not None:
+                    self._options.files.discard_batches()
             if self._options.files is not None and self._options.ordered and failure is None:
                 sort_results(self._options.files.results)
             if self._options.files is not None and self._patience is None and failure is None:

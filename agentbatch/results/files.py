@@ -45,6 +45,11 @@ class ResultFiles:
         return self._beside("journal.sqlite")
 
     @property
+    def batches(self) -> Path:
+        """Which requests are in which batch of a provider."""
+        return self._beside("batches.sqlite")
+
+    @property
     def artifacts(self) -> Path:
         """The folder of what command agents leave behind, item by item."""
         return self._beside("artifacts")
@@ -60,7 +65,7 @@ class ResultFiles:
         Raises:
             OutputError: a file can't be deleted.
         """
-        journal = [self.journal.with_name(self.journal.name + suffix) for suffix in ("", "-wal", "-shm")]
+        journal = [path for each in (self.journal, self.batches) for path in _sqlite_files(each)]
         for path in (self.results, self.spool, self.traces, self.traces_index, self.header, *journal):
             try:
                 path.unlink(missing_ok=True)
@@ -68,8 +73,17 @@ class ResultFiles:
                 raise OutputError(f"{path}: cannot be deleted: {error.strerror}") from error
         shutil.rmtree(self.artifacts, ignore_errors=True)
 
+    def discard_batches(self) -> None:
+        """Every result is here: what provider batches answered need not be kept."""
+        for path in _sqlite_files(self.batches):
+            path.unlink(missing_ok=True)
+
     def _beside(self, suffix: str) -> Path:
         return self.results.with_name(f"{self.results.stem}.{suffix}")
+
+
+def _sqlite_files(path: Path) -> list[Path]:
+    return [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
 
 
 def files_for(inputs: str, output: str | None = None) -> ResultFiles:

@@ -1,0 +1,149 @@
+"""A model whose requests go through batches, as agents meet it. What no batch answers goes to its ordinary endpoint.
+
+A request in a batch takes no permit and no rate of the model: providers have other limits for batches. It counts as
+queueing, so that no timeout of an agent or an item runs meanwhile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+
+from agentbatch.batches.base import NotInBatch
+from agentbatch.batches.config import ProviderBatchConfig
+from agentbatch.batches.desk import BatchDesk
+from agentbatch.batches.waiting import WaitingRoom
+from agentbatch.endpoints.endpoint import Endpoint, EndpointSettings, describe, note_request
+from agentbatch.endpoints.prices import HalfPrice, Pricing
+from agentbatch.errors import StepError
+from agentbatch.kept.begun_calls import BegunCall
+from agentbatch.kept.chat_codec import request_bytes
+from agentbatch.limits import Limiter
+from agentbatch.messages import ChatRequest, ChatResponse
+from agentbatch.models.base import Model
+from agentbatch.step import Visit
+from agentbatch.trace import Span
+
+_TRANSIENT_TRIES = 4
+
+
+class BatchedEndpoint:
+    """One model behind its provider's batch API.
+
+    Args:
+        online: the same model, asked the ordinary way.
+        desk: where requests are gathered.
+        room: where items wait.
+        encode: gives a request's body.
+        config: `provider_batch`.
+
+    Attributes:
+        sent_online: requests that went the ordinary way in the end.
+    """
+
+    def __init__(
+        self,
+        online: Endpoint,
+        desk: BatchDesk,
+        room: WaitingRoom,
+        encode: Callable[[ChatRequest], Awaitable[bytes]],
+        config: ProviderBatchConfig,
+    ) -> None:
+        self.online = online
+        self.desk = desk
+        self.sent_online = 0
+        self._room = room
+        self._encode = encode
+        self._config = config
+        tariff = online.settings.tariff
+        self._tariff: Pricing | None = None if tariff is None else HalfPrice(tariff)
+
+    @property
+    def model(self) -> Model:
+        return self.online.model
+
+    @property
+    def settings(self) -> EndpointSettings:
+        return self.online.settings
+
+    @property
+    def out_of_service(self) -> bool:
+        """Whether there is no use in asking it now."""
+        return self.online.dead is not None
+
+    def speaks_as(self, answer: ChatResponse) -> bool:
+        """Whether an answer that was kept looks like this model's."""
+        return self.online.speaks_as(answer)
+
+    def enter_kept(self, answer: ChatResponse, visit: Visit, how: str, *, paid: bool) -> None:
+        """An answer that was not asked for now, at the price of batches."""
+        self.online.enter_kept(answer, visit, how, paid=paid, tariff=self._tariff)
+
+    async def ask(
+        self, request: ChatRequest, visit: Visit, agent: Limiter | None = None, call: BegunCall | None = None
+    ) -> ChatResponse:
+        """Wait for a batch's answer, or for one given the ordinary way.
+
+        Raises:
+            StepError: the last one, when no further attempt is due. RunStopped: the run stops.
+        """
+        prepared = request.with_params({**self.settings.params, **request.params})
+        key = _key(self.settings.identity, prepared, visit)
+        for attempt in range(1, _TRANSIENT_TRIES + 1):
+            if not self.desk.open:
+                break
+            try:
+                return await self._from_batch(prepared, key, visit, attempt)
+            except StepError as error:
+                if not error.retryable:
+                    raise
+                if self.desk.open and self._config.on_expired == "retry" and attempt == _TRANSIENT_TRIES:
+                    raise
+            if self._config.on_expired == "online":
+                break
+        self.sent_online += 1
+        visit.extra["batch"] = "online"
+        return await self.online.ask(request, visit, agent, call)
+
+    async def _from_batch(self, request: ChatRequest, key: str, visit: Visit, attempt: int) -> ChatResponse:
+        """One request's stay in one batch, in its own span."""
+        online, tracer = self.online, visit.tracer
+        facts = {"model": self.model.name, "provider": self.model.provider, "attempt": attempt, "batched": True}
+        span = tracer.start(self.model.name, "chat", visit.span, facts)
+        began = perf_counter()
+        try:
+            with self._room.waiting(visit.item.index):
+                async with online.budget.reserved(online.worst_cost(request, self._tariff)) as spending:
+                    line = await self.desk.answer(key, await self._encode(request), again=attempt > 1)
+                    response = self.desk.api.read(line, request)
+                    cost = None if self._tariff is None else self._tariff.cost(response.usage)
+                    spending.usd = cost or 0.0
+        except StepError as error:
+            self._failed(span, visit, error)
+            raise
+        except BaseException:
+            tracer.end(span, "cancelled")
+            raise
+        span.attributes["queued_s"] = perf_counter() - began
+        visit.count(response.usage, cost)
+        describe(span, response, cost)
+        note_request(visit, response.request_id)
+        span.attributes["messages"] = request.messages
+        tracer.end(span)
+        return response
+
+    def _failed(self, span: Span, visit: Visit, error: StepError) -> None:
+        span.attributes["http_status"] = error.http_status
+        if isinstance(error, NotInBatch):
+            visit.span.events.append((span.start_ns, "batch_expired", {}))
+        visit.tracer.end(span, "error", error.type, error.message)
+
+
+def _key(identity: str, request: ChatRequest, visit: Visit) -> str:
+    """The custom id of a call: the same in every run of the output, and another's for every other call.
+
+    Anthropic takes letters, digits, `-` and `_`, at most 64.
+    """
+    place = f"{visit.item.index}\0{visit.path}\0{visit.calls}\0".encode()
+    return "ab-" + hashlib.blake2b(place + request_bytes(identity, request), digest_size=20).hexdigest()
