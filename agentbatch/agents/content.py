@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,9 @@ from agentbatch.settings import Settings, TemplateText
 from agentbatch.step import Visit
 from agentbatch.templates import Template, Value
 from agentbatch.transports.threads import Raised, Threads
+
+_AT_ONCE = 16
+"""Files of an agent that are read at once to know them, whatever number of items is in flight: each is in memory."""
 
 
 class PartConfig(Settings):
@@ -61,6 +65,7 @@ class Content:
         self._parts: list[Template | _Wanted] = [*([] if prompt is None else [prompt]), *made]
         self._bounds = bounds
         self._threads = threads
+        self._places = asyncio.Semaphore(_AT_ONCE)
 
     async def message(self, names: Mapping[str, Any], visit: Visit) -> Message:
         """The user message for one item.
@@ -82,7 +87,8 @@ class Content:
         if named.startswith("https://"):
             return attach(kind, named, self._bounds)
         try:
-            return await self._threads.run(partial(attach, kind, named, self._bounds))
+            async with self._places:
+                return await self._threads.run(partial(attach, kind, named, self._bounds))
         except Raised as raised:
             raise raised.error from None
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from base64 import b64encode
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 import yaml
 from running import run_here
+from scripted import visit_of
 
 from agentbatch import run_batch
+from agentbatch.agents.content import Content, PartConfig, content_bounds
 from agentbatch.config import Config, load
 from agentbatch.errors import ConfigError
 from agentbatch.messages import Attachment, ChatRequest, Message
 from agentbatch.models.content_parts import content_of, read_files
+from agentbatch.transports.threads import Threads
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 20
 PDF = b"%PDF-1.7 " + bytes(100)
@@ -212,3 +215,24 @@ async def test_the_pictures_of_an_earlier_agent_stay_in_its_conversation(folder:
     (folder / "config.yaml").write_text(yaml.safe_dump(document))
     (line,) = await run_here(load(folder / "config.yaml", environ={}), {})
     assert line["output"] == f"And?|image a.png image/png {len(PNG)};"
+
+
+class CountedThreads(Threads):
+    """Counts the calls that are under way."""
+
+    under_way = peak = 0
+
+    async def run(self, call: Callable[[], Any]) -> Any:
+        self.under_way += 1
+        self.peak = max(self.peak, self.under_way)
+        await asyncio.sleep(0)
+        self.under_way -= 1
+        return call()
+
+
+async def test_however_many_items_there_are_few_files_are_read_at_once(folder: Path):
+    threads, bounds = CountedThreads(), content_bounds(folder, "pics", 1)
+    content = Content(None, [PartConfig(image="a.png")], "agents.reader", bounds, threads)
+    messages = await asyncio.gather(*(content.message({}, visit_of()) for _ in range(300)))
+    assert len({message.parts for message in messages}) == 1
+    assert threads.peak == 16
