@@ -18,8 +18,7 @@ _GC_THRESHOLDS = (50_000, 50, 1000)
 def run_loop(main: Coroutine[Any, Any, _T]) -> _T:
     """Run `main` to its end, as `asyncio.run` does, with this process tuned for it."""
     raise_limit()
-    gc.collect()
-    gc.freeze()  # what was imported stays: no need to look at it again
+    gc.freeze()  # what was imported stays: no need to look at it again, nor now (60 ms, for a little rubbish)
     gc.set_threshold(*_GC_THRESHOLDS)
     try:
         from uvloop import new_event_loop  # late: only a run needs it; absent on Windows
