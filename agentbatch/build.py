@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pydantic import SecretStr
 
 from agentbatch import agents, flows, models
 from agentbatch.agents.asking import AskingConfig
@@ -43,6 +46,7 @@ from agentbatch.models.base import HttpModelConfig, Model, ModelConfig, Replayed
 from agentbatch.process.control import Control
 from agentbatch.process.descriptors import connections_left, shared_out
 from agentbatch.retry import RetryPolicy
+from agentbatch.sharing.leases import SharedLimits
 from agentbatch.step import NO_TERMS, Bounded, Runnable, Step, Terms
 from agentbatch.step_config import DefaultConfig, FallbackConfig, StepConfig
 from agentbatch.templates import NOT_RUN, Condition, Value
@@ -92,6 +96,7 @@ class Workshop:
         self._transports: dict[str, HttpTransport] = {}
         self.notes: list[str] = []
         self._connections = self._share_connections()
+        self.shared = self._open_shared(config)
         self._steps: dict[str, Step] = {}
         self._tools = ToolShop(config, self)
         self.folder, self.threads = config.folder, self._tools.threads
@@ -130,8 +135,15 @@ class Workshop:
         """
         await self._tools.open()
 
+    def _open_shared(self, config: Config) -> SharedLimits | None:
+        if config.limits.shared is None:
+            return None
+        return SharedLimits(config.folder / config.limits.shared, self.control.stop)
+
     async def close(self) -> None:
         """Close what was opened."""
+        if self.shared is not None:
+            self.shared.close()
         await self._tools.close()
         await self.batches.close()
         for transport in self._transports.values():
@@ -336,6 +348,8 @@ class Workshop:
         concurrency = self._connections.get(name) or _most_at_once(config)
         limiter = Limiter(f"model {name}", max_concurrency=concurrency, rpm=config.rpm, tpm=config.tpm)
         self.limiters.append(limiter)
+        if self.shared is not None:
+            _share(limiter, config, self.shared)
         return EndpointSettings(
             name=name,
             limiter=limiter,
@@ -354,6 +368,25 @@ def _is_replaceable(config: ModelConfig) -> bool:
     """Whether another model is asked when this one refuses its key or is down."""
     lasting = {"auth", "quota", "connection"}
     return any(isinstance(each, str) or lasting & set(each.on) for each in config.fallbacks)
+
+
+def _share(limiter: Limiter, config: ModelConfig, shared: SharedLimits) -> None:
+    """Keep a model's limits together with other processes that use the same server, key and model."""
+    whose = _whose(config)
+    if limiter.rpm is not None:
+        limiter.rpm = shared.rate(whose, limiter.rpm.limit, "requests", limiter.owner)
+    if limiter.tpm is not None:
+        limiter.tpm = shared.rate(whose, limiter.tpm.limit, "tokens", limiter.owner)
+    if limiter.permits is not None and config.max_concurrency != "auto":
+        shared.share_places(whose, limiter.permits, limiter.permits.limit)
+
+
+def _whose(config: ModelConfig) -> str:
+    """What tells a key at a server from others, without being it."""
+    key = getattr(config, "api_key", None)
+    secret = key.get_secret_value() if isinstance(key, SecretStr) else ""
+    parts = (provider_of(config), getattr(config, "base_url", ""), getattr(config, "model", ""), secret)
+    return hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=12).hexdigest()
 
 
 def _most_at_once(config: ModelConfig) -> int:

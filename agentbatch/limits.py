@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import inf
-from typing import Literal
+from typing import Literal, Protocol
 
 from agentbatch.errors import BadRequest, RunStopped
 from agentbatch.time_book import Bound
@@ -34,6 +34,10 @@ _SLOWER = 1.015
 """A rate is paced this much slower than its limit, which pays for its burst."""
 
 
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
 class Permits:
     """At most `limit` at once. The limit may change while it is in use; a hold lets nobody in for a while."""
 
@@ -47,6 +51,8 @@ class Permits:
         self.held_until = 0.0
         self.closed = False
         """Nobody is let in until it is opened."""
+        self.on_wait: Callable[[], None] = _nothing
+        """Called when somebody has to wait."""
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._arrivals = 0
 
@@ -73,6 +79,7 @@ class Permits:
         future = asyncio.get_running_loop().create_future()
         self._arrivals += 1
         heappush(self._waiting, (priority, self._arrivals, future))
+        self.on_wait()
         try:
             await future
         except asyncio.CancelledError:
@@ -185,7 +192,7 @@ class Rate:
     """
 
     def __init__(self, limit: int, unit: Literal["requests", "tokens"], owner: str, *, announced: bool = False) -> None:
-        self.unit = unit
+        self.unit: Literal["requests", "tokens"] = unit
         self.owner = owner
         self.limit = limit
         self.announced = announced
@@ -353,6 +360,47 @@ class Rate:
             future.set_result(self.enter(amount, now))
 
 
+class RateLike(Protocol):
+    """A rate, of this process alone or shared with others."""
+
+    limit: int
+    unit: Literal["requests", "tokens"]
+    announced: bool
+
+    @property
+    def waiting(self) -> int:
+        """How many wait in the queue."""
+        ...
+
+    async def take(self, priority: int, amount: float) -> Grant:
+        """Take `amount` units, waiting until they are free."""
+        ...
+
+    def settle(self, grant: Grant, actual: float) -> None:
+        """Correct a grant to what was really used."""
+        ...
+
+    def turn_away(self, error: Exception) -> None:
+        """Send everybody in the queue home with `error`."""
+        ...
+
+    def resize(self, limit: int) -> None:
+        """Change the limit, from now on."""
+        ...
+
+    def put_off(self, seconds: float) -> None:
+        """Let nobody in for so long."""
+        ...
+
+    def close(self) -> None:
+        """Grant nothing more."""
+        ...
+
+    def open(self) -> None:
+        """Grant again."""
+        ...
+
+
 class Limiter:
     """All limits of one agent or one model, as the config states them."""
 
@@ -361,31 +409,31 @@ class Limiter:
     ) -> None:
         self.owner = owner
         self.permits = None if max_concurrency is None else Permits(max_concurrency)
-        self.rpm = None if rpm is None else Rate(rpm, "requests", owner)
-        self.tpm = None if tpm is None else Rate(tpm, "tokens", owner)
+        self.rpm: RateLike | None = None if rpm is None else Rate(rpm, "requests", owner)
+        self.tpm: RateLike | None = None if tpm is None else Rate(tpm, "tokens", owner)
         self.learnt: Rate | None = None
         """Requests a minute that the server was found to take."""
 
     @property
-    def _queues(self) -> tuple[Permits | Rate | None, ...]:
+    def _queues(self) -> tuple[Permits | RateLike | None, ...]:
         return self.permits, self.rpm, self.tpm, self.learnt
 
     @property
     def unlimited(self) -> bool:
         return self.permits is None and self.rpm is None and self.tpm is None
 
-    def rate(self, unit: Literal["requests", "tokens"]) -> Rate | None:
+    def rate(self, unit: Literal["requests", "tokens"]) -> RateLike | None:
         """The limit per minute of that unit."""
         return self.rpm if unit == "requests" else self.tpm
 
-    def announce(self, rate: Rate) -> None:
+    def announce(self, rate: RateLike) -> None:
         """From now on this limit holds as well."""
         if rate.unit == "requests":
             self.rpm = rate
         else:
             self.tpm = rate
 
-    def withdraw(self, rate: Rate) -> None:
+    def withdraw(self, rate: RateLike) -> None:
         """This limit holds no longer; those who wait for it are let in."""
         if rate is self.learnt:
             self.learnt = None
@@ -438,7 +486,7 @@ class Admission:
         self._priority = priority
         self._tokens = tokens
         self._permits: list[Permits] = []
-        self._grants: list[tuple[Rate, Grant]] = []
+        self._grants: list[tuple[RateLike, Grant]] = []
 
     async def __aenter__(self) -> Admission:
         try:

@@ -68,6 +68,9 @@ class Limits(Settings):
     """How long the whole run may take."""
     breaker: Breaker = Breaker()
     """When to end a run that can come to nothing."""
+    shared: str | None = None
+    """A file, relative to the config, by which several runs on one machine keep `rpm`, `tpm` and `max_concurrency` of
+    their models together: models with the same server, key and name share them."""
 
 
 class CacheConfig(Settings):

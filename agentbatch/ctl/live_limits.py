@@ -39,8 +39,8 @@ class LiveLimits:
         for name, endpoint in self._workshop.endpoints.items():
             limiter = endpoint.limiter
             found[f"models.{name}.max_concurrency"] = endpoint.health.window.limit
-            found[f"models.{name}.rpm"] = limiter.rpm and limiter.rpm.limit
-            found[f"models.{name}.tpm"] = limiter.tpm and limiter.tpm.limit
+            found[f"models.{name}.rpm"] = None if limiter.rpm is None else limiter.rpm.limit
+            found[f"models.{name}.tpm"] = None if limiter.tpm is None else limiter.tpm.limit
         for limiter in self._workshop.limiters:
             kind, _, name = limiter.owner.partition(" ")
             if kind in ("agent", "group"):

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Mapping
 
 from agentbatch.endpoints.rate_headers import Allowance, allowances
-from agentbatch.limits import WINDOW_S, Limiter, Rate
+from agentbatch.limits import WINDOW_S, Limiter, Rate, RateLike
 from agentbatch.record import record
 
 _LISTEN_TO = 20
@@ -38,7 +38,10 @@ class AnnouncedLimits:
 
     def __init__(self, limiter: Limiter) -> None:
         self._limiter = limiter
-        self._configured = {"requests": limiter.rpm and limiter.rpm.limit, "tokens": limiter.tpm and limiter.tpm.limit}
+        self._configured = {
+            "requests": None if limiter.rpm is None else limiter.rpm.limit,
+            "tokens": None if limiter.tpm is None else limiter.tpm.limit,
+        }
         self._kept = dict(self._configured)
         """The limits as we left them."""
         self._requests = 0
@@ -100,7 +103,7 @@ class AnnouncedLimits:
         self._kept[allowance.unit] = limit
         rate.put_off(-left * WINDOW_S / allowance.limit)
 
-    def _begin(self, allowance: Allowance, now: float) -> Rate:
+    def _begin(self, allowance: Allowance, now: float) -> RateLike:
         """A rate of the endpoint from here on, which knows what was sent in the last minute."""
         rate = Rate(allowance.limit, allowance.unit, self._limiter.owner, announced=True)
         if allowance.unit == "tokens":

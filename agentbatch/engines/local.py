@@ -70,6 +70,8 @@ class LocalEngine:
 
     async def __aenter__(self) -> Self:
         self._workshop.check_prices()
+        if self._workshop.shared is not None:
+            self._workshop.shared.start()
         self._control.on_stop(self._drain)
         self._waiting.on_enter = self._hire
         self._waiting.all_wait = self._all_wait

@@ -100,7 +100,7 @@ class Borrower:
                 self._places[owner] = 0
                 limiter.permits.lend(0)
             for unit, rate in (("rpm", limiter.rpm), ("tpm", limiter.tpm)):
-                if rate is not None:
+                if isinstance(rate, Rate):
                     loan = Loan(self._want.set)
                     rate.borrow(loan)
                     self._rates[owner, unit] = _Borrowed(rate, loan)
