@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -12,7 +13,10 @@ from pathlib import Path
 
 import pytest
 import readme_tables
+import yaml
+from typer.main import get_command
 
+from agentbatch.cli.app import app
 from agentbatch.config import load
 
 ROOT = Path(__file__).parent.parent
@@ -56,6 +60,25 @@ def test_every_whole_config_loads(tmp_path: Path):
         path = tmp_path / "config.yaml"
         path.write_text(block, "utf-8")
         load(path, environ={"OPENAI_API_KEY": "key-of-this-test"})
+
+
+def test_the_ci_snippets_are_whole():
+    named = {
+        block.partition("\n")[0]: yaml.load(block, yaml.BaseLoader)
+        for block in blocks("yaml")
+        if "ci.yml\n" in block or "workflows" in block
+    }
+    github, gitlab = named["# .github/workflows/agents.yml"], named["# .gitlab-ci.yml"]
+    assert set(github) == {"on", "jobs"}
+    steps = github["jobs"]["agents"]["steps"]
+    assert all(("uses" in step) != ("run" in step) for step in steps)
+    commands = [step["run"] for step in steps if "run" in step] + gitlab["agents"]["script"]
+    ran = [shlex.split(part) for command in commands for part in command.split("&&") if " run " in part]
+    options = {option for parameter in get_command(app).commands["run"].params for option in parameter.opts}
+    assert len(ran) == 2
+    for words in ran:
+        assert {word for word in words if word.startswith("-")} <= options
+    assert gitlab["agents"]["artifacts"]["reports"] == {"junit": "out/junit.xml"}
 
 
 def test_every_file_it_names_is_there():

@@ -30,7 +30,7 @@ Outcome = Literal["passed", "failure", "error", "skipped"]
 
 
 class Case(NamedTuple):
-    """One test case. `type` and `message` say why it did not pass."""
+    """One test case. `type` and `message` say why it did not pass; `scores` are those of its checks."""
 
     name: str
     seconds: float
@@ -38,6 +38,7 @@ class Case(NamedTuple):
     type: str = ""
     message: str = ""
     trace_id: str = ""
+    scores: str = ""
 
 
 def write_junit(path: Path, results: Path | None, summary: Summary, workflow: str) -> None:
@@ -108,7 +109,12 @@ def _checked_case(line: Mapping[str, Any]) -> Case:
         type="check" if failed else "",
         message="\n".join(failed),
         trace_id=str(line.get("trace_id") or ""),
+        scores=", ".join(f"{name} {check['score']:.3f}" for name, check in checks.items() if _has_score(check)),
     )
+
+
+def _has_score(check: Mapping[str, Any]) -> bool:
+    return isinstance(check.get("score"), int | float)
 
 
 def _end(summary: Summary) -> Case | None:
@@ -149,13 +155,18 @@ def _write_suite(
 def _case(case: Case, workflow: str) -> str:
     opening = f"<testcase{_attributes(classname=workflow, name=case.name, time=f'{case.seconds:.3f}')}"
     if case.outcome == "passed":
-        return f"{opening}/>\n"
+        return f"{opening}>{_said(scores=case.scores)}</testcase>\n" if case.scores else f"{opening}/>\n"
     if case.outcome == "skipped":
         return f"{opening}><skipped/></testcase>\n"
     text = _fit(case.message)
-    trace = f"<system-out>trace {escape(_fit(case.trace_id))}</system-out>" if case.trace_id else ""
+    said = _said(trace=case.trace_id, scores=case.scores)
     why = _attributes(type=case.type, message=text.partition("\n")[0])
-    return f"{opening}><{case.outcome}{why}>{escape(text)}</{case.outcome}>{trace}</testcase>\n"
+    return f"{opening}><{case.outcome}{why}>{escape(text)}</{case.outcome}>{said}</testcase>\n"
+
+
+def _said(**facts: str) -> str:
+    told = "\n".join(f"{name} {text}" for name, text in facts.items() if text)
+    return f"<system-out>{escape(_fit(told))}</system-out>" if told else ""
 
 
 def _attributes(**values: str) -> str:

@@ -108,6 +108,7 @@ def test_a_failed_check_is_a_failure(tmp_path: Path) -> None:
             file.write(json.dumps({**line, "checks": checks}).encode() + b"\n")
     write_junit(path, results, SUMMARY, "flow")
     one, other = read_junit(path)
-    assert list(one) == []
+    assert [(element.tag, element.text) for element in one] == [("system-out", "scores good 1.000")]
+    assert (other[1].text or "").endswith("\nscores good 1.000, right 0.200, near 0.200")
     assert other[0].attrib == {"type": "check", "message": "right: 0.2 is below 0.7"}
     assert other[0].text == "right: 0.2 is below 0.7\nnear: 0.2 is below 0.7"

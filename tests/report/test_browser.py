@@ -1,5 +1,6 @@
 """The page in a real browser: clicked, typed into, resized."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -284,3 +285,24 @@ async def test_a_hundred_thousand_items(page: Page, tmp_path: Path) -> None:
     await page.type("77777")
     await page.until(f"{ROWS}.length === 1")
     assert await page.eval(FIRST) == "77777"
+
+
+async def test_where_the_time_went_and_what_the_checks_came_to(page: Page, tmp_path: Path) -> None:
+    passed, missed = {"passed": True, "score": 1.0, "message": ""}, {"passed": False, "score": 0.5, "message": "no"}
+    lines = [line(number, checks={"right": passed if number % 4 else missed}) for number in range(1, 10)]
+    header = {"version": 1, "shape": {}, "inputs": None, "bound_by": [{"what": "rpm", "who": "model m", "seconds": 3}]}
+    (tmp_path / "r.results.run.json").write_text(json.dumps(header))
+    await page.open(made(tmp_path, lines, []))
+    await page.until(f"{ROWS}.length === 9")
+    assert "rpm of model m" in await page.eval("document.querySelector('#time').textContent")
+    checks = await page.eval("document.querySelector('#checks').innerText")
+    assert [word in checks for word in ("right", "77.8 %", "0.889")] == [True, True, True]
+
+
+async def test_who_fails_and_who_is_slow_stands_in_the_head(page: Page, tmp_path: Path) -> None:
+    agents = {"writer": step(duration_s=1.0), "critic": step(status="error", duration_s=9.0)}
+    await page.open(made(tmp_path, [line(number, agents=agents) for number in range(1, 6)], []))
+    await page.until(f"{ROWS}.length === 5")
+    head = await page.eval("document.querySelector('#worst').innerText")
+    assert "critic failed 5 times" in " ".join(head.split())
+    assert "is the slowest" in head
