@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from agentbatch.batches.deadline import keep_deadline
 from agentbatch.checks.counts import CheckCount, CheckTally
 from agentbatch.config import Config, config_shape
 from agentbatch.config.cache_choice import CacheUse, open_run_cache
@@ -261,6 +262,7 @@ class _Run:
             logging.getLogger().addHandler(log)
         display.start()
         times = TimeBook(engine.waits)
+        deadline: asyncio.Task[None] | None = None
         for note in engine.notes:
             display.say(note)
         try:
@@ -269,11 +271,14 @@ class _Run:
                 source = StreamItems(self._to_do()) if self._inputs.streamed else FileItems(self._to_do())
                 self._control.on_stop(source.close)
                 times.start()
+                deadline = self._watch_deadline(engine)
                 await engine.run(source.take, self._deliver)
             self._settle_held()
             await self._book.settle()
             self._book.complete = self._options.whole and self._read_all and not self._control.stopping
         finally:
+            if deadline is not None:
+                deadline.cancel()
             if isinstance(engine, LocalEngine):
                 self._of_batches = list(engine.workshop.batches.notes())
             times.stop()
@@ -443,6 +448,17 @@ class _Run:
         reason = f"the run's timeout of {seconds:g} s"
         return asyncio.get_running_loop().call_later(seconds, self._control.stop, reason)
 
+    def _watch_deadline(self, engine: Engine) -> asyncio.Task[None] | None:
+        """What gives up on provider batches when they would come too late."""
+        seconds = self._config.limits.deadline
+        if seconds is None or not isinstance(engine, LocalEngine):
+            return None
+        return asyncio.create_task(keep_deadline(engine.workshop.batches, seconds, self._items_left))
+
+    def _items_left(self) -> int | None:
+        total = self._total if self._total is not None else (self._seen if self._read_all else None)
+        return None if total is None else max(0, total - self._before - sum(self._book.written.values()))
+
     def _show(self, engine: Engine) -> Progress:
         if self._options.show is None:
             return Silent()
@@ -525,6 +541,7 @@ def _refuse_afar(config: Config, options: RunOptions) -> None:
         ConfigError: it is asked to.
     """
     asked = {
+        "provider_batch": any(getattr(model, "provider_batch", False) for model in config.models.values()),
         "--record": options.record,
         "--replay": options.replay,
         "--input-format": options.input_format != "auto",

@@ -22,7 +22,10 @@ FLOORS: dict[str, str] = {
         step step_config hooks models.base models.credentials tools.base tools.parameters tools.plain_arguments
         assembly answer_schema endpoints kept batches progress inputs results traces otel events text.screen logs
     """,
-    "3 kinds": "batches.openai batches.anthropic batches.exchange batches.room models tools agents flows checks",
+    "3 kinds": """
+        batches.openai batches.anthropic batches.exchange batches.room batches.deadline
+        models tools agents flows checks
+    """,
     "4 config": "config",
     "5 build": "build build_tools plan",
     "6 engines": "engines",

@@ -31,6 +31,7 @@ _POLL_GROWTH = 1.5
 _MAX_BYTES = 100 * 1024 * 1024
 """Of a batch: below what providers take, and held in memory while it is submitted."""
 
+_PATIENCE_S = 900.0
 _CHUNK = 500
 _SUBMIT_TRIES = 8
 _LOGGER = logging.getLogger(__name__)
@@ -96,6 +97,7 @@ class BatchDesk:
         self._tasks: set[asyncio.Task[None]] = set()
         self._taken_up: asyncio.Task[None] | None = None
         self._cut = asyncio.Event()
+        self._cut_patience_s = _PATIENCE_S
         control.on_stop(self._stop)
 
     async def answer(self, key: str, body: bytes, *, again: bool = False) -> bytes:
@@ -128,9 +130,13 @@ class BatchDesk:
         """Requests that wait."""
         return len(self._waiting)
 
-    def give_up(self) -> None:
-        """Batches would come too late: take no more requests, hand back those not submitted, cancel the others."""
+    def give_up(self, patience_s: float) -> None:
+        """Batches would come too late: take no more requests, hand back those not submitted, cancel the others.
+
+        After `patience_s` what has not come from the provider is given up, too.
+        """
         self.open = False
+        self._cut_patience_s = patience_s
         if self._gathering is not None:
             gathering, self._gathering = self._gathering, None
             gathering.file.close()
@@ -280,7 +286,7 @@ class BatchDesk:
     @property
     def _patience_s(self) -> float:
         """How long the provider may take to cancel a batch, before its rest is given up."""
-        return 60.0 if self._cut.is_set() else 900.0
+        return self._cut_patience_s if self._cut.is_set() else _PATIENCE_S
 
     def _is_late(self, stored: StoredBatch) -> bool:
         return self._config.max_wait is not None and time.time() - stored.begun_at > self._config.max_wait

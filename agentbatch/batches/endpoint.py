@@ -25,7 +25,8 @@ from agentbatch.models.base import Model
 from agentbatch.step import Visit
 from agentbatch.trace import Span
 
-_TRANSIENT_TRIES = 4
+_SECONDS_A_CALL = 5.0
+"""An ordinary answer takes about so long; it is not known before the first."""
 
 
 class BatchedEndpoint:
@@ -60,6 +61,14 @@ class BatchedEndpoint:
         self._tariff: Pricing | None = None if tariff is None else HalfPrice(tariff)
 
     @property
+    def seconds_a_request(self) -> float:
+        """What one request adds to the time of many the ordinary way, by the model's limits."""
+        limiter = self.online.limiter
+        at_once = limiter.permits.limit if limiter.permits is not None else 1
+        by_rate = 0.0 if limiter.rpm is None else 60.0 / limiter.rpm.limit
+        return max(_SECONDS_A_CALL / at_once, by_rate)
+
+    @property
     def model(self) -> Model:
         return self.online.model
 
@@ -90,7 +99,8 @@ class BatchedEndpoint:
         """
         prepared = request.with_params({**self.settings.params, **request.params})
         key = _key(self.settings.identity, prepared, visit)
-        for attempt in range(1, _TRANSIENT_TRIES + 1):
+        tries = self.settings.retry.retries + 1
+        for attempt in range(1, tries + 1):
             if not self.desk.open:
                 break
             try:
@@ -98,7 +108,7 @@ class BatchedEndpoint:
             except StepError as error:
                 if not error.retryable:
                     raise
-                if self.desk.open and self._config.on_expired == "retry" and attempt == _TRANSIENT_TRIES:
+                if self.desk.open and self._config.on_expired == "retry" and attempt == tries:
                     raise
             if self._config.on_expired == "online":
                 break

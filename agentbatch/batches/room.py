@@ -97,10 +97,17 @@ class BatchRoom:
         """Requests that wait for batches."""
         return sum(door.desk.unanswered for door in self._doors)
 
-    def give_up(self) -> None:
-        """Batches would come too late: whatever they have not answered is asked the ordinary way."""
+    def seconds_online(self, requests: int) -> float:
+        """How long so many requests would take the ordinary way, at each model."""
+        return sum(requests * door.seconds_a_request for door in self._doors)
+
+    def give_up(self, patience_s: float) -> None:
+        """Batches would come too late: whatever they have not answered is asked the ordinary way.
+
+        Providers get so many seconds to cancel what they have, and to hand out what they had answered.
+        """
         for door in self._doors:
-            door.desk.give_up()
+            door.desk.give_up(patience_s)
 
     def notes(self) -> Iterator[str]:
         """What a person should know at the end of the run."""

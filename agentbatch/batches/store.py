@@ -64,6 +64,7 @@ class BatchStore:
         self.path = path
         self._lock = threading.Lock()
         self._database: sqlite3.Connection | None = None
+        self._closed = False
         if path.exists():
             self._open()
 
@@ -127,12 +128,16 @@ class BatchStore:
         return keys
 
     def close(self) -> None:
-        """Let go of the file."""
-        if self._database is not None:
-            self._database.close()
-            self._database = None
+        """Let go of the file. A thread may still be at it, or come too late: it finds it closed."""
+        with self._lock:
+            self._closed = True
+            if self._database is not None:
+                self._database.close()
+                self._database = None
 
     def _open(self) -> sqlite3.Connection:
+        if self._closed:
+            raise OutputError(f"{self.path}: is closed")
         try:
             database = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
             database.execute("PRAGMA journal_mode = WAL")
@@ -144,9 +149,9 @@ class BatchStore:
         return database
 
     def _read(self, query: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
-        database = self._database or self._open()
         try:
             with self._lock:
+                database = self._database or self._open()
                 return database.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise self._error(error) from error

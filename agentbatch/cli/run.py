@@ -95,6 +95,14 @@ def run(
     timeout: Annotated[
         str | None, typer.Option(envvar="AGENTBATCH_TIMEOUT", help="Of the whole run, as 30m.", show_default=False)
     ] = None,
+    deadline: Annotated[
+        str | None,
+        typer.Option(
+            envvar="AGENTBATCH_DEADLINE",
+            help="By when to be done, as 6h: ordinary requests for what batches bring too late.",
+            show_default=False,
+        ),
+    ] = None,
     item_timeout: Annotated[
         str | None, typer.Option(envvar="AGENTBATCH_ITEM_TIMEOUT", help="Of one item.", show_default=False)
     ] = None,
@@ -219,6 +227,7 @@ def run(
                 "workflow": workflow,
                 "limits.max_concurrency": max_concurrency,
                 "limits.timeout": timeout,
+                "limits.deadline": deadline,
                 "limits.item_timeout": item_timeout,
                 "limits.max_cost": max_cost,
                 "limits.max_failures": max_failures,

@@ -66,6 +66,9 @@ class Limits(Settings):
     """Items in flight at once. Default: as many as the models can serve."""
     timeout: Duration | None = None
     """How long the whole run may take."""
+    deadline: Duration | None = None
+    """By when the run should be done: batches of `provider_batch` as long as there is time, ordinary requests for what
+    they would bring too late. It stops nothing."""
     breaker: Breaker = Breaker()
     """When to end a run that can come to nothing."""
     shared: str | None = None

@@ -54,7 +54,9 @@ def use(project: Project, dialect: str, url: str, **batch: Any) -> None:
     """One agent, whose model goes through batches at that server."""
     base = url if dialect == "anthropic" else f"{url}/v1"
     settings = {"poll_every": "200ms", "gather": "20s", **batch}
-    project.configure(model={"provider": dialect, "base_url": base, "provider_batch": settings})
+    project.configure(
+        model={"provider": dialect, "base_url": base, "provider_batch": settings, "max_concurrency": 64, "retries": 12}
+    )
 
 
 def check_answers(project: Project, items: int) -> None:
@@ -183,3 +185,17 @@ def test_a_batch_needs_a_file_of_results(project: Project) -> None:
     use(project, "openai", "http://127.0.0.1:9")
     ended = project.run("-o", "-")
     assert (ended.code, "provider_batch: with results on stdout" in ended.stderr) == (2, True)
+
+
+@pytest.mark.slow
+@DIALECTS
+def test_before_a_deadline_what_a_batch_has_not_answered_goes_the_ordinary_way(project: Project, dialect: str) -> None:
+    project.give(60)
+    with provider_of(project.folder, batch_delay="1h") as url:
+        use(project, dialect, url, max_requests=20)
+        ended = project.run("--deadline", "12s", "--json")
+        seen = stats(url)
+    assert ended.code == 0, ended.stderr
+    check_answers(project, 60)
+    assert (seen["batches"], seen["by_status"], seen["answered_again"]) == (3, {"200": 60}, 0)
+    assert "60 went the ordinary way" in ended.stderr
