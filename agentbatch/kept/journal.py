@@ -205,7 +205,8 @@ class JournalFile:
                     stored = (stored - gone) | {entry.place.item for entry in kept}
                 self._tell(self._announce, len(entries))
         except Exception as error:  # whatever SQLite raises: a full disk, a lock, damage
-            self._tell(self._fail, OutputError(f"{self.path}: the call journal cannot be written: {error}"))
+            told = f"{self.path}: the call journal cannot be written: {error}. {mend_of(error)}"
+            self._tell(self._fail, OutputError(told))
         finally:
             if database is not None:
                 database.close()
@@ -278,7 +279,23 @@ def _read_all(path: Path) -> dict[int, Answers]:
             database.close()
     except sqlite3.Error as error:
         raise OutputError(
-            f"{path}: the call journal of the earlier run cannot be read: {error}. `agentbatch doctor RESULTS --repair`"
-            " keeps what can still be read of it; delete it to go on without: the calls in it will be paid again"
+            f"{path}: the call journal of the earlier run cannot be read: {error}. {mend_of(error)}"
         ) from error
     return known
+
+
+def mend_of(error: Exception) -> str:
+    """What a person does about it. Only a file that is damaged is worth a repair; on a full disk it is sound."""
+    again = "then run the same command again: it continues"
+    match getattr(error, "sqlite_errorname", "").partition("_")[2].partition("_")[0]:
+        case "FULL":
+            return f"Make room, {again}"
+        case "CORRUPT" | "NOTADB" | "ERROR":
+            return (
+                "`agentbatch doctor RESULTS --repair` keeps what can still be read of it; delete it to go on without:"
+                " the calls in it will be paid again"
+            )
+        case "IOERR":
+            return f"The disk may be failing; once it is sound, {again}"
+        case _:
+            return f"Once that is mended, {again}"

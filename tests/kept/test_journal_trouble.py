@@ -1,0 +1,29 @@
+"""What a person is told when the call journal can't be read or written."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from agentbatch.errors import OutputError
+from agentbatch.kept.journal import JournalFile, mend_of, open_journal
+
+
+async def test_a_journal_that_is_none_names_the_command_that_mends_it(tmp_path: Path) -> None:
+    path = tmp_path / "x.journal.sqlite"
+    path.write_bytes(b"not a database at all" * 100)
+    with pytest.raises(OutputError, match="agentbatch doctor RESULTS --repair"):
+        JournalFile(path, lambda error: None)
+
+
+def test_on_a_full_disk_nobody_is_told_to_delete_what_was_paid(tmp_path: Path) -> None:
+    rows = [(number, "step", 1, b"", bytes(4000)) for number in range(9)]
+    with closing(open_journal(tmp_path / "x.journal.sqlite")) as database:
+        database.execute("PRAGMA max_page_count = 3")
+        with pytest.raises(sqlite3.OperationalError) as full:
+            database.executemany("INSERT INTO calls VALUES (?, ?, ?, ?, ?)", rows)
+    assert "Make room" in mend_of(full.value)
+    assert "delete" not in mend_of(full.value)
