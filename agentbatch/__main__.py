@@ -12,12 +12,19 @@ if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
 
 from agentbatch.errors import AgentBatchError, ExitCode
 
+_SIGNALLED = 128
+"""Exit codes from here on say that a signal ended the run."""
+
 
 def main() -> None:
     """Run the command line, and exit with its verdict."""
     gc.set_threshold(50_000)  # what imports make stays: looking through it a hundred times is a tenth of the start
     _fill_standard_descriptors()
-    sys.exit(_verdict())
+    code = _verdict()
+    if code >= _SIGNALLED:
+        for number in (signal.SIGINT, signal.SIGTERM):  # more of them must not change the verdict while we leave
+            signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)
 
 
 def _fill_standard_descriptors() -> None:

@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+import orjson
+
 from agentbatch.errors import OutputError
 from agentbatch.kept.begun_calls import BegunCall, BegunCalls
 from agentbatch.record import record
@@ -274,7 +276,8 @@ def _read_all(path: Path) -> dict[int, Answers]:
         database = open_journal(path)
         try:
             for item, step, number, asked, answer in database.execute("SELECT * FROM calls"):
-                known.setdefault(item, {})[step, number] = (asked, answer)
+                if _is_json(answer):  # else a failing disk has changed it: the call is made anew
+                    known.setdefault(item, {})[step, number] = (asked, answer)
         finally:
             database.close()
     except sqlite3.Error as error:
@@ -282,6 +285,14 @@ def _read_all(path: Path) -> dict[int, Answers]:
             f"{path}: the call journal of the earlier run cannot be read: {error}. {mend_of(error)}"
         ) from error
     return known
+
+
+def _is_json(answer: bytes) -> bool:
+    try:
+        orjson.loads(answer)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def mend_of(error: Exception) -> str:

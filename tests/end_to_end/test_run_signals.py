@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -246,3 +246,19 @@ def test_stopped_and_continued_nothing_bursts_or_fails(project: Project, provide
     assert not faults_of(project.results, ids)
     assert provider.peak <= 4
     assert sum(one.at < resumed + 0.5 for one in provider.requests[asked:]) <= 5 + 6 + 4, "a burst after the pause"
+
+
+def test_a_hundred_interrupts_end_it_once_and_with_its_exit_code(project: Project, provider: Provider) -> None:
+    """Also those that come while the interpreter puts itself away."""
+    ids = project.give(40)
+    provider.script = lambda asked: good(asked.id, delay=0.05)
+    with project.start() as run:
+        provider.wait_for(10)
+        for _ in range(100):
+            run.send(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                run.process.wait(0.003)
+        ended = run.end()
+    assert ended.code == 130, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not faults_of(project.results, ids, complete=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agentbatch.errors import OutputError
-from agentbatch.kept.journal import JournalFile, mend_of, open_journal
+from agentbatch.kept.journal import JournalFile, Place, digest, mend_of, open_journal
 
 
 async def test_a_journal_that_is_none_names_the_command_that_mends_it(tmp_path: Path) -> None:
@@ -17,6 +17,17 @@ async def test_a_journal_that_is_none_names_the_command_that_mends_it(tmp_path: 
     path.write_bytes(b"not a database at all" * 100)
     with pytest.raises(OutputError, match="agentbatch doctor RESULTS --repair"):
         JournalFile(path, lambda error: None)
+
+
+async def test_an_answer_that_the_disk_has_changed_is_asked_for_anew(tmp_path: Path) -> None:
+    path = tmp_path / "x.journal.sqlite"
+    with closing(open_journal(path)) as database:
+        rows = [(1, "step", 1, digest(b"asked"), b'{"text":"an ans'), (1, "step", 2, digest(b"asked"), b'"sound"')]
+        database.executemany("INSERT INTO calls VALUES (?, ?, ?, ?, ?)", rows)
+    journal = JournalFile(path, lambda error: None)
+    assert journal.recall(Place(1, "step", 1), lambda: b"asked") is None
+    assert journal.recall(Place(1, "step", 2), lambda: b"asked") == b'"sound"'
+    journal.close(complete=True)
 
 
 def test_on_a_full_disk_nobody_is_told_to_delete_what_was_paid(tmp_path: Path) -> None:
