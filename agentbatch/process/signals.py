@@ -52,6 +52,8 @@ class SignalWatch:
         loop = asyncio.get_running_loop()
         for number in self._watched:
             loop.remove_signal_handler(number)
+            if self.exit_code is not None:
+                signal.signal(number, signal.SIG_IGN)  # more of them must not break into what is told at the end
 
     def stop(self, reason: str, exit_code: ExitCode = ExitCode.SIGINT) -> None:
         """End the run as a signal does: the first time it drains, then it ends now."""
