@@ -18,11 +18,11 @@ _TICKS_A_REVIEW = 2
 _TICKS_KEPT = 12
 """A minute: limits are per minute, however they are enforced."""
 
-_MANY = 0.05
+_MANY = 0.08
 _FEW = 0.02
 """Shares of refused requests: from the one on a pace is needed, up to the other it is right."""
 
-_LEAST_REFUSALS = 5
+_LEAST_REFUSALS = 10
 _CUT = 0.985
 _CUTS_A_REVIEW = 3
 _FIRST_STEP = 0.03
@@ -31,6 +31,8 @@ _BETWEEN_STEPS = 100
 """So many answers at least before the pace is raised again: a step too far costs a refusal or two."""
 
 _NEXT_TRY_S = 300.0
+_LONGEST_S = 900.0
+"""Then it is let go and, where still needed, learnt anew: refusals at random must not hold a pace down for ever."""
 
 
 class LearntRate:
@@ -52,6 +54,9 @@ class LearntRate:
         self._step = _FIRST_STEP
         self._ceiling = 0
         """The pace at which it was last refused."""
+        self._estimate = 0
+        """What it was last reckoned to be; cuts lead only a little below."""
+        self._began_at = 0.0
         self._cuts = 0
         self._cut_at = self._raised_at = 0.0
         self._not_before = 0.0
@@ -73,7 +78,7 @@ class LearntRate:
             self._cuts += 1
             self._cut_at = now
             self._ceiling, self._step = self._rate.limit, _FIRST_STEP
-            self._set(self._rate.limit * _CUT)
+            self._set(max(self._rate.limit * _CUT, 0.9 * self._estimate))
 
     def _turn(self, now: float) -> None:
         """A tick is over, or several."""
@@ -100,6 +105,9 @@ class LearntRate:
         if self._rate is None:
             if self._is_needed(refused, share) and now >= self._not_before:
                 self._begin(share, now)
+        elif now - self._began_at > _LONGEST_S:
+            self._limiter.withdraw(self._rate)
+            self._rate = None
         elif share <= _FEW:
             self._helps = self._helps or bool(answered)
             self._raise(refused, now)
@@ -112,6 +120,7 @@ class LearntRate:
             self._let_go(now)
         elif not answered or refused >= _CUTS_A_REVIEW:  # fewer have been cut for
             self._set(min(self._rate.limit, self._per_minute()))
+            self._estimate = self._rate.limit
             self._ceiling = self._rate.limit
 
     def _is_needed(self, refused: int, share: float) -> bool:
@@ -125,6 +134,7 @@ class LearntRate:
         self._reviews = 0
         self._rate = Rate(round(self._per_minute()), "requests", self._limiter.owner, announced=True)
         self._limiter.learnt = self._rate
+        self._began_at, self._estimate = now, self._rate.limit
         self._ceiling, self._step, self._raised_at = self._rate.limit, _FIRST_STEP, now
 
     def _raise(self, refused: int, now: float) -> None:
