@@ -6,6 +6,7 @@ import asyncio
 import os
 import pickle
 import platform
+from pathlib import Path
 from typing import Any
 
 from agentbatch import __version__
@@ -52,10 +53,11 @@ class StationActor:
     async def begin(self, assignment: bytes, digest: str, package: list[Any], bank: Any) -> bytes:
         """Build the engine; its `Hello`.
 
-        `package` holds a reference to the archive, which is fetched only where it is new; `bank` is the actor that
+        `digest` names the config's package, and is empty where the files themselves can be read; `package` holds a
+        reference to the archive, which is fetched only where it is new; `bank` is the actor that
         lends limits, None for none.
         """
-        folder = unpacked_folder(digest)
+        folder = unpacked_folder(digest) if digest else Path("/")
         if folder is None:
             folder = unpack(digest, await package[0])
         self._station = Station(unpacked(assignment), folder, None if bank is None else bank.report.remote)

@@ -50,7 +50,7 @@ def open_ray_engine(
     if config.engine.address is None:
         protect_private()
     _refuse_artifacts(config)
-    package = pack(config)
+    package = _in_place(config) if config.engine.address is None else pack(config)
     cluster = Cluster()
     assignment = _assignment(config, terms, package, watchers, keeps_calls=journal is not None)
     crew = Crew(
@@ -61,6 +61,17 @@ def open_ray_engine(
         terms.budget,
     )
     return RayEngine(config, cluster=cluster, crew=crew, control=control, watchers=watchers, journal=journal)
+
+
+def _in_place(config: Config) -> Package:
+    """Nothing to send: workers of a private Ray read the same files.
+
+    Raises:
+        ConfigError: the config was not loaded from a file.
+    """
+    if config.source is None:
+        raise ConfigError("a config that was not loaded from a file can't be read by other processes")
+    return Package("", str(config.source.path.absolute()), b"")
 
 
 def _assignment(
@@ -99,6 +110,7 @@ def _assignment(
         ttl_s=config.engine.limiter.ttl,
         budget=terms.budget,
         driver_pid=os.getpid() if config.engine.address is None else None,
+        foreign_paths=(str(config.folder.resolve()), str(Path.cwd())) if package.digest else (),
     )
 
 

@@ -49,6 +49,7 @@ class Assignment:
         share: its rank among so many workers, where limits are split; None where they are borrowed.
         ttl_s: how long a lease lasts. budget: US dollars left of the run's cap, None for no cap.
         driver_pid: the driver's process, where it is on the same machine.
+        foreign_paths: folders of the driver in which no module is to be looked for.
     """
 
     worker: str
@@ -72,6 +73,7 @@ class Assignment:
     ttl_s: float = 4.0
     budget: float | None = None
     driver_pid: int | None = None
+    foreign_paths: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

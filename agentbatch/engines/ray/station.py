@@ -178,6 +178,8 @@ class Station:
                 f"node {assignment.node} has no environment variable {missing[0]}, which engine.secrets takes from the"
                 " node: set it before `ray start` there, or say from_driver"
             )
+        # Ray puts the driver's folders on the path of its workers, which on the same machine would hide the package
+        sys.path[:] = [entry for entry in sys.path if entry and entry not in assignment.foreign_paths]
         variables = {**assignment.variables, **{name: os.environ[name] for name in assignment.of_node}}
         os.environ.update({name: variables[name] for name in assignment.to_environment if name in variables})
         return load(self._folder / assignment.config, assignment.overrides, variables)
@@ -359,8 +361,3 @@ class Station:
 
 def _told(error: BaseException) -> ConfigError:
     return ConfigError(f"{type(error).__name__}: {error}")
-
-
-def python_version() -> str:
-    """`3.11`."""
-    return f"{sys.version_info.major}.{sys.version_info.minor}"
