@@ -197,7 +197,7 @@ def open_table(results: Path, header: bytes, *, fresh: bool, folder: Path = SHAR
 
     Args:
         results: the results file.
-        header: the bytes of its run header, which tell its run from another at the same path.
+        header: what of its run header tells its run from another at the same path.
         fresh: no earlier run is continued.
         folder: of shared memory.
 

@@ -21,7 +21,7 @@ from agentbatch.process.control import Control
 from agentbatch.record import record
 from agentbatch.results.files import ResultFiles, check_output
 from agentbatch.results.finished import FinishedItem
-from agentbatch.results.header import RunHeader, compare_headers, read_header, with_times, write_header
+from agentbatch.results.header import RunHeader, compare_headers, read_header, told_apart, with_times, write_header
 from agentbatch.results.hearer import Heard, Nowhere
 from agentbatch.results.order import OrderedLines, sort_results
 from agentbatch.results.same_errors import SameErrors
@@ -292,8 +292,11 @@ class ResultBook:
     def _begun_calls(self, files: ResultFiles) -> BegunCalls | None:
         """What an earlier run had under way, of the items that have no line; None where it can't be kept here."""
         finished = self._finished
+        header = read_header(files.header)
+        if header is None:
+            return None
         try:
-            table, known = open_table(files.results, files.header.read_bytes(), fresh=finished is None)
+            table, known = open_table(files.results, told_apart(header), fresh=finished is None)
         except OSError:
             return None
         self._begun_known = known or (finished is not None and _all_done(finished, self._options.count))

@@ -123,6 +123,11 @@ def with_times(header: RunHeader, times: Iterable[BoundTime]) -> RunHeader:
     return replace(header, bound_by=tuple(entries))
 
 
+def told_apart(header: RunHeader) -> bytes:
+    """What tells this run from another at the same path: all but the times, to which each of its sittings adds."""
+    return orjson.dumps(asdict(replace(header, bound_by=())))
+
+
 def compare_headers(old: RunHeader, new: RunHeader) -> list[str]:
     """What differs between the run that was begun and this one, for people: `agents.writer.prompt changed`.
 

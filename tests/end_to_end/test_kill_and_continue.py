@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,14 +75,27 @@ def test_a_run_that_nothing_interrupted_has_no_audit(project: Project, provider:
     assert project.run("--json").summary["audit"] is None
 
 
+def test_after_an_interrupt_it_is_known_what_was_paid_twice(project: Project, provider: Provider) -> None:
+    project.give(20)
+    provider.script = slowly
+    with project.start() as run:
+        provider.wait_for(9)
+        run.send(signal.SIGINT)
+        assert run.end().code == 130
+    assert json.loads(header_of(project).read_bytes())["bound_by"]  # the end of a run writes its header again
+    audit = project.run("--json").summary["audit"]
+    assert audit["missing"] == 0
+    assert audit["paid_twice"] is not None
+
+
 def test_what_was_in_memory_only_is_not_known_after_a_restart(project: Project, provider: Provider) -> None:
     project.give(20)
     provider.script = slowly
     with project.start() as run:
         provider.wait_for(9)
         run.kill()
-    header = json.dumps(json.loads(header_of(project).read_bytes()))  # not the bytes that were there: another run's
-    header_of(project).write_text(header)
+    header = json.loads(header_of(project).read_bytes())
+    header_of(project).write_text(json.dumps(header | {"created_at": "2026-01-01T00:00:00+00:00"}))  # another run's
     ended = project.run("--json")
     assert ended.summary["audit"] == {"missing": 0, "paid_twice": None}
     assert "missing: 0, paid twice: not known" in ended.stderr
