@@ -24,7 +24,7 @@ class RemoteConfig(AgentConfig):
     max_concurrency: PositiveInt | None = 64
     """Requests, and jobs that they began, at once, over all items."""
     rpm: PositiveInt | None = None
-    """Requests in any 60 s, retries included, looks at a job's status not."""
+    """Requests in any 60 s, retries included; looks at a job's status do not count."""
 
 
 def build_remote(config: RemoteConfig, name: str, assembly: Assembly) -> Remote:

@@ -63,6 +63,8 @@ def _holder(results: Path) -> Holder:
         if "began_ns" in holder.facts or looks == _MOST_LOOKS:
             return holder
         time.sleep(_PERIOD_S / 5)
+    if not results.exists():
+        raise InputError(f"{results}: there is no such file, and no run that writes it; name the results of a run")
     raise InputError(f"{results}: no run writes it now; `agentbatch results stats` says what is in it")
 
 

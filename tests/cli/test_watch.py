@@ -67,4 +67,9 @@ def test_where_no_run_goes_there_is_nothing_to_watch(folder: Path) -> None:
     with started(folder, "watch", "r.jsonl") as watch:
         _, stderr = watch.communicate(timeout=60)
     assert watch.returncode == 2
+    assert stderr == "r.jsonl: there is no such file, and no run that writes it; name the results of a run\n"
+    (folder / "r.jsonl").touch()
+    with started(folder, "watch", "r.jsonl") as watch:
+        _, stderr = watch.communicate(timeout=60)
+    assert watch.returncode == 2
     assert stderr == "r.jsonl: no run writes it now; `agentbatch results stats` says what is in it\n"
