@@ -190,3 +190,26 @@ async def test_fixed_parts_add_up_and_a_limit_that_cannot_be_split_is_refused():
     assert sorted(limiter.permits.limit for limiter in limiters if limiter.permits) == [3, 3, 4]
     with pytest.raises(ConfigError, match="max_concurrency of model m is 2, which 3 workers"):
         take_part([Limiter("model m", max_concurrency=2)], 0, 3)
+
+
+def test_the_only_place_goes_on_to_whoever_waits_when_its_holder_is_idle():
+    shares = Shares(1)
+    assert shares.report("a", Holding(0, 0, 3)) == 1
+    assert shares.report("b", Holding(0, 0, 3)) == 0
+    assert shares.report("a", Holding(1, 0, 0)) == 0
+    shares.report("a", Holding(0, 0, 0))
+    assert shares.report("b", Holding(0, 0, 3)) == 1
+
+
+async def test_two_workers_with_one_place_between_them_both_come_to_an_end():
+    bank = BankNearby()
+    async with Worker("a", bank) as a, Worker("b", bank) as b:
+        bank.bank._places["model m"].total = 1  # pyright: ignore[reportPrivateUsage]
+
+        async def call(worker: Worker, number: int) -> None:
+            assert worker.limiter.permits is not None
+            async with worker.limiter.permits.held(number):
+                await asyncio.sleep(0)
+
+        async with asyncio.timeout(60):
+            await asyncio.gather(*(call(worker, n) for n in range(5) for worker in (a, b)))

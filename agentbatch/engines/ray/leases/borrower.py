@@ -151,7 +151,7 @@ class Borrower:
             permits = self._limiters[owner].permits
             assert permits is not None
             busy = permits.in_use + permits.waiting
-            report.places[owner] = Holding(ceiling, permits.in_use, busy + max(1, busy // 8))
+            report.places[owner] = Holding(ceiling, permits.in_use, busy + busy // 8)
         report.rates = {key: borrowed.need(now) for key, borrowed in self._rates.items()}
         for owner, endpoint in self._endpoints.items():
             if endpoint.resting_until > now:
