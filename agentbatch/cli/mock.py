@@ -73,6 +73,8 @@ def _latency(text: str) -> Any:
 def _errors(rate: float | None, by_kind: str | None) -> dict[str, Any] | None:
     if rate is None and by_kind is None:
         return None
+    if rate is not None and not 0 <= rate <= 1:
+        raise ConfigError(f"--error-rate {rate:g}: expected a share of the requests, from 0 to 1")
     rates: dict[str, Any] = {} if rate is None else dict.fromkeys(_SPREAD, rate / len(_SPREAD))
     for kind, text in _pairs("--errors", by_kind or "").items():
         try:
@@ -122,7 +124,8 @@ def _problem(error: Any) -> str:
     place = ".".join(str(part) for part in error["loc"] if part not in tags)
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
-        message = f"no such knob{did_you_mean(str(error['loc'][-1]), _known(error['loc'][:-1]))}"
+        known = _known(error["loc"][:-1])
+        message = f"no such knob{did_you_mean(str(error['loc'][-1]), known) or '; there are: ' + ', '.join(known)}"
     return f"{place}: {message}" if place else message
 
 

@@ -55,8 +55,8 @@ class LiveLimits:
         """
         known = self.values()
         if key not in known:
-            hint = did_you_mean(key, known)
-            raise ValueError(f"{key!r} can't be set while a run goes{hint}; these can: {KEYS}")
+            hint = did_you_mean(key, known) or "."
+            raise ValueError(f"{key!r} can't be set while a run goes{hint} These can: {KEYS}")
         if key == "limits.max_cost":
             self._set_cost(_number(key, value))
             return

@@ -34,7 +34,7 @@ class ToolConfig(Settings):
     parameters: Annotated[dict[str, Any] | None, AfterValidator(_checked)] = None
     """Its arguments: a JSON Schema of type object, or in short `{city: string, days: integer?}`."""
     timeout: Duration | None = None
-    """One call. Waiting for a permit does not count. Default: 60 s; of an agent's work, what limits the agent has."""
+    """One call. Waiting for a permit does not count. Default: 60 s; an agent that is a tool has only its own limits."""
     max_concurrency: PositiveInt | None = None
     """Calls at once, over all items."""
     max_output: PositiveInt = MAX_OUTPUT

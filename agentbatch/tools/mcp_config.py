@@ -20,7 +20,7 @@ class McpServerConfig(Settings):
     """One MCP server: a program (`command`), or a URL. Agents name it, or some of its tools, under `tools`."""
 
     type: Literal["stdio", "http", "streamable-http", "streamableHttp"] | None = None
-    """Told by `command` or `url`, too. Servers of the older kind `sse` are not supported."""
+    """Not needed: `command` or `url` says it. Servers of the older kind `sse` are not supported."""
     command: str | None = None
     """The program. With a slash it stands relative to the config, without one it is looked for in PATH."""
     args: list[str] = Field(default_factory=list[str])

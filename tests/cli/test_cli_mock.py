@@ -112,6 +112,8 @@ def test_a_port_in_use_is_one_line_and_exit_code_two():
         (["--latency", "5 parsecs"], "latency: expected a duration"),
         (["--latency", "p50=1s,p95=1ms"], "latency: p95 must not be less than p50"),
         (["--errors", "server=2"], "errors.server: "),
+        (["--error-rate", "5"], "--error-rate 5: expected a share of the requests, from 0 to 1"),
+        (["--errors", "foo=0.1"], "errors.foo: no such knob; there are: rate_limited, overloaded, "),
         (["--errors", "servr=0.1"], "errors.servr: no such knob, did you mean 'server'?"),
         (["--errors", "server"], "--errors: 'server': expected NAME=VALUE"),
         (["--errors", "server=often"], "--errors: server=often: expected a rate"),

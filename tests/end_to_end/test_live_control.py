@@ -114,7 +114,7 @@ def test_what_cannot_be_set_is_refused_with_its_reason(project: Project, provide
             "models.m.max_concurrency=0": "at least 1",
             "models.m.rpm=1.5": "whole number",
             "limits.max_cost=nan": "expected a number",
-            "models.m.temperature=1": "these can:",
+            "models.m.temperature=1": "These can:",
         }.items():
             code, answer, stderr = ctl(project, "set", setting)
             assert (code, answer) == (2, {})
