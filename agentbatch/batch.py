@@ -439,7 +439,8 @@ class _Run:
         if denial is not None:
             self._control.stop(denial)
         elif not self._control.stopping:
-            self._book.release_held()
+            self._book.release_denied()
+        self._book.release_alike()
 
     def _start_timer(self) -> asyncio.TimerHandle | None:
         seconds = self._config.limits.timeout

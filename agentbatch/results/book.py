@@ -208,7 +208,7 @@ class ResultBook:
             return None
         if ended.attempts:
             self._answered = True
-            self._release_denied()
+            self.release_denied()
         for each in self._same_errors.add(ended):
             self._put(each)
         if self._same_errors.tripped is not None:
@@ -218,9 +218,8 @@ class ResultBook:
             return self._drained(max(1, writer.backlog // 2))
         return None
 
-    def release_held(self) -> None:
-        """Commit what was held back: it was about those items after all."""
-        self._release_denied()
+    def release_alike(self) -> None:
+        """Commit failures that were alike, unless they were so many that they ended the run."""
         for ended in self._same_errors.release():
             self._put(ended)
 
@@ -231,7 +230,8 @@ class ResultBook:
         error = self._held[0].error
         return error and f"{error.type}: {error.message}"
 
-    def _release_denied(self) -> None:
+    def release_denied(self) -> None:
+        """Commit what failed for its key or account: it was about those items after all."""
         held, self._held = self._held, []
         for ended in held:
             self._put(ended)

@@ -130,7 +130,7 @@ def test_refusals_at_random_are_not_taken_for_a_rate() -> None:
     draw = random.Random(5)
 
     def script(*_: object) -> RateLimited | str:
-        return RateLimited("429", http_status=429) if draw.random() < 0.08 else "ok"
+        return RateLimited("429", http_status=429) if draw.random() < 0.05 else "ok"
 
     server = ScriptedModel(script, latency=0.5)
     began = keep_busy(server, 300)
