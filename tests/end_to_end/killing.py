@@ -177,12 +177,18 @@ class Campaign:
         self.requests += len(calls)
         assert not [call for call in calls if call[0] in self._committed], "a committed item was paid again"
         assert not [call for call in calls if call in self._kept], "a journalled call was paid again"
-        now = committed(self.project.results)
+        now = committed(self.project.results) | self._without_newline()
         assert self._committed <= now, "a committed result was lost"
         self._committed, self._seen = now, len(self.provider.requests)
         kept = self._journalled()
         self.recalled += len(kept - self._kept)
         self._kept |= kept
+
+    def _without_newline(self) -> set[str]:
+        """The item of a whole last line that lost its newline: it counts."""
+        with suppress(FileNotFoundError, ValueError):
+            return {str(json.loads(self.project.results.read_bytes().rpartition(b"\n")[2])["id"])}
+        return set()
 
     def _finish(self) -> None:
         assert not faults_of(self.project.results, self._ids)
