@@ -25,6 +25,7 @@ from agentbatch.errors import BadResponse, ConnectionFault
 from agentbatch.transports import faults
 from agentbatch.transports.base import CONNECT_TIMEOUT_S, MAX_BODY_BYTES, HttpResponse, HttpStream
 from agentbatch.transports.decoding import ACCEPT_ENCODING, BodyDecoder, too_large
+from agentbatch.transports.request_head import HeadLines
 
 _CONNECTS_AT_ONCE = 256
 """A ramp of thousands of TLS handshakes would starve each other past the connect timeout: let them queue instead."""
@@ -46,7 +47,6 @@ _UNSENDABLE = (
     ValueError,
     TypeError,
 )
-_FRAMING = frozenset({"content-length", "transfer-encoding"})
 _NO_TIMEOUT = aiohttp.ClientTimeout(total=None)
 
 MAPPED = (*_CONNECTION, *_NOT_HTTP, *_UNSENDABLE)
@@ -280,34 +280,14 @@ class _Target(aiohttp.ClientRequest):
         if url.scheme not in ("http", "https"):
             raise aiohttp.NonHttpUrlClientError(url)
         super().__init__(method, url, loop=asyncio.get_running_loop())
-        self._line = f"{self.method} {self.url.raw_path_qs} HTTP/1.1\r\n"
         lines = {name.lower(): f"{name}: {value}\r\n" for name, value in self.headers.items()}
-        self._no_body = lines.pop("content-length", "")
-        self._lines = lines
-        self._own_lines = self._line + "".join(lines.values())
+        no_body = lines.pop("content-length", "")
+        self.head = HeadLines(f"{self.method} {self.url.raw_path_qs} HTTP/1.1\r\n", lines, no_body).head
         self._key = super().connection_key
 
     @property
     def connection_key(self) -> Any:
         return self._key
-
-    def head(self, headers: Mapping[str, str], body: bytes | None) -> bytes:
-        """The head of one request. `headers` replace those of the target.
-
-        Raises:
-            ValueError: a header holds a line break or NUL, or says how long the body is, which is for us to say.
-        """
-        own = self._own_lines
-        length = self._no_body if body is None else f"Content-Length: {len(body)}\r\n"
-        text = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        if text.count("\n") != len(headers) or text.count("\r") != len(headers) or "\0" in text:
-            raise ValueError("a header holds a control character")
-        names = {name.lower() for name in headers}
-        if not names.isdisjoint(_FRAMING):
-            raise ValueError("a header of ours")
-        if not names.isdisjoint(self._lines):
-            own = self._line + "".join([line for name, line in self._lines.items() if name not in names])
-        return f"{own}{text}{length}\r\n".encode()
 
 
 class _Connector(aiohttp.TCPConnector):
