@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol, cast
 
@@ -165,6 +165,31 @@ class HttpLine:
             self._refusal = f"HTTP {response.status_code}"
         if response.headers.get("content-encoding", "identity") != "identity":  # its size could not be bounded
             raise httpx2.RemoteProtocolError("the answer is compressed, although that was not asked for")
+        if not response.headers.get("content-type", "").startswith("text/event-stream"):  # whose events are bounded
+            response.stream = _Bounded(cast("httpx2.AsyncByteStream", response.stream), self._too_long)
+
+    def _too_long(self) -> Exception:
+        self._refusal = f"its answer is longer than {MAX_LINE_BYTES >> 20} MB"
+        return httpx2.RemoteProtocolError(self._refusal)
+
+
+class _Bounded(httpx2.AsyncByteStream):
+    """A body that may not be longer than a line of a program may be."""
+
+    def __init__(self, body: httpx2.AsyncByteStream, fault: Callable[[], Exception]) -> None:
+        self._body = body
+        self._fault = fault
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        left = MAX_LINE_BYTES
+        async for part in self._body:
+            left -= len(part)
+            if left < 0:
+                raise self._fault()
+            yield part
+
+    async def aclose(self) -> None:
+        await self._body.aclose()
 
 
 class McpSession:

@@ -193,6 +193,14 @@ async def test_long_results_are_cut_and_endless_ones_end_the_server(tmp_path: Pa
     assert line["output"].startswith("Error: the MCP server fake ended during the call")
 
 
+async def test_an_answer_over_http_that_is_endless_is_left(
+    tmp_path: Path, line_of: LineOf, http: dict[str, Any]
+) -> None:
+    line = await line_of(asking(tmp_path, http, ("long", {"n": 17 << 20}), ("echo", {"text": "x"})))
+    assert "its answer is longer than 16 MB" in line["output"]
+    assert line["output"].endswith("|x")
+
+
 async def test_an_answer_that_is_none_is_told(tmp_path: Path, line_of: LineOf) -> None:
     line = await line_of(asking(tmp_path, stdio(), ("broken", {}), ("echo", {"text": "x"})))
     assert line["output"].startswith("Error: the server's answer can't be used")
