@@ -11,12 +11,12 @@ from agentbatch import tools
 from agentbatch.assembly import Assembly
 from agentbatch.errors import ConfigError, StepError
 from agentbatch.tools.agent import AgentToolConfig
-from agentbatch.tools.base import TIMEOUT_S, ToolConfig, ToolSource
+from agentbatch.tools.base import TIMEOUT_S, ToolConfig
 from agentbatch.tools.function import FunctionTool
 from agentbatch.tools.mcp import McpServer, McpTools
 from agentbatch.tools.mcp_config import split_name
 from agentbatch.tools.offer import Offer, ToolTerms
-from agentbatch.tools.toolbox import OneTool, Toolbox
+from agentbatch.tools.toolbox import OneTool, Toolbox, ToolSource
 from agentbatch.transports.function import FunctionCaller, ThreadCaller, load_function
 from agentbatch.transports.function_process import ProcessCaller
 from agentbatch.transports.threads import Threads

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from agentbatch.kept.cache import ResponseCache
 
 if TYPE_CHECKING:
-    from agentbatch.config.loading import Config
+    from agentbatch.config.config import Config
 
 CacheUse = Literal["as configured", "off", "refresh"]
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from pydantic import BaseModel
 
+from agentbatch.config.config import Config
 from agentbatch.config.step_graph import StepTexts, circle, dependencies, judges, name_of, root_members
 from agentbatch.config.yaml_tree import Path
 from agentbatch.flows.base import GroupConfig, Member, MemberConfig
@@ -20,10 +21,6 @@ from agentbatch.flows.sequence import SequenceConfig
 from agentbatch.record import record
 from agentbatch.step_config import StepConfig
 from agentbatch.text.suggestions import did_you_mean, listing
-
-if TYPE_CHECKING:
-    from agentbatch.config.loading import Config
-
 
 MOST_LEVELS = 30
 """Of steps inside each other: Python's stack ends somewhere."""

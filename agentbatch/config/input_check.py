@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from agentbatch.config.config import Config
 from agentbatch.config.input_fields import LOOKED_AT, InputNeeds, missing_fields
-from agentbatch.config.loading import Config
 from agentbatch.inputs import Inputs, open_inputs
 from agentbatch.items import Item
 from agentbatch.record import record

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any, cast
 
-from agentbatch.config.loading import Config
+from agentbatch.config.config import Config
 from agentbatch.config.problems import Problem
 from agentbatch.config.source import dotted
 from agentbatch.config.templates import TemplateUse

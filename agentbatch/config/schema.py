@@ -9,8 +9,8 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from agentbatch import agents, flows, models, tools
+from agentbatch.config.config import Config
 from agentbatch.config.field_docs import all_sections, field_docs
-from agentbatch.config.loading import Config
 from agentbatch.config.spellings import SPELLINGS
 from agentbatch.settings import Settings
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, cast, get_args, get_ori
 from pydantic import BaseModel
 
 from agentbatch import agents, flows, models, tools
+from agentbatch.config.config import Config
 from agentbatch.config.flows import flow_findings
 from agentbatch.config.functions import with_named_arguments
 from agentbatch.config.keys import KeyCheck, with_variables
@@ -40,7 +41,6 @@ from agentbatch.tools.mcp_config import McpServerConfig
 
 if TYPE_CHECKING:
     from agentbatch.agents.base import AgentConfig
-    from agentbatch.config.loading import Config
     from agentbatch.models.base import ModelConfig
     from agentbatch.tools.base import ToolConfig
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from pydantic import BaseModel
 
-if TYPE_CHECKING:
-    from agentbatch.config.loading import Config
+from agentbatch.config.config import Config
 
 _HOW_NOT_WHAT = frozenset(
     {

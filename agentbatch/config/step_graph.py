@@ -6,19 +6,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from itertools import chain
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from pydantic import BaseModel
 
+from agentbatch.config.config import Config
 from agentbatch.config.meanings import meant_texts
 from agentbatch.flows import KIND_NAMES, kind_of
 from agentbatch.flows.base import GroupConfig, Member, MemberConfig
 from agentbatch.record import record
 from agentbatch.step_config import StepConfig
 from agentbatch.templates import Condition, Template
-
-if TYPE_CHECKING:
-    from agentbatch.config.loading import Config
 
 _VALUE = "vars."
 

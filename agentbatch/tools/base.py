@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from collections.abc import Mapping
+from typing import Annotated, Any, Protocol
 
 from pydantic import AfterValidator, Field
 
@@ -12,9 +12,6 @@ from agentbatch.messages import ToolSpec
 from agentbatch.settings import Duration, PositiveInt, Settings
 from agentbatch.step import Visit
 from agentbatch.tools.parameters import parameter_schema
-
-if TYPE_CHECKING:
-    from agentbatch.tools.offer import Offer
 
 TIMEOUT_S = 60.0
 MAX_OUTPUT = 20_000
@@ -58,18 +55,6 @@ class Tool(Protocol):
 
     async def call(self, arguments: Mapping[str, Any], scope: Scope, visit: Visit) -> Any:
         """Do it once. `scope` are the names its templates may see beside `args`; `visit` is the call's own."""
-        ...
-
-
-class ToolSource(Protocol):
-    """Where an agent's tools come from: one from the config, or all that a server has.
-
-    `open` may connect and ask; it is called before an item's first turn, by many items at once, and again after it
-    raised a `StepError`, which is that item's own.
-    """
-
-    async def open(self) -> Sequence[Offer]:
-        """The tools that are there, in a fixed order."""
         ...
 
 

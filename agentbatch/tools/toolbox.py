@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from agentbatch.errors import ToolFault
 from agentbatch.messages import ToolSpec
 from agentbatch.record import record
-from agentbatch.tools.base import ToolSource
 from agentbatch.tools.offer import Offer
 
 
@@ -17,6 +17,18 @@ class Offers:
 
     by_name: Mapping[str, Offer]
     specs: tuple[ToolSpec, ...]
+
+
+class ToolSource(Protocol):
+    """Where an agent's tools come from: one from the config, or all that a server has.
+
+    `open` may connect and ask; it is called before an item's first turn, by many items at once, and again after it
+    raised a `StepError`, which is that item's own.
+    """
+
+    async def open(self) -> Sequence[Offer]:
+        """The tools that are there, in a fixed order."""
+        ...
 
 
 @record
