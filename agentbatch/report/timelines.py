@@ -56,27 +56,26 @@ def _unit(length_ns: int) -> int:
 
 
 def _span(span: Span, places: Mapping[str, int], begin: int, unit: int, chars: int) -> tuple[Sequence[Any], int]:
-    attributes = span.attributes
-    queued_s = attributes.get("queued_s")
+    get, start_ns = span.attributes.get, span.start_ns
+    queued_s = get("queued_s")
     more, chars = _more(span, begin, unit, chars)
     encoded = [
         _KIND_CODES[span.kind],
         span.name,
         places.get(span.parent_id or "", -1),
-        (span.start_ns - begin) // unit,
-        (span.end_ns - span.start_ns) // unit,
+        (start_ns - begin) // unit,
+        (span.end_ns - start_ns) // unit,
         _STATUS_CODES.get(span.status, 0),
         int(queued_s * 1e9) // unit if queued_s else 0,
-        attributes.get("attempt"),
-        attributes.get("input_tokens"),
-        attributes.get("output_tokens"),
-        attributes.get("cost_usd") if span.kind == "chat" else None,
+        get("attempt"),
+        get("input_tokens"),
+        get("output_tokens"),
+        get("cost_usd") if span.kind == "chat" else None,
         more or None,
     ]
     return trimmed(encoded), chars
 
 
-_FACTS = ("path", "provider", "http_status", "call_id", "server", "response_model")
 _FLAGS = ("possibly_billed", "cached", "recalled")
 _TEXTS = ("arguments", "result")
 

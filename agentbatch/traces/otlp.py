@@ -8,7 +8,6 @@ https://opentelemetry.io/docs/specs/semconv/gen-ai/. Those are still in developm
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, Final, cast
 
 import orjson
@@ -259,26 +258,42 @@ def _decode_events(encoded: Iterable[Mapping[str, Any]]) -> list[tuple[int, str,
 def _decode_attributes(encoded: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Plain names and values. Most are texts and numbers, which are read here: a file has ten million of them."""
     decoded: dict[str, Any] = {}
+    names = _PLAIN_NAMES
     for attribute in encoded:
-        plain = _plain_name(attribute["key"])
-        for form, value in attribute["value"].items():
-            if form == "intValue":
-                value = int(value)
-            elif form == "arrayValue":
-                value = [_decode_value(one) for one in value["values"]]
-                if plain == "finish_reason" and value:
-                    value = value[0]
-            decoded[plain] = value
+        value = attribute["value"]
+        name = names[attribute["key"]]
+        if "stringValue" in value:
+            decoded[name] = value["stringValue"]
+        elif "intValue" in value:
+            decoded[name] = int(value["intValue"])
+        elif "doubleValue" in value:
+            decoded[name] = value["doubleValue"]
+        else:
+            decoded[name] = _decode_rest(name, value)
     return decoded
 
 
-@lru_cache(maxsize=1024)
-def _plain_name(key: str) -> str:
-    return _PLAIN.get(key) or key.removeprefix(_PREFIX)
+def _decode_rest(name: str, encoded: Mapping[str, Any]) -> Any:
+    value = _decode_value(encoded)
+    return value[0] if name == "finish_reason" and isinstance(value, list) and value else value
+
+
+class _PlainNames(dict[str, str]):
+    """Of a name on the wire the plain one: those of files by others are worked out once."""
+
+    def __missing__(self, key: str) -> str:
+        plain = key.removeprefix(_PREFIX)
+        if len(self) < 1024:  # of a file with names without end, no more
+            self[key] = plain
+        return plain
+
+
+_PLAIN_NAMES: Final = _PlainNames(_PLAIN)
 
 
 def _decode_value(encoded: Mapping[str, Any]) -> Any:
-    ((form, value),) = encoded.items()
+    """What an AnyValue holds; None where it holds nothing."""
+    form, value = next(iter(encoded.items()), ("", None))
     if form == "intValue":
         return int(value)
     if form == "arrayValue":
