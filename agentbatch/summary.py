@@ -375,6 +375,7 @@ def _facts(summary: Summary) -> list[str]:
         ("tokens", f"{figures.count(summary.input_tokens)} in, {figures.count(summary.output_tokens)} out"),
         ("cached", _cached(summary)),
         ("cost", _cost(summary)),
+        ("failing", failing(summary)),
         ("slowest", slowest(summary)),
         ("dearest", dearest(summary)),
         ("audit", _audit(summary.audit)),
@@ -423,6 +424,17 @@ def _audit(audit: Audit | None) -> str:
 
 def _known_cost(twice: PaidTwice) -> float | None:
     return None if twice.unpriced else twice.cost_usd
+
+
+def failing(summary: Summary) -> str:
+    """Which of several agents failed most often: `legal, 12 of 200; and 2 more agents`; empty where none did."""
+    failed = sorted((agent for agent in summary.agents if agent.failed), key=lambda agent: -agent.failed)
+    if not failed or len(summary.agents) < 2:
+        return ""
+    worst, others = failed[0], len(failed) - 1
+    more = f"; and {others} more agent{'s' if others > 1 else ''}" if others else ""
+    ended = worst.failed + worst.done
+    return f"{visible(worst.name, 40)}, {figures.count(worst.failed)} of {figures.count(ended)}{more}"
 
 
 def slowest(summary: Summary) -> str:

@@ -55,6 +55,14 @@ class Span:
         return max(0, self.end_ns - self.start_ns) / 1e9
 
 
+def failed_agent(root: Span) -> str | None:
+    """The agent that failed first with the error of the item: the deepest one, as children end before parents."""
+    for span in root.tree:
+        if span.kind == "agent" and span.error_type == root.error_type and span.status in ("error", "timeout"):
+            return span.name
+    return None
+
+
 current_item: ContextVar[Span | None] = ContextVar("current_item", default=None)
 """The span of the item that the running code works for: by it, log records say which item they are about."""
 

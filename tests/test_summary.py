@@ -194,6 +194,15 @@ def test_where_the_time_went_is_told() -> None:
     )
 
 
+def test_the_agent_that_fails_is_named() -> None:
+    assert "failing" not in render_summary(FAILED, color=False), "there is only one"
+    others = [dataclasses.replace(WRITER, name=name, failed=failed) for name, failed in (("a", 0), ("b", 12), ("c", 1))]
+    text = render_summary(dataclasses.replace(FAILED, agents=(WRITER, *others)), color=False)
+    assert "  failing  b, 12 of 2,002; and 2 more agents\n" in text
+    text = render_summary(dataclasses.replace(FAILED, agents=(WRITER, others[0])), color=False)
+    assert "  failing  writer, 10 of 2,000\n" in text
+
+
 def test_the_slowest_agent_and_the_dearest_model_are_named() -> None:
     assert not {"slowest", "dearest"} & set(render_summary(FAILED, color=False).split())
     critic = dataclasses.replace(WRITER, name="critic", p95_s=9.5, cost_usd=0.877)

@@ -14,7 +14,7 @@ from typing import Final
 
 from agentbatch.checks.counts import CheckCount
 from agentbatch.progress.tally import AgentStats, ErrorGroup
-from agentbatch.summary import Summary, bound_by, dearest, slowest, verdict_line, wanted_of
+from agentbatch.summary import Summary, bound_by, dearest, failing, slowest, verdict_line, wanted_of
 from agentbatch.text import figures
 from agentbatch.text.redact import visible
 
@@ -97,8 +97,8 @@ def _facts(summary: Summary) -> str:
     if summary.calls:
         tokens = f"{figures.count(summary.input_tokens)} in, {figures.count(summary.output_tokens)} out"
         rows += [("tokens", tokens), ("cost", _text(_cost(summary)))]
-    told = (("slowest", slowest(summary)), ("dearest", dearest(summary)), ("bound by", bound_by(summary)))
-    rows += [(name, _text(text)) for name, text in told if text]
+    told = {"failing": failing, "slowest": slowest, "dearest": dearest, "bound by": bound_by}
+    rows += [(name, _text(text)) for name, tell in told.items() if (text := tell(summary))]
     return _table(("items", ""), rows)
 
 

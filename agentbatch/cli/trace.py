@@ -33,9 +33,10 @@ def trace(
         typer.Option("--traces", help="The trace file, if it is not beside the results.", show_default=False),
     ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only items that failed.")] = False,
-    errors: Annotated[bool, typer.Option("--errors", help="Failed items by error type, with an example.")] = False,
+    errors: Annotated[bool, typer.Option("--errors", help="Failed items by error type and agent.")] = False,
     slowest: Annotated[
-        int | None, typer.Option(min=1, help="So many items, the slowest first.", show_default=False)
+        int | None,
+        typer.Option(min=1, help="So many items, the slowest first, and what took longest.", show_default=False),
     ] = None,
     request: Annotated[
         str | None, typer.Option(help="The items with a request of this id at the provider.", show_default=False)
@@ -77,7 +78,9 @@ def trace(
             lines = _error_lines(lookup.errors(), screen, as_json)
         else:
             most = (None if as_json else _DEFAULT_LIMIT) if limit is None else limit or None
-            lines = _list_lines(_entries(lookup, failed, slowest, request, most), screen, as_json)
+            lines = _list_lines(
+                lookup, _entries(lookup, failed, slowest, request, most), screen, as_json, with_longest=bool(slowest)
+            )
         shown = False
         for line in lines:
             shown = True
@@ -135,14 +138,20 @@ def _found_lines(found: Found, screen: Screen, as_json: bool) -> Iterator[str]:
         yield render_tree(root, screen)
 
 
-def _list_lines(entries: Iterable[TraceEntry], screen: Screen, as_json: bool) -> Iterator[str]:
+def _list_lines(
+    lookup: TraceLookup, entries: Iterable[TraceEntry], screen: Screen, as_json: bool, *, with_longest: bool
+) -> Iterator[str]:
     from agentbatch.files.plain_json import dump_line  # late, as above
     from agentbatch.traces.lookup import entry_document
     from agentbatch.traces.text import render_list
 
-    if as_json:
-        return (dump_line(entry_document(entry)).decode() for entry in entries)
-    return render_list(entries, screen)
+    longest = lookup.longest_step if with_longest and lookup.has_traces else None
+    if not as_json:
+        return render_list(entries, screen, longest)
+    return (
+        dump_line({**entry_document(entry), **({} if longest is None else {"longest": longest(entry)})}).decode()
+        for entry in entries
+    )
 
 
 def _error_lines(kinds: list[ErrorKind], screen: Screen, as_json: bool) -> Iterator[str]:
@@ -153,6 +162,8 @@ def _error_lines(kinds: list[ErrorKind], screen: Screen, as_json: bool) -> Itera
     if not as_json:
         return render_errors(kinds, screen)
     return (
-        dump_line({"type": kind.type, "count": kind.count, "example": entry_document(kind.example)}).decode()
+        dump_line(
+            {"type": kind.type, "agent": kind.agent, "count": kind.count, "example": entry_document(kind.example)}
+        ).decode()
         for kind in kinds
     )

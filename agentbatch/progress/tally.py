@@ -12,7 +12,7 @@ from time import perf_counter
 
 from agentbatch.progress.histogram import LatencyHistogram
 from agentbatch.record import record
-from agentbatch.trace import Span
+from agentbatch.trace import Span, failed_agent
 
 
 @record
@@ -218,6 +218,8 @@ class Tally:
         self._models: dict[str, _Row] = {}
         self._queued: dict[str, _Row] = {}
         self._running: dict[str, _Row] = {}
+        self._recalled: set[str] = set()
+        """Running agents that got an answer which an earlier run had paid."""
         self._items: dict[str, int] = {}
         self._items_started = 0
         self._errors: dict[str, ErrorGroup] = {}
@@ -339,6 +341,8 @@ class Tally:
         return tuple(sorted(refusals, key=lambda one: -one.count))
 
     def _end_agent(self, span: Span) -> None:
+        recalled = span.span_id in self._recalled
+        self._recalled.discard(span.span_id)
         if row := self._running.pop(span.span_id, None):
             row.running -= 1
         elif row := self._queued.pop(span.span_id, None):
@@ -357,6 +361,8 @@ class Tally:
             row.failed += 1
         else:  # cancelled, stopped: its end says nothing about it
             return
+        if recalled:  # how long it took an earlier run to answer is not known here
+            return
         waited = span.attributes.get("queued_s") or 0.0
         row.waited.add(waited)
         row.latency.add((span.end_ns - span.start_ns) / 1e9 - waited)
@@ -366,6 +372,8 @@ class Tally:
         row = self._running.get(parent) or self._queued.get(parent) or self._row_of_ended(span)
         attributes = span.attributes
         if attributes.get("recalled"):  # an earlier run made it and paid for it
+            if parent in self._running:
+                self._recalled.add(parent)
             return
         row.calls += 1
         if attributes.get("cached"):  # its tokens were used, and paid, when it was first asked
@@ -406,12 +414,4 @@ class Tally:
             self.end_item(span.status)
             return
         item_id = str(span.attributes.get("item.id", "?"))
-        self.end_item(span.status, item_id, span.error_type, _culprit(span), span.error_message or "")
-
-
-def _culprit(span: Span) -> str | None:
-    """The agent that failed first with the item's error: the deepest one, as children end before parents."""
-    for other in span.tree:
-        if other.kind == "agent" and other.error_type == span.error_type and other.status in ("error", "timeout"):
-            return other.name
-    return None
+        self.end_item(span.status, item_id, span.error_type, failed_agent(span), span.error_message or "")

@@ -8,12 +8,15 @@ from typing import Any, Final, NamedTuple, cast
 
 import orjson
 
-from agentbatch.trace import Span
+from agentbatch.trace import Span, failed_agent
 from agentbatch.traces.otlp import decode_trace
 
 _SPAN: Final = b'{"traceId":'
 """How a span begins in a line of ours. It stands nowhere else: inside a JSON text its quotes would be escaped."""
 _AFTER_SPANS: Final = b"]}]}]}\n"
+
+_ERROR: Final = 2
+"""OTLP's `STATUS_CODE_ERROR`."""
 
 _MOST_MESSAGE: Final = 300
 
@@ -30,6 +33,7 @@ class TraceEntry(NamedTuple):
         duration_s: seconds of work; queued_s: seconds in which nothing of it worked.
         cost_usd: None where a price is unknown.
         error_type, error_message: None where it did not fail. The message is cut.
+        agent: whose error it is; None where no agent failed, or it is not known.
     """
 
     offset: int
@@ -43,6 +47,7 @@ class TraceEntry(NamedTuple):
     cost_usd: float | None
     error_type: str | None
     error_message: str | None
+    agent: str | None = None
 
     @property
     def failed(self) -> bool:
@@ -53,11 +58,12 @@ class TraceEntry(NamedTuple):
 def entry_of_trace(line: bytes, offset: int) -> TraceEntry | None:
     """The entry of a line of a trace file; None if it is torn or no trace.
 
-    The root is a trace's last span, and the only one that is parsed: the others are most of the line.
+    The root is a trace's last span, and the only one that is parsed where nothing failed: the others are most of the
+    line.
     """
     try:
         root = orjson.loads(line[line.rindex(_SPAN) : -len(_AFTER_SPANS)])
-        if root["parentSpanId"]:
+        if root["parentSpanId"] or root["status"]["code"] == _ERROR:
             return _entry_of_tree(line, offset)
         return _entry_of_root(root, line, offset)
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration):
@@ -110,6 +116,7 @@ def _entry_of_tree(line: bytes, offset: int) -> TraceEntry | None:
         cost_usd=cost,
         error_type=root.error_type,
         error_message=None if root.error_message is None else root.error_message[:_MOST_MESSAGE],
+        agent=None if root.error_type is None else failed_agent(root),
     )
 
 
@@ -141,6 +148,7 @@ def _entry_of_fields(fields: Mapping[str, Any], length: int, offset: int) -> Tra
         cost_usd=fields.get("cost_usd"),
         error_type=None if error is None else str(error["type"]),
         error_message=None if error is None else str(error["message"])[:_MOST_MESSAGE],
+        agent=None if error is None or error.get("agent") is None else str(error["agent"]),
     )
 
 

@@ -26,7 +26,7 @@ from agentbatch.traces.otlp import decode_trace
 ReadEntry = Callable[[bytes, int], TraceEntry | None]
 """Makes an entry of a line and its offset."""
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _APPLICATION: Final = 0x61677462
 """SQLite's mark of whose file it is: "agtb"."""
 _PROBE: Final = 4096
@@ -37,7 +37,7 @@ _COLUMNS: Final = TraceEntry._fields
 _SCHEMA: Final = f"""
     CREATE TABLE traces (
         offset INTEGER PRIMARY KEY, length INTEGER, trace_id TEXT, item_id TEXT, status TEXT, start_ns INTEGER,
-        duration_s REAL, queued_s REAL, cost_usd REAL, error_type TEXT, error_message TEXT
+        duration_s REAL, queued_s REAL, cost_usd REAL, error_type TEXT, error_message TEXT, agent TEXT
     );
     CREATE TABLE covers (inode INTEGER, size INTEGER, mtime_ns INTEGER, indexed INTEGER, head INTEGER, tail INTEGER);
     PRAGMA user_version = {_VERSION};
@@ -71,9 +71,10 @@ class Covered:
 
 @record
 class ErrorKind:
-    """The failed items of one error type, and the first of them."""
+    """The items that failed with one type of error in one agent, and the first of them."""
 
     type: str
+    agent: str | None
     count: int
     example: TraceEntry
 
@@ -149,12 +150,12 @@ class TraceIndex:
         return self._db.execute(f"SELECT count(*) FROM traces AS a WHERE {_FAILED}").fetchone()[0]
 
     def errors(self) -> list[ErrorKind]:
-        """The items whose last stay failed, by error type, the most frequent first."""
+        """The items whose last stay failed, by error type and agent, the most frequent first."""
         query = (
-            f"SELECT coalesce(a.error_type, a.status), count(*), min(a.offset) FROM traces AS a WHERE {_FAILED} "
-            "GROUP BY 1 ORDER BY 2 DESC, 1"
+            "SELECT coalesce(a.error_type, a.status), a.agent, count(*), min(a.offset) FROM traces AS a "
+            f"WHERE {_FAILED} GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"
         )
-        return [ErrorKind(kind, count, self._at(offset)) for kind, count, offset in self._db.execute(query)]
+        return [ErrorKind(kind, agent, count, self._at(at)) for kind, agent, count, at in self._db.execute(query)]
 
     def holding(self, text: str) -> Iterator[TraceEntry]:
         """The entries of the lines in which this stands as a JSON text, the oldest first. Reads the whole file."""

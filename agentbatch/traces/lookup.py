@@ -16,6 +16,7 @@ from agentbatch.text.redact import visible
 from agentbatch.trace import Span
 from agentbatch.traces.entries import TraceEntry, entry_of_result
 from agentbatch.traces.index import ErrorKind, TraceIndex
+from agentbatch.traces.longest import LongestStep, longest_step
 
 _SHORTEST: Final = 4
 """Hex digits that may stand for a whole trace id."""
@@ -107,8 +108,12 @@ class TraceLookup:
     def _where(self) -> str:
         return str(self.results or "these traces")
 
+    def longest_step(self, entry: TraceEntry) -> LongestStep | None:
+        """What took longest of the item; None where there are no traces to tell."""
+        return longest_step(self.index.spans(entry)) if self.has_traces else None
+
     def errors(self) -> list[ErrorKind]:
-        """The failed items by error type."""
+        """The failed items by error type and agent."""
         return self.index.errors()
 
     def _found(self, entry: TraceEntry, others: tuple[TraceEntry, ...]) -> Found:
@@ -155,8 +160,12 @@ def entry_document(entry: TraceEntry) -> dict[str, Any]:
         "duration_s": round(entry.duration_s, 6),
         "queued_s": round(entry.queued_s, 6),
         "cost_usd": entry.cost_usd,
-        "error": {"type": entry.error_type, "message": entry.error_message or ""} if failed else None,
+        "error": _error_document(entry) if failed else None,
     }
+
+
+def _error_document(entry: TraceEntry) -> dict[str, Any]:
+    return {"type": entry.error_type, "message": entry.error_message or "", "agent": entry.agent}
 
 
 def found_document(found: Found) -> dict[str, Any]:

@@ -275,7 +275,7 @@ def _decode_attributes(encoded: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _decode_rest(name: str, encoded: Mapping[str, Any]) -> Any:
     value = _decode_value(encoded)
-    return value[0] if name == "finish_reason" and isinstance(value, list) and value else value
+    return value[0] if name == "finish_reason" and value and "arrayValue" in encoded else value
 
 
 class _PlainNames(dict[str, str]):
@@ -293,9 +293,10 @@ _PLAIN_NAMES: Final = _PlainNames(_PLAIN)
 
 def _decode_value(encoded: Mapping[str, Any]) -> Any:
     """What an AnyValue holds; None where it holds nothing."""
-    form, value = next(iter(encoded.items()), ("", None))
-    if form == "intValue":
-        return int(value)
-    if form == "arrayValue":
-        return [_decode_value(one) for one in value["values"]]
-    return value
+    for form, value in encoded.items():
+        if form == "intValue":
+            return int(value)
+        if form == "arrayValue":
+            return [_decode_value(one) for one in value["values"]]
+        return value
+    return None

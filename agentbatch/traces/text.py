@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from rich.cells import cell_len, set_cell_size
@@ -14,6 +14,7 @@ from agentbatch.text.redact import visible
 from agentbatch.text.screen import Screen
 from agentbatch.traces.entries import TraceEntry
 from agentbatch.traces.index import ErrorKind
+from agentbatch.traces.longest import LongestStep
 from agentbatch.traces.lookup import Found
 from agentbatch.traces.tree import Node
 
@@ -174,28 +175,37 @@ def _with_notes(row: _Row, front: str, at: int, screen: Screen) -> Iterator[str]
             yield f"{screen.showable(row.under)}  {screen.paint(note, style)}"
 
 
-def render_list(entries: Iterable[TraceEntry], screen: Screen) -> Iterator[str]:
-    """A line for each, under a head; nothing where there are none. Columns are as wide as the first thousand need."""
-    rows: list[tuple[str, ...]] = [_LIST_TITLES]
+def render_list(
+    entries: Iterable[TraceEntry], screen: Screen, longest: Callable[[TraceEntry], LongestStep | None] | None = None
+) -> Iterator[str]:
+    """A line for each, under a head; nothing where there are none. Columns are as wide as the first thousand need.
+
+    With `longest` there is a column for what took longest of each.
+    """
+    head = _LIST_TITLES if longest is None else _with_longest(_LIST_TITLES, "longest step")
+    rows: list[tuple[str, ...]] = [head]
     styles = ["dim"]
     widths: list[int] = []
     for entry in entries:
-        rows.append(_list_cells(entry, screen))
+        cells = _list_cells(entry, screen)
+        rows.append(cells if longest is None else _with_longest(cells, _step(longest(entry), screen)))
         styles.append(_STYLES.get(entry.status, "red"))
         if len(rows) == 1000:
             widths = _widths(rows, widths)
             yield from _list_lines(rows, styles, widths, screen)
             rows, styles = [], []
-    if rows != [_LIST_TITLES]:
+    if rows != [head]:
         yield from _list_lines(rows, styles, _widths(rows, widths), screen)
 
 
 _LIST_TITLES: Final = ("started", "item", "status", "worked", "queued", "cost", "trace", "error")
 _TO_THE_RIGHT: Final = frozenset({3, 4, 5})
+_BEFORE_TRACE: Final = 6
+_SHORT_TRACE: Final = 8
+"""Digits of a trace id where lines are cut: enough to name it by, and the error is seen, too."""
 
 
 def _list_cells(entry: TraceEntry, screen: Screen) -> tuple[str, ...]:
-    error = "" if entry.error_type is None else f"{entry.error_type}: {entry.error_message or ''}"
     return (
         _clock(entry.start_ns),
         screen.showable(visible(entry.item_id, _WIDEST_LABEL)),
@@ -203,8 +213,25 @@ def _list_cells(entry: TraceEntry, screen: Screen) -> tuple[str, ...]:
         figures.seconds(entry.duration_s),
         figures.seconds(entry.queued_s) if entry.queued_s >= 0.001 else "-",
         figures.money(entry.cost_usd),
-        visible(entry.trace_id, 32),
-        screen.showable(visible(error, 300)),
+        visible(entry.trace_id, 32)[: _SHORT_TRACE if screen.cuts else None],
+        screen.showable(_error(entry)),
+    )
+
+
+def _error(entry: TraceEntry) -> str:
+    if entry.error_type is None:
+        return ""
+    agent = f", {visible(entry.agent, _WIDEST_LABEL)}" if entry.agent else ""
+    return f"{visible(entry.error_type, 40)}{agent}: {visible(entry.error_message or '', 300)}"
+
+
+def _with_longest(cells: tuple[str, ...], cell: str) -> tuple[str, ...]:
+    return (*cells[:_BEFORE_TRACE], cell, *cells[_BEFORE_TRACE:])
+
+
+def _step(step: LongestStep | None, screen: Screen) -> str:
+    return (
+        "" if step is None else screen.showable(f"{visible(step.name, _WIDEST_LABEL)} {figures.seconds(step.seconds)}")
     )
 
 
@@ -214,7 +241,7 @@ def _clock(start_ns: int) -> str:
 
 
 def _widths(rows: Sequence[Sequence[str]], known: Sequence[int]) -> list[int]:
-    columns = list(zip(*rows, strict=True)) or [()] * len(_LIST_TITLES)
+    columns = list(zip(*rows, strict=True)) or [()] * len(known)
     widest = [max((cell_len(cell) for cell in column), default=0) for column in columns]
     return [max(pair) for pair in zip(widest, known or widest, strict=True)]
 
@@ -234,10 +261,11 @@ def _list_lines(
 
 
 def render_errors(kinds: Sequence[ErrorKind], screen: Screen) -> Iterator[str]:
-    """The error types with their counts, and the first item of each as the example."""
+    """The error types, by the agent that failed, with their counts, and the first item of each as the example."""
     width = max((len(figures.count(kind.count)) for kind in kinds), default=0)
     for kind in kinds:
         example = kind.example
-        yield f"{figures.count(kind.count):>{width}}  {screen.paint(visible(kind.type, 40), 'red')}\n"
+        agent = f"  {screen.showable(visible(kind.agent, _WIDEST_LABEL))}" if kind.agent else ""
+        yield f"{figures.count(kind.count):>{width}}  {screen.paint(visible(kind.type, 40), 'red')}{agent}\n"
         where = f"item {visible(example.item_id, _WIDEST_LABEL)}, trace {visible(example.trace_id, 32)}"
         yield screen.showable(f"{'':>{width}}  {where}: {visible(example.error_message or '', 300)}\n")

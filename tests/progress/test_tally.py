@@ -207,3 +207,14 @@ def test_error_messages_are_given_away_without_secrets() -> None:
     ScriptedRun(Tracer([tally]), ("writer",)).item(1, ("auth", "Incorrect API key provided: sk-canary-0123456789"))
     counts = tally.counts()
     assert counts.errors[0].message == counts.refusals[0].message == "Incorrect API key provided: [redacted]"
+
+
+def test_what_an_earlier_run_answered_says_nothing_of_how_long_an_agent_takes(tally: Tally, tracer: Tracer) -> None:
+    end_agent(tracer, 2.0, 0.0)
+    span = tracer.start("writer", "agent")
+    tracer.work(span)
+    tracer.end(tracer.start("m", "chat", span, {"recalled": True}))
+    tracer.end(span)
+    stats = agent(tally, "writer")
+    assert (stats.done, stats.calls) == (2, 0)
+    assert stats.p50_s == pytest.approx(2.0, rel=0.1)

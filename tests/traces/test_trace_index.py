@@ -84,8 +84,8 @@ def test_what_failed_counts_once_and_not_if_a_later_stay_mended_it(traces: Path)
         assert ids(index.failed()) == ["twice", "late", "left"]
         assert ids(index.failed(2)) == ["late", "left"]
         assert index.failures() == 3
-        kinds = [(kind.type, kind.count, kind.example.item_id) for kind in index.errors()]
-        assert kinds == [("server", 2, "twice"), ("timeout", 1, "late")]
+        kinds = [(kind.type, kind.agent, kind.count, kind.example.item_id) for kind in index.errors()]
+        assert kinds == [("server", "writer", 2, "twice"), ("timeout", "writer", 1, "late")]
         assert [entry.status for entry in index.of_item("left")] == ["error", "stopped"]
 
 

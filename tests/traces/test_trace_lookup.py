@@ -147,7 +147,7 @@ def test_documents(results: Path) -> None:
         "duration_s": 1.0,
         "queued_s": 0.25,
         "cost_usd": 0.002,
-        "error": {"type": "server", "message": "it broke"},
+        "error": {"type": "server", "message": "it broke", "agent": "writer"},
     }
     assert [span["kind"] for span in spans] == ["item", "agent", "chat"]
     assert spans[2]["attributes"]["request_id"] == "req-1"

@@ -6,6 +6,7 @@ from recorded_run import Recorder
 from agentbatch.text.screen import Screen
 from agentbatch.traces.entries import TraceEntry
 from agentbatch.traces.index import ErrorKind
+from agentbatch.traces.longest import LongestStep
 from agentbatch.traces.lookup import Found
 from agentbatch.traces.text import render_errors, render_head, render_list, render_tree
 from agentbatch.traces.tree import Node, tree_of_result, tree_of_spans
@@ -73,13 +74,15 @@ def test_a_result_line_as_a_tree_has_no_bars() -> None:
 @pytest.mark.parametrize("columns", [20, 100, 200])
 def test_hostile_text_can_neither_steer_the_terminal_nor_break_a_line(columns: int) -> None:
     screen = Screen(columns=columns)
-    hostile = entry(item_id=HOSTILE, status=HOSTILE, trace_id=HOSTILE, error_type=HOSTILE, error_message=HOSTILE)
+    hostile = entry(
+        item_id=HOSTILE, status=HOSTILE, trace_id=HOSTILE, error_type=HOSTILE, error_message=HOSTILE, agent=HOSTILE
+    )
     root = tree(HOSTILE, status="error", error=(HOSTILE, HOSTILE), request_id=HOSTILE)
     root = replace(root, children=(replace(root.children[0], label=HOSTILE, kind=HOSTILE, status=HOSTILE),))
     texts = [
         render_tree(root, screen),
-        "".join(render_list([hostile], screen)),
-        "".join(render_errors([ErrorKind(HOSTILE, 1, hostile)], screen)),
+        "".join(render_list([hostile], screen, lambda _: LongestStep(HOSTILE, 1.0))),
+        "".join(render_errors([ErrorKind(HOSTILE, HOSTILE, 1, hostile)], screen)),
         render_head(Found(hostile, others=(hostile,)), screen),
     ]
     for text in texts:
@@ -95,11 +98,13 @@ def test_colours_are_only_where_there_are_colours() -> None:
 
 
 def test_a_list() -> None:
-    failed = entry(item_id="long id", status="error", error_type="server", error_message="boom", cost_usd=None)
+    failed = entry(
+        item_id="long id", status="error", error_type="server", error_message="boom", agent="writer", cost_usd=None
+    )
     assert "".join(render_list([entry(), failed], Screen())).splitlines() == [
         "started  item     status  worked  queued     cost  trace                             error",
         f"-        7        ok      1.50 s  0.25 s  $0.0020  {'ab' * 16}",
-        f"-        long id  error   1.50 s  0.25 s        ?  {'ab' * 16}  server: boom",
+        f"-        long id  error   1.50 s  0.25 s        ?  {'ab' * 16}  server, writer: boom",
     ]
     assert list(render_list([], Screen())) == []
 
@@ -108,6 +113,19 @@ def test_a_terminal_s_lines_are_cut_and_a_file_s_are_not() -> None:
     long = entry(error_type="server", error_message="x" * 300)
     assert all(len(line) <= 80 for line in render_list([long], Screen(columns=80, cuts=True)))
     assert "x" * 200 in "".join(render_list([long], Screen(columns=80)))
+
+
+def test_where_lines_are_cut_the_error_is_seen_all_the_same() -> None:
+    failed = entry(status="error", error_type="server", error_message="boom", agent="writer")
+    (_, line) = render_list([failed], Screen(columns=80, cuts=True))
+    assert line.rstrip().endswith(f"{'ab' * 4}  server, writer: boom")
+
+
+def test_a_list_of_slow_items_says_what_took_longest() -> None:
+    longest = {"7": LongestStep("search", 1.2)}
+    lines = list(render_list([entry(), entry(item_id="8")], Screen(), lambda one: longest.get(one.item_id)))
+    at = lines[0].index("longest step")
+    assert [line[at : at + 15].rstrip() for line in lines] == ["longest step", "search 1.20 s", ""]
 
 
 def test_a_long_list_is_written_as_it_goes() -> None:
@@ -119,7 +137,8 @@ def test_a_long_list_is_written_as_it_goes() -> None:
 
 def test_errors_with_an_example_each() -> None:
     example = entry(error_type="server", error_message="boom")
-    kinds = [ErrorKind("server", 1200, example), ErrorKind("auth", 3, example)]
-    assert "".join(render_errors(kinds, Screen())) == (
-        f"1,200  server\n       item 7, trace {'ab' * 16}: boom\n    3  auth\n       item 7, trace {'ab' * 16}: boom\n"
+    kinds = [ErrorKind("server", "writer", 1200, example), ErrorKind("auth", None, 3, example)]
+    example_line = f"       item 7, trace {'ab' * 16}: boom\n"
+    assert (
+        "".join(render_errors(kinds, Screen())) == f"1,200  server  writer\n{example_line}    3  auth\n{example_line}"
     )
