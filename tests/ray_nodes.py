@@ -6,6 +6,7 @@ their namespace.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -14,41 +15,61 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import IO
 
-_BRIDGE = "agbr0"
 _PORT = 6399
+_DASHBOARD = 8265
+_NETWORKS = 16
 
 
 def can_make_nodes() -> str | None:
     """Why nodes can't be made here; None where they can."""
     if os.geteuid() != 0 or shutil.which("ip") is None:
         return "needs root and `ip` for network namespaces"
-    made = subprocess.run(["ip", "netns", "add", "agbtry"], capture_output=True, text=True, check=False)
+    name = f"agbtry{os.getpid()}"
+    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
     if made.returncode:
         return f"no network namespaces here: {made.stderr.strip()}"
-    subprocess.run(["ip", "netns", "del", "agbtry"], check=False)
+    subprocess.run(["ip", "netns", "del", name], check=False)
     return None
 
 
 class RayNodes:
-    """Use as `with`: nodes 1 (the head), 2, 3 at 10.77.0.1, .2, .3."""
+    """Use as `with`: nodes 1 (the head), 2, 3 at 10.77.N.1, .2, .3, on a network N that nobody else uses now.
 
-    def __init__(self, count: int = 3, cores: int = 2, labels: dict[int, str] | None = None) -> None:
+    `dashboard`: the head has one, which takes jobs.
+    """
+
+    def __init__(
+        self, count: int = 3, cores: int = 2, labels: dict[int, str] | None = None, dashboard: bool = False
+    ) -> None:
         self._count = count
         self._cores = cores
         self._labels = labels or {}
+        self._dashboard = dashboard
         self._folder = Path(tempfile.mkdtemp(prefix="agbray-"))
 
     @property
     def address(self) -> str:
         """Of the head."""
-        return f"10.77.0.1:{_PORT}"
+        return f"{self.host(1)}:{_PORT}"
+
+    @property
+    def jobs_address(self) -> str:
+        """Of the head's dashboard."""
+        return f"http://{self.host(1)}:{_DASHBOARD}"
+
+    def host(self, number: int) -> str:
+        """A node's address."""
+        return f"10.77.{self._network}.{number}"
 
     def __enter__(self) -> RayNodes:
+        self._network, self._claim = _claim_network()
+        self._bridge = f"agbr{self._network}"
         self._remove_network()
-        _ip("link", "add", _BRIDGE, "type", "bridge")
-        _ip("link", "set", _BRIDGE, "up")
-        _ip("addr", "add", "10.77.0.254/24", "dev", _BRIDGE)
+        _ip("link", "add", self._bridge, "type", "bridge")
+        _ip("link", "set", self._bridge, "up")
+        _ip("addr", "add", f"{self.host(254)}/24", "dev", self._bridge)
         for number in range(1, self._count + 1):
             self._make_namespace(number)
         for number in range(1, self._count + 1):
@@ -60,32 +81,39 @@ class RayNodes:
             self.kill(number)
         self._remove_network()
         shutil.rmtree(self._folder, ignore_errors=True)
+        self._claim.close()
 
     def start(self, number: int) -> None:
         """Start a node's Ray."""
-        ip = f"10.77.0.{number}"
+        ip = self.host(number)
         where = ["--head", f"--port={_PORT}"] if number == 1 else [f"--address={self.address}"]
         options = [
             f"--node-ip-address={ip}",
             f"--num-cpus={self._cores}",
             "--object-store-memory=100000000",
             "--disable-usage-stats",
-            "--include-dashboard=false" if number == 1 else "--log-color=false",
         ]
         if number == 1:
-            options.append(f"--temp-dir={self._folder}")
+            options += [f"--temp-dir={self._folder}", f"--include-dashboard={str(self._dashboard).lower()}"]
+            options += [f"--dashboard-host={ip}", f"--dashboard-port={_DASHBOARD}"]
         if number in self._labels:
             options.append(f"--labels={self._labels[number]}")
-        ray = str(Path(sys.executable).parent / "ray")
+        programs = Path(sys.executable).parent
         started = subprocess.run(
-            [*self.inside(number), ray, "start", *where, *options],
+            [*self.inside(number), str(programs / "ray"), "start", *where, *options],
             capture_output=True,
             text=True,
             timeout=120,
             check=False,
-            env={**os.environ, "RAY_AUTH_MODE": "disabled"},
+            env=self.environ,
         )
         assert started.returncode == 0, started.stdout + started.stderr
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What nodes are started with."""
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        return {**os.environ, "PATH": path, "RAY_AUTH_MODE": "disabled", "AGENTBATCH_JOBS": str(self._folder / "jobs")}
 
     def kill(self, number: int) -> None:
         """Kill all processes of a node, at once."""
@@ -102,37 +130,58 @@ class RayNodes:
 
     def pids(self, number: int) -> list[int]:
         """The processes inside a node's namespace."""
-        told = subprocess.run(["ip", "netns", "pids", f"agbn{number}"], capture_output=True, text=True, check=False)
+        told = subprocess.run(
+            ["ip", "netns", "pids", self._namespace(number)], capture_output=True, text=True, check=False
+        )
         return [int(pid) for pid in told.stdout.split()]
 
     def cut(self, number: int) -> None:
         """Take a node off the network."""
-        _ip("link", "set", f"agbv{number}", "down")
+        _ip("link", "set", self._link(number), "down")
 
     def heal(self, number: int) -> None:
         """Put it back."""
-        _ip("link", "set", f"agbv{number}", "up")
+        _ip("link", "set", self._link(number), "up")
 
     def inside(self, number: int) -> list[str]:
         """What a command begins with to run on a node."""
-        return ["ip", "netns", "exec", f"agbn{number}"]
+        return ["ip", "netns", "exec", self._namespace(number)]
+
+    def _namespace(self, number: int) -> str:
+        return f"agbn{self._network}x{number}"
+
+    def _link(self, number: int) -> str:
+        return f"agbv{self._network}x{number}"
 
     def _make_namespace(self, number: int) -> None:
-        name, outer, inner = f"agbn{number}", f"agbv{number}", f"agbw{number}"
+        name, outer, inner = self._namespace(number), self._link(number), f"agbw{self._network}x{number}"
         _ip("netns", "add", name)
         _ip("link", "add", outer, "type", "veth", "peer", "name", inner)
         _ip("link", "set", inner, "netns", name)
-        _ip("link", "set", outer, "master", _BRIDGE)
+        _ip("link", "set", outer, "master", self._bridge)
         _ip("link", "set", outer, "up")
-        _ip("-n", name, "addr", "add", f"10.77.0.{number}/24", "dev", inner)
+        _ip("-n", name, "addr", "add", f"{self.host(number)}/24", "dev", inner)
         _ip("-n", name, "link", "set", inner, "up")
         _ip("-n", name, "link", "set", "lo", "up")
 
     def _remove_network(self) -> None:
         for number in range(1, self._count + 1):
-            subprocess.run(["ip", "netns", "del", f"agbn{number}"], capture_output=True, check=False)
-            subprocess.run(["ip", "link", "del", f"agbv{number}"], capture_output=True, check=False)
-        subprocess.run(["ip", "link", "del", _BRIDGE], capture_output=True, check=False)
+            subprocess.run(["ip", "netns", "del", self._namespace(number)], capture_output=True, check=False)
+            subprocess.run(["ip", "link", "del", self._link(number)], capture_output=True, check=False)
+        subprocess.run(["ip", "link", "del", self._bridge], capture_output=True, check=False)
+
+
+def _claim_network() -> tuple[int, IO[str]]:
+    """A network's number, which is ours while the file is open."""
+    for number in range(_NETWORKS):
+        claim = (Path(tempfile.gettempdir()) / f"agbray-network-{number}").open("w")
+        try:
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            claim.close()
+        else:
+            return number, claim
+    raise RuntimeError("every network is in use")
 
 
 def _ip(*words: str) -> None:

@@ -237,13 +237,14 @@ def _commands(verbs: typer.Typer, program: str) -> Iterator[str]:
         function: Any = command.callback
         yield from _command(function, f"{program} {command.name or function.__name__}")
     for group in verbs.registered_groups:
-        if group.typer_instance is not None:
+        if group.typer_instance is not None and group.typer_instance.info.hidden is not True:
             yield from _commands(group.typer_instance, f"{program} {group.name}")
 
 
 def _command(function: Any, words: str) -> Iterator[str]:
     hints = get_type_hints(function, include_extras=True)
-    found = [(name, *get_args(hints[name])[:2], each.default) for name, each in signature(function).parameters.items()]
+    given = [each for each in signature(function).parameters.items() if hints[each[0]] is not typer.Context]
+    found = [(name, *get_args(hints[name])[:2], each.default) for name, each in given]
     options = [each for each in found if isinstance(each[2], OptionInfo)]
     arguments = [_argument(*each) for each in found if isinstance(each[2], ArgumentInfo)]
     yield f"### `{' '.join([words, *arguments])}`"

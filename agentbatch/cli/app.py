@@ -8,16 +8,19 @@ import typer
 from typer.core import TyperGroup
 
 from agentbatch import __version__
+from agentbatch.cli.at_head import app as at_head
 from agentbatch.cli.cache import app as cache
 from agentbatch.cli.ctl import ctl
 from agentbatch.cli.doctor import doctor
 from agentbatch.cli.init import init
+from agentbatch.cli.jobs import fetch, logs, status, stop
 from agentbatch.cli.mock import mock
 from agentbatch.cli.plan import plan
 from agentbatch.cli.report import report
 from agentbatch.cli.results import app as results
 from agentbatch.cli.run import run
 from agentbatch.cli.schema import schema
+from agentbatch.cli.submit import submit
 from agentbatch.cli.trace import trace
 from agentbatch.cli.validate import validate
 from agentbatch.cli.watch import watch
@@ -61,5 +64,9 @@ def options(
 
 for command in (run, plan, validate, init, schema, trace, report, watch, ctl, doctor, mock):
     app.command()(command)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(submit)
+for command in (status, logs, stop, fetch):
+    app.command()(command)
 app.add_typer(results, name="results")
 app.add_typer(cache, name="cache")
+app.add_typer(at_head, name="at-head")

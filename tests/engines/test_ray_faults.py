@@ -248,7 +248,7 @@ def test_only_nodes_with_the_label_work(far: RayProject, nodes: RayNodes):
         )
     assert done.returncode == 0, log.read_text()
     last = [json.loads(line) for line in log.read_text().splitlines() if '"last":true' in line][-1]
-    assert last["nodes"].keys() <= {"10.77.0.2", "10.77.0.3"}
+    assert last["nodes"].keys() <= {nodes.host(2), nodes.host(3)}
     assert sum(node["done"] for node in last["nodes"].values()) == 60
 
 
@@ -256,7 +256,7 @@ def test_only_nodes_with_the_label_work(far: RayProject, nodes: RayNodes):
 def test_a_cluster_that_is_not_there(far: RayProject, nodes: RayNodes):
     far.write(3)
     process = subprocess.run(
-        [*nodes.inside(1), *far.command("--address", "10.77.0.77:6379")],
+        [*nodes.inside(1), *far.command("--address", nodes.host(77) + ":6379")],
         cwd=far.folder,
         capture_output=True,
         text=True,
@@ -264,7 +264,7 @@ def test_a_cluster_that_is_not_there(far: RayProject, nodes: RayNodes):
         check=False,
     )
     assert process.returncode == 2
-    assert "10.77.0.77:6379" in process.stderr
+    assert nodes.host(77) + ":6379" in process.stderr
     assert "Traceback" not in process.stderr
 
 

@@ -7,11 +7,12 @@ import io
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import IO, TYPE_CHECKING, BinaryIO
 
 from agentbatch.errors import ConfigError
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from agentbatch.config import Config
 
 MAX_BYTES = 100 * 1024**2
-"""A package is held in memory by the driver and by every node."""
+"""Of a package, packed: it is held in memory by the driver and by every node, and Ray takes no larger one for a job."""
 
 _LEFT_OUT = ("__pycache__", "node_modules", "site-packages", "venv")
 _NEVER = (".env", ".env.*", "*.results.jsonl", "*.traces.jsonl", "*.pyc")
@@ -35,10 +36,11 @@ class Package:
     data: bytes
 
 
-def pack(config: Config) -> Package:
+def pack(config: Config, more: Mapping[str, Path] = MappingProxyType({}), most: int = MAX_BYTES) -> Package:
     """The config's file, its prompts and its folder's Python modules; with `engine.working_dir` that whole folder.
 
-    Dot-files (`.env` among them) and results are never part of it.
+    Dot-files (`.env` among them) and results are never part of it. `more` are further files, by their names inside.
+    `most` is the limit in bytes: of the files beside the config, and of all when it is packed.
 
     Raises:
         ConfigError: it is too large, or the config was not loaded from a file.
@@ -57,7 +59,7 @@ def pack(config: Config) -> Package:
     else:
         files = {*own, *_files_below(folder, ("*.py",), engine.excludes)}
     base = Path(os.path.commonpath([folder, *(path.parent for path in own)]))
-    data = _zipped(sorted(files), base)
+    data = _zipped({str(path.relative_to(base)): path for path in sorted(files)}, more, most)
     return Package(hashlib.sha256(data).hexdigest()[:32], str(source.path.resolve().relative_to(base)), data)
 
 
@@ -123,21 +125,37 @@ def _matches(path: Path, patterns: Iterable[str]) -> bool:
     return any(fnmatch(str(path), pattern) or fnmatch(path.name, pattern) for pattern in patterns)
 
 
-def _zipped(files: Sequence[Path], base: Path) -> bytes:
+def _zipped(files: Mapping[str, Path], more: Mapping[str, Path], most: int) -> bytes:
     """The archive: the same bytes for the same files, whenever it is made."""
     made = io.BytesIO()
-    total = 0
+    left = most
     with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in files:
+        for name, path in [*files.items(), *more.items()]:
             if not path.is_file():
                 continue
-            total += path.stat().st_size
-            if total > MAX_BYTES:
+            left -= 0 if name in more else path.stat().st_size
+            if left < 0:
                 raise ConfigError(
-                    f"the files beside the config are more than {MAX_BYTES // 1024**2} MB: too much to send to every"
+                    f"the files beside the config are more than {most // 1024**2} MB: too much to send to every"
                     f" node. Leave some out with engine.excludes, such as {path.parent.name}/*"
                 )
-            entry = zipfile.ZipInfo(str(path.relative_to(base)), _EPOCH)
-            entry.external_attr = (path.stat().st_mode & 0o777) << 16
-            archive.writestr(entry, path.read_bytes())
+            with path.open("rb") as file, archive.open(_entry(name, path), "w", force_zip64=True) as packed:
+                _copy(file, packed, path, lambda: made.tell() <= most)
     return made.getvalue()
+
+
+def _entry(name: str, path: Path) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, _EPOCH)
+    entry.external_attr = (path.stat().st_mode & 0o777) << 16
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    return entry
+
+
+def _copy(file: BinaryIO, packed: IO[bytes], path: Path, fits: Callable[[], bool]) -> None:
+    while block := file.read(1024**2):
+        packed.write(block)
+        if not fits():
+            raise ConfigError(
+                f"{path}: with it, the package of the job is larger, packed, than Ray takes. Send a part of it, or run"
+                " where it is: ray job submit -- agentbatch run ..."
+            )

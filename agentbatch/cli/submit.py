@@ -1,0 +1,146 @@
+"""`agentbatch submit`: a run as a job of a Ray cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.main import get_command
+
+from agentbatch.cli.run import run
+
+if TYPE_CHECKING:
+    from agentbatch.config import Config
+
+_NOT_THERE = {
+    "output": "-o",
+    "traces": "--traces",
+    "events": "--events",
+    "engine": "--engine",
+    "address": "--address",
+    "dry_run": "--dry-run",
+    "record": "--record",
+    "replay": "--replay",
+    "progress": "--progress",
+    "quiet": "--quiet",
+    "log_file": "--log-file",
+    "summary": "--summary",
+    "as_json": "--json",
+    "junit": "--junit",
+    "github": "--github",
+}
+"""Options of `run` that say where its files and its words go: on a cluster that is settled."""
+
+
+def submit(
+    context: typer.Context,
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML config.", show_default=False)],
+    inputs: Annotated[
+        str, typer.Argument(metavar="INPUTS", help="A .jsonl, .jsonl.gz or .csv file.", show_default=False)
+    ],
+    options: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN OPTIONS]",
+            help="What `run` takes, as --limit 100 or --set KEY=VALUE.",
+            show_default=False,
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            envvar="AGENTBATCH_JOBS_ADDRESS",
+            help="The cluster's dashboard, as http://HEAD:8265; default: RAY_API_SERVER_ADDRESS, RAY_ADDRESS.",
+            show_default=False,
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the run: a submit of the same name continues it. Default: made of the files' paths.",
+            show_default=False,
+        ),
+    ] = None,
+    keep: Annotated[
+        str, typer.Option(help="How long the head keeps the results after their last change, as 7d.")
+    ] = "7d",
+) -> None:
+    """Send config, code and inputs to a Ray cluster and begin the run there; prints the job's id. Needs no Ray here."""
+    # late imports: `agentbatch --help` needs none of this
+    from agentbatch.config import load
+    from agentbatch.jobs.address import cluster_address
+    from agentbatch.jobs.submission import make_submission
+    from agentbatch.settings import parse_duration
+
+    words = [*(options or []), *context.args]
+    asked = _checked(config, inputs, words)
+    cluster = cluster_address(address, os.environ)
+    try:
+        keep_s = parse_duration(keep)
+    except ValueError as error:
+        raise typer.BadParameter(f"--keep: {error}") from None
+    openai_batch = asked["input_format"] == "openai-batch"
+    loaded = load(config, _overrides(asked), os.environ, only_check=True, requests=openai_batch)
+    submission = make_submission(loaded, inputs, name, keep_s, words)
+
+    from agentbatch.jobs.client import JobsClient
+    from agentbatch.jobs.submission import submit as send
+
+    async def main() -> str:
+        async with JobsClient(cluster) as client:
+            return await send(client, submission)
+
+    job_id = asyncio.run(main())
+    typer.echo(job_id)
+    for line in _what_now(loaded, job_id, cluster.url, keep):
+        typer.echo(line, err=True)
+
+
+def _checked(config: Path, inputs: str, words: Sequence[str]) -> Mapping[str, Any]:
+    """The options as `run` reads them.
+
+    Raises:
+        UsageError: `run` has no such option, or it has no place here.
+    """
+    program = typer.Typer(add_completion=False)
+    program.command()(run)
+    command = get_command(program)
+    given = command.make_context("agentbatch submit", [str(config), inputs, *words], auto_envvar_prefix=None).params
+    plain = command.make_context("agentbatch submit", [str(config), inputs]).params
+    for parameter, spelling in _NOT_THERE.items():
+        if given[parameter] != plain[parameter]:
+            raise typer.BadParameter(
+                f"{spelling} has no place in a run on a cluster: `agentbatch fetch` brings its files"
+            )
+    return given
+
+
+def _overrides(asked: Mapping[str, Any]) -> list[str]:
+    workflow = asked["workflow"]
+    return [*(asked["settings"] or []), *([f"workflow={workflow}"] if workflow else [])]
+
+
+def _what_now(config: Config, job_id: str, url: str, keep: str) -> list[str]:
+    names = _variables(config)
+    lines = (
+        [f"The head's environment is to have {', '.join(names)}: nothing of this machine's is sent."] if names else []
+    )
+    return [
+        *lines,
+        f"agentbatch status {job_id} --address {url}",
+        f"agentbatch fetch {job_id} --address {url}      # results: kept there for {keep} after their last change",
+    ]
+
+
+def _variables(config: Config) -> list[str]:
+    """Environment variables that the config names."""
+    from agentbatch.config.keys import KEY_VARIABLES
+
+    origin = config.origin
+    assert origin is not None  # it was loaded from a file
+    named = {name for expanded in origin.variables.values() for name in expanded.variables}
+    return sorted(named | {variable for variable in KEY_VARIABLES.values() if variable in named})

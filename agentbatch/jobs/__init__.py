@@ -1,0 +1,1 @@
+"""Runs as jobs of a Ray cluster, begun and looked after from a machine that has no Ray itself."""
