@@ -12,10 +12,11 @@ from threading import Thread
 from types import TracebackType
 from typing import Any, Self
 
-from agentbatch.batch import Display, RunOptions, run_to_end
+from agentbatch.batch import Confirm, Display, RunOptions, run_to_end
+from agentbatch.canary.findings import Canary
 from agentbatch.config import Config, load
 from agentbatch.config.cache_choice import CacheUse
-from agentbatch.errors import AgentBatchError, ExitCode, OutputError, RunStopped
+from agentbatch.errors import AgentBatchError, ConfigError, ExitCode, OutputError, RunStopped
 from agentbatch.inputs.openai_batch import InputFormat
 from agentbatch.logs import LogChoice
 from agentbatch.process.control import Control
@@ -36,11 +37,13 @@ class Terminal:
     Attributes:
         log: what is logged, and where.
         show: makes the progress display.
+        confirm: decides whether a run with a canary goes on.
         continue_command: what a person types to run what is left.
     """
 
     log: LogChoice = LogChoice()
     show: Callable[[Display], Progress] | None = None
+    confirm: Confirm | None = None
     continue_command: str | None = None
 
 
@@ -65,6 +68,8 @@ def run_batch(
     seed: int = 0,
     fail_fast: bool = False,
     ordered: bool = False,
+    canary: int | None = None,
+    confirm: Confirm | None = None,
     terminal: Terminal | None = None,
 ) -> Batch:
     """A run, which begins when it is iterated over.
@@ -87,12 +92,17 @@ def run_batch(
         limit, offset, sample, seed: part of the inputs, as on the command line.
         fail_fast: stop at the first failed item.
         ordered: in the order of the inputs; of `output` once the run ends, of what is yielded only without `output`.
+        canary: as `limits.canary`: so many items are run first, and the rest only if what they say of it fits.
+        confirm: an async function that decides, given the `Canary`, whether the rest is run; default: unless something
+            is against it.
         terminal: for a command line.
 
     Raises:
         ConfigError: the config is wrong. What else goes wrong is raised by the iteration.
     """
     loaded = config if isinstance(config, Config) else load(config)
+    if canary is not None:
+        loaded = _with_canary(loaded, canary)
     to_stdout = terminal is not None and output == "-"
     wants = terminal or Terminal()
     options = RunOptions(
@@ -116,10 +126,19 @@ def run_batch(
         fail_fast=fail_fast,
         ordered=ordered,
         show=wants.show,
+        confirm=confirm or wants.confirm,
         continue_command=wants.continue_command,
         embedded=terminal is None,
     )
     return Batch(loaded, options)
+
+
+def _with_canary(config: Config, items: int) -> Config:
+    if items < 2:
+        raise ConfigError(
+            f"a canary needs two items at least, for one says nothing of how much they differ; not {items}"
+        )
+    return config.model_copy(update={"limits": config.limits.model_copy(update={"canary": items})})
 
 
 class Batch:
@@ -245,4 +264,4 @@ class _LoopThread:
                 await self._taken.acquire()
 
 
-__all__ = ["Batch", "ResultRecord", "Summary", "Terminal", "run_batch"]
+__all__ = ["Batch", "Canary", "ResultRecord", "Summary", "Terminal", "run_batch"]

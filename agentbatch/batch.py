@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from agentbatch.batches.deadline import keep_deadline
+from agentbatch.canary.findings import Canary
+from agentbatch.canary.source import CanaryItems
+from agentbatch.canary.trial import Trial, decided, why_not
 from agentbatch.checks.counts import CheckCount, CheckTally
 from agentbatch.config import Config, config_shape
 from agentbatch.config.cache_choice import CacheUse, open_run_cache
@@ -23,7 +26,7 @@ from agentbatch.ctl.live_run import LiveRun, Told
 from agentbatch.ctl.server import ControlServer
 from agentbatch.engines.base import Engine
 from agentbatch.engines.local import LocalEngine
-from agentbatch.errors import ConfigError, ExitCode, OutputError
+from agentbatch.errors import ConfigError, ExitCode, InputError, OutputError
 from agentbatch.events import EventFile, refuse_same_file
 from agentbatch.inputs import BadLine, Inputs, open_inputs, select, selected_count, selected_indexes
 from agentbatch.inputs.given import given_inputs
@@ -48,7 +51,7 @@ from agentbatch.results.files import ResultFiles
 from agentbatch.results.finished import FinishedItem, Finishing
 from agentbatch.results.header import new_header
 from agentbatch.results.hearer import Hearer
-from agentbatch.results.lines import CountedLines
+from agentbatch.results.lines import CountedLines, parse_result
 from agentbatch.results.openai_batch import OutputFormat
 from agentbatch.stop_rules import FailureAllowance, FailureCount
 from agentbatch.summary import Audit, Summary, Verdict, summarize, verdict_line
@@ -58,6 +61,9 @@ from agentbatch.trace import SpanObserver, Tracer
 from agentbatch.traces.trace_file import TraceFile
 
 _LOGGER = logging.getLogger(__name__)
+
+Confirm = Callable[[Canary], Awaitable[bool]]
+"""Decides whether a run goes on after its canary."""
 
 _HURRIED_S = 0.5
 """A run that is told to stop at once gives the collector so long."""
@@ -86,6 +92,7 @@ class RunOptions:
         log: what is logged, and where.
         record: the recording that answers are added to. replay: the one they come from, and nobody is asked.
         show: makes the progress display.
+        confirm: decides whether a run with a canary goes on; None: it does if nothing is against it.
         continue_command: what a person types to run what is left.
         embedded: it runs inside somebody else's program: signals, logging and stdout are not ours.
     """
@@ -110,6 +117,7 @@ class RunOptions:
     fail_fast: bool = False
     ordered: bool = False
     show: Callable[[Display], Progress] | None = None
+    confirm: Confirm | None = None
     continue_command: str | None = None
     embedded: bool = False
 
@@ -157,6 +165,8 @@ async def _run(
     inputs = open_inputs(given, tee=tee) if isinstance(given, str) else given_inputs(given, tee=tee)
     if options.input_format == "openai-batch":
         inputs = as_requests(inputs)
+    if config.limits.canary is not None:
+        _refuse_canary(options, inputs)
     async with AsyncExitStack() as opened:
         signals = SignalWatch(control)
         if not options.embedded:
@@ -240,6 +250,11 @@ class _Run:
         has_checks = bool(config.checks) or any(agent.checks for agent in config.agents.values())
         self._checks = CheckTally(config.checks, config.thresholds) if has_checks else None
         self._read_all = False
+        wanted = config.limits.canary
+        self._trial = None if wanted is None else Trial(config, wanted, options.seed)
+        self._canary_items: CanaryItems | None = None
+        self._canary: Canary | None = None
+        self._display: Progress = Silent()
         self._allowance = FailureAllowance.parse(config.limits.max_failures)
         self._failures = FailureCount(
             self._allowance,
@@ -255,8 +270,8 @@ class _Run:
         engine = self._far_engine() if far else self._local_engine(cache)
         self._book.tell(total=self._total, before=self._before, began_ns=time.time_ns(), inputs=self._inputs.name)
         timer = self._start_timer()
-        display = self._show(engine)
-        log = SpokenLog(display.say, self._redactor.text)
+        display = self._display = self._show(engine)
+        log = SpokenLog(lambda text: self._display.say(text), self._redactor.text)
         log.setLevel(self._options.log.person_level)
         if not self._options.embedded:
             logging.getLogger().addHandler(log)
@@ -268,7 +283,7 @@ class _Run:
         try:
             async with engine, self._served(engine):
                 signals.renew()
-                source = StreamItems(self._to_do()) if self._inputs.streamed else FileItems(self._to_do())
+                source = await self._source(engine)
                 self._control.on_stop(source.close)
                 times.start()
                 deadline = self._watch_deadline(engine)
@@ -287,7 +302,7 @@ class _Run:
             if timer is not None:
                 timer.cancel()
             logging.getLogger().removeHandler(log)
-            display.stop()
+            self._display.stop()
             if cache is not None:
                 cache.close()
             if self._tape is not None:
@@ -296,6 +311,60 @@ class _Run:
                 self._traces.close()
             if self._otel is not None:
                 await asyncio.to_thread(self._otel.close, _HURRIED_S if self._control.at_once else CLOSE_S)
+
+    async def _source(self, engine: Engine) -> FileItems | StreamItems | CanaryItems:
+        """Where the items come from."""
+        if self._inputs.streamed:
+            return StreamItems(self._to_do())
+        if self._trial is None:
+            return FileItems(self._to_do())
+        trial = self._trial
+        await asyncio.to_thread(self._draw, trial)
+        self._canary_items = CanaryItems(trial.to_run, self._to_do, lambda: self._goes_on(trial, engine))
+        return self._canary_items
+
+    def _draw(self, trial: Trial) -> None:
+        """Choose the canary, and read what earlier runs paid for it."""
+        trial.draw(self._good_items, lambda item: self._book.is_done(item.id, item.index))
+        self._seen_to_do += len(trial.begun)
+        files, known = self._options.files, trial.known
+        if known and files is not None:
+            with CountedLines(files.results) as lines:
+                for line in lines:
+                    if line["index"] in known:
+                        trial.take_in(line)
+
+    def _good_items(self) -> Iterator[Item]:
+        """The items that can be run; where failed ones are run again, only those still to do."""
+        for entry in self._selected():
+            item = self._checked(entry)
+            if isinstance(item, Item) and not (self._options.retry_failed and self._book.is_done(item.id, item.index)):
+                yield item
+
+    async def _goes_on(self, trial: Trial, engine: Engine) -> bool:
+        """Whether to run the others, now that the canary has ended and is kept."""
+        await self._book.settle()
+        if self._control.stopping:
+            return False
+        spent = self._book.spent_usd + self._tally.counts().cost_usd
+        self._canary = found = trial.findings(spent, self._total or 0)
+        if not found.items:  # there was nothing that could be run
+            return True
+        goes_on = not found.against if self._options.confirm is None else await self._confirmed(found, engine)
+        self._canary = decided(found, goes_on)
+        if not goes_on and found.others:
+            self._control.stop(why_not(found))
+        return goes_on
+
+    async def _confirmed(self, found: Canary, engine: Engine) -> bool:
+        """What a person, or a program, says to it. The display makes room."""
+        assert self._options.confirm is not None
+        self._display.stop()
+        try:
+            return await self._options.confirm(found)
+        finally:
+            self._display = self._show(engine)
+            self._display.start()
 
     def _served(self, engine: Engine) -> AbstractAsyncContextManager[object]:
         """What answers `agentbatch ctl` while the run goes; a run on other machines can't be asked yet."""
@@ -380,6 +449,7 @@ class _Run:
             checks=checks,
             audit=self._audit(total),
             bound_by=self._book.times,
+            canary=self._canary,
         )
         if self._events is not None:
             self._events.end(summary)
@@ -394,12 +464,10 @@ class _Run:
 
     def _to_do(self) -> Iterator[Item]:
         """The items this run has to do. Lines that are no items get their error result in passing."""
-        options = self._options
-        for entry in select(
-            self._inputs, offset=options.offset, limit=options.limit, sample=options.sample, seed=options.seed
-        ):
+        canary: frozenset[int] = frozenset() if self._trial is None else self._trial.begun
+        for entry in self._selected():
             self._seen += 1
-            if self._book.is_done(entry.id, entry.index):
+            if entry.index in canary or self._book.is_done(entry.id, entry.index):
                 continue
             self._seen_to_do += 1
             self._book.expect(entry.index)
@@ -409,6 +477,12 @@ class _Run:
             else:
                 self._refuse(item)
         self._read_all = True
+
+    def _selected(self) -> Iterator[Item | BadLine]:
+        options = self._options
+        return select(
+            self._inputs, offset=options.offset, limit=options.limit, sample=options.sample, seed=options.seed
+        )
 
     def _checked(self, entry: Item | BadLine) -> Item | BadLine:
         """The item, or why it can't be run: a field that a template is sure to need is not there."""
@@ -431,7 +505,15 @@ class _Run:
         waiting = self._book.commit(finished)
         if reason is not None:
             self._control.stop(reason)
+        if self._trial is not None and finished.index in self._trial.begun:
+            self._end_of_canary_item(self._trial, finished)
         return self._hearer.room() if waiting is None and self._hearer is not None else waiting
+
+    def _end_of_canary_item(self, trial: Trial, finished: FinishedItem) -> None:
+        line = parse_result(finished.line)
+        assert line is not None and self._canary_items is not None
+        trial.take_in(line)
+        self._canary_items.ended(finished.index)
 
     def _settle_held(self) -> None:
         """What failed for the key or the account was about the run when nothing else came, else about its items."""
@@ -533,6 +615,19 @@ def _open_traces(config: Config, options: RunOptions, redactor: Redactor, otel: 
     if options.traces is None and otel is None:
         return None
     return TraceFile(options.traces, config.trace.content, fresh=options.overwrite, redact=redactor.data, also=otel)
+
+
+def _refuse_canary(options: RunOptions, inputs: Inputs) -> None:
+    """Where a sample can't be paid for first.
+
+    Raises:
+        InputError: the inputs come by a pipe.
+        ConfigError: the results go where they can't be put in order.
+    """
+    if inputs.streamed:
+        raise InputError(f"{inputs.name}: --canary needs to know all items beforehand; save them to a file first")
+    if options.ordered and options.files is None:
+        raise ConfigError("--canary with --ordered needs a results file: name one with -o FILE")
 
 
 def _refuse_afar(config: Config, options: RunOptions) -> None:

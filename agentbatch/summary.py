@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import orjson
 
+from agentbatch.canary.findings import Canary
 from agentbatch.checks.counts import CheckCount
 from agentbatch.files.plain_json import to_plain
 from agentbatch.kept.begun_calls import PaidTwice
@@ -70,6 +71,7 @@ class Summary:
         audit: of a run that continued another one; None of one that did not.
         bound_by: what this run's wall time went to, the largest share first; see `time_book`. The shares add up to 1.
         cached: calls that the response cache answered, for nothing.
+        canary: what the canary found, of a run with one; as JSON its estimates are `{expected, low, high}`.
         models: this run's figures per model, by its name in the config; what succeeded and failed are attempts.
     """
 
@@ -101,6 +103,7 @@ class Summary:
     bound_by: Sequence[BoundTime] = field(default_factory=tuple[BoundTime, ...])
     cached: int = 0
     models: Sequence[AgentStats] = field(default_factory=tuple[AgentStats, ...])
+    canary: Canary | None = None
     version: int = SUMMARY_VERSION
 
     @property
@@ -131,6 +134,7 @@ def summarize(
     checks: Sequence[CheckCount] = (),
     audit: Audit | None = None,
     bound_by: Sequence[BoundTime] = (),
+    canary: Canary | None = None,
 ) -> Summary:
     """Make a summary of a tally's last counts. `written` says what is on disk, where that is not all that ended."""
     before = dict(before or {})
@@ -165,6 +169,7 @@ def summarize(
         bound_by=tuple(bound_by),
         cached=counts.total("cached"),
         models=counts.models,
+        canary=canary,
     )
 
 
@@ -182,10 +187,26 @@ def summary_json(summary: Summary) -> bytes:
     ]
     if summary.audit is not None and summary.audit.paid_twice is not None:
         document["audit"]["paid_twice"]["cost_usd"] = _known_cost(summary.audit.paid_twice)
+    if summary.canary is not None:
+        document["canary"] |= _canary_json(summary.canary)
     document["checks"] = {check.name: check.document() for check in summary.checks}
     document["agents"] = {agent.name: _agent_json(agent) for agent in summary.agents}
     document["models"] = {model.name: _model_json(model) for model in summary.models}
     return orjson.dumps(to_plain(document), option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_INDENT_2)
+
+
+def _canary_json(canary: Canary) -> dict[str, Any]:
+    """Its estimates by name; a bound that nobody knows is null."""
+    cost, planned = canary.cost_usd, canary.planned
+    return {
+        "cost_usd": None if cost is None else cost._asdict(),
+        "seconds": canary.seconds._asdict(),
+        "planned": {
+            "cost_usd": None if planned.cost_usd is None else planned.cost_usd._asdict(),
+            "seconds": planned.seconds._asdict(),
+            "bound_by": planned.bound_by,
+        },
+    }
 
 
 def _agent_json(agent: AgentStats) -> dict[str, Any]:
@@ -378,6 +399,7 @@ def _facts(summary: Summary) -> list[str]:
         ("failing", failing(summary)),
         ("slowest", slowest(summary)),
         ("dearest", dearest(summary)),
+        ("canary", _canary(summary.canary)),
         ("audit", _audit(summary.audit)),
         ("results", visible(summary.results or "", 4000)),
         ("traces", visible(summary.traces or "", 4000)),
@@ -407,6 +429,16 @@ def _items(summary: Summary) -> str:
     if summary.remaining:
         text += f"; {figures.count(summary.remaining)} to do"
     return text
+
+
+def _canary(canary: Canary | None) -> str:
+    """What the sample had said: to be compared with what the run came to."""
+    if canary is None or not canary.others:
+        return ""
+    cost = canary.cost_usd
+    told = "an unknown cost" if cost is None else figures.from_to(cost.low, cost.high, figures.money)
+    time = figures.from_to(canary.seconds.low, canary.seconds.high, figures.span_of_time)
+    return f"{figures.count(canary.items)} items said of the other {figures.count(canary.others)}: {told}, {time}"
 
 
 def _audit(audit: Audit | None) -> str:

@@ -65,6 +65,21 @@ CHECK = fields(
     met={"type": "boolean"},
 )
 PAID_TWICE = fields(calls=WHOLE, answered=WHOLE, unpriced=WHOLE, works=WHOLE, cost_usd=maybe(NUMBER))
+RANGE = fields(low=NUMBER, high=maybe(NUMBER))
+ESTIMATE = fields(expected=NUMBER, low=NUMBER, high=maybe(NUMBER))
+CANARY = fields(
+    items=WHOLE,
+    failed=WHOLE,
+    others=WHOLE,
+    spent_usd=NUMBER,
+    cost_usd=maybe(ESTIMATE),
+    seconds=ESTIMATE,
+    bound_by=TEXT,
+    planned=fields(cost_usd=maybe(RANGE), seconds=RANGE, bound_by=TEXT),
+    max_cost=maybe(NUMBER),
+    against={"type": "array", "items": TEXT},
+    went_on={"type": "boolean"},
+)
 SUMMARY_SCHEMA = fields(
     version={"const": 1},
     verdict={"enum": ["ok", "failed", "stopped", "interrupted"]},
@@ -101,4 +116,5 @@ SUMMARY_SCHEMA = fields(
     },
     cached=WHOLE,
     models=by_name(MODEL),
+    canary=maybe(CANARY),
 )

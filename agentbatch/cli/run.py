@@ -110,6 +110,18 @@ def run(
         float | None,
         typer.Option(min=0, envvar="AGENTBATCH_MAX_COST", help="Stop before US dollars.", show_default=False),
     ] = None,
+    canary: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            envvar="AGENTBATCH_CANARY",
+            help="Pay for so many items first, say what the rest will cost, and go on if that fits.",
+            show_default=False,
+        ),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("-y", "--yes", envvar="AGENTBATCH_YES", help="After a canary that fits, go on unasked.")
+    ] = False,
     max_failures: Annotated[
         str | None,
         typer.Option(envvar="AGENTBATCH_MAX_FAILURES", help="Stop after N or P% failed items.", show_default=False),
@@ -206,6 +218,7 @@ def run(
     """Run every input through the workflow; results go to JSONL, the same command continues."""
     # late imports: `agentbatch --help` needs none of this
     from agentbatch.api import Terminal, run_batch
+    from agentbatch.cli.canary import confirming
     from agentbatch.cli.run_end import Telling, broken_runs_told, tell_end
     from agentbatch.config import load
     from agentbatch.logs import LogChoice
@@ -230,6 +243,7 @@ def run(
                 "limits.deadline": deadline,
                 "limits.item_timeout": item_timeout,
                 "limits.max_cost": max_cost,
+                "limits.canary": canary,
                 "limits.max_failures": max_failures,
                 "engine.kind": engine,
                 "engine.address": address,
@@ -272,6 +286,7 @@ def run(
         terminal=Terminal(
             LogChoice(log_file, verbose),
             _display(_mode(progress, quiet=quiet, to_stdout=files is None or events == "-"), no_color),
+            confirming(yes=yes, quiet=quiet),
             _continue_command(),
         ),
     )

@@ -190,14 +190,14 @@ class Endpoint:
         if self.control.paused and visit.at_work:
             visit.end_work()  # waiting for somebody to resume the run is nobody's time
         async with Admission(limiters, visit.item.index, tokens.total) as admission:
-            self.control.check()
-            if not visit.at_work:
-                visit.begin_work()
-            sent = self.health.window.send(self._permits.in_use)
             clock = asyncio.get_running_loop().time
-            sent_at = clock()
-            sending = None if self._announced.silent else self._announced.sent(sent_at, tokens.total)
             async with self.budget.reserved(self._most(request, tokens.usage, self.settings.tariff)) as spending:
+                self.control.check()
+                if not visit.at_work:
+                    visit.begin_work()
+                sent = self.health.window.send(self._permits.in_use)
+                sent_at = clock()
+                sending = None if self._announced.silent else self._announced.sent(sent_at, tokens.total)
                 if call is not None:
                     call.sent()
                 answer = await self._attempt(request, visit, attempt, perf_counter() - queued_at, spending)

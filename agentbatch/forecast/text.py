@@ -48,21 +48,21 @@ def _items(to_do: ToDo) -> str:
 
 def _calls(forecast: Forecast) -> str:
     each, whole = forecast.item.get(EVERYTHING, Bounds()), forecast.whole
-    in_all = _span(round(whole.low.calls), round(whole.high.calls), figures.count)
-    return f"{_span(each.low.calls, each.high.calls, _few)} an item, {in_all} in all"
+    in_all = figures.from_to(whole.low.calls, whole.high.calls, _whole)
+    return f"{figures.from_to(each.low.calls, each.high.calls, _few)} an item, {in_all} in all"
 
 
 def _tokens(bounds: Bounds) -> str:
     low, high = bounds
     return (
-        f"{_span(low.input_tokens, high.input_tokens, figures.short_count)} in, "
-        f"{_span(low.output_tokens, high.output_tokens, figures.short_count)} out"
+        f"{figures.from_to(low.input_tokens, high.input_tokens, figures.short_count)} in, "
+        f"{figures.from_to(low.output_tokens, high.output_tokens, figures.short_count)} out"
     )
 
 
 def _cost(forecast: Forecast) -> str:
     whole, worst = forecast.whole, forecast.worst
-    known = _span(whole.low.usd, whole.high.usd, figures.money)
+    known = figures.from_to(whole.low.usd, whole.high.usd, figures.money)
     if forecast.outside:
         rest = f"; {known} for the models" if whole.high.usd else ""
         return f"unknown: nobody knows what {', '.join(forecast.outside)} will cost{rest}"
@@ -77,7 +77,7 @@ def _cost(forecast: Forecast) -> str:
 def _time(forecast: Forecast) -> str:
     if not forecast.seconds.high:
         return "as fast as this machine goes: no model takes any time"
-    return f"about {_span(*forecast.seconds, figures.span_of_time)}; bound by {forecast.constraints[0].name}"
+    return f"about {figures.from_to(*forecast.seconds, figures.span_of_time)}; bound by {forecast.constraints[0].name}"
 
 
 def _model_table(forecast: Forecast, plan: Plan) -> list[str]:
@@ -90,10 +90,12 @@ def _model_table(forecast: Forecast, plan: Plan) -> list[str]:
         rows.append(
             (
                 visible(model.name, 20),
-                _span(low.calls, high.calls, figures.short_count, " - "),
-                _span(low.input_tokens, high.input_tokens, figures.short_count, " - "),
-                _span(low.output_tokens, high.output_tokens, figures.short_count, " - "),
-                "unknown" if model.name in forecast.unpriced else _span(low.usd, high.usd, figures.money, " - "),
+                figures.from_to(low.calls, high.calls, figures.short_count, " - "),
+                figures.from_to(low.input_tokens, high.input_tokens, figures.short_count, " - "),
+                figures.from_to(low.output_tokens, high.output_tokens, figures.short_count, " - "),
+                "unknown"
+                if model.name in forecast.unpriced
+                else figures.from_to(low.usd, high.usd, figures.money, " - "),
             )
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -133,10 +135,8 @@ def _assumptions(forecast: Forecast, plan: Plan) -> Iterator[str]:
     yield f"{text}. Failed requests and their retries come on top."
 
 
-def _span(low: float, high: float, shown: Any, between: str = " to ") -> str:
-    """One figure where both are shown alike."""
-    first, last = shown(low), shown(high)
-    return first if first == last else f"{first}{between}{last}"
+def _whole(number: float) -> str:
+    return figures.count(round(number))
 
 
 def _few(number: float) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 
 def count(number: int) -> str:
     """A whole number with its thousands apart: `12,345`."""
@@ -72,3 +75,10 @@ def money(usd: float | None) -> str:
     if usd < 0.0001:
         return "<$0.0001"
     return f"${usd:.4f}" if usd < 0.1 else f"${usd:.3f}" if usd < 1 else f"${usd:,.2f}"
+
+
+def from_to(low: float, high: float, shown: Callable[[float], str], between: str = " to ") -> str:
+    """A range: one figure where both are shown alike; `$1.20 to unknown` where there is no upper bound."""
+    first = shown(low)
+    last = shown(high) if math.isfinite(high) else "unknown"
+    return first if first == last else f"{first}{between}{last}"
