@@ -119,13 +119,16 @@ class Workshop:
         Raises:
             ConfigError: there is a cap, and a model without a price.
         """
-        for name, endpoint in self.endpoints.items():
-            tariff = endpoint.settings.tariff
-            if self.budget.cap is not None and (tariff is None or not tariff.known):
-                raise ConfigError(
-                    f"max_cost can't be kept: the price of model {name!r} is not known. Give it in US dollars per 1M"
-                    f" tokens, as models.{name}.price: {{input: 0.15, output: 0.60}}"
-                )
+        for name in self.models_without_price() if self.budget.cap is not None else ():
+            raise ConfigError(
+                f"max_cost can't be kept: the price of model {name!r} is not known. Give it in US dollars per 1M"
+                f" tokens, as models.{name}.price: {{input: 0.15, output: 0.60}}"
+            )
+
+    def models_without_price(self) -> list[str]:
+        """Their names in the config. Published prices are looked up now, if they have not been."""
+        tariffs = {name: endpoint.settings.tariff for name, endpoint in self.endpoints.items()}
+        return [name for name, tariff in tariffs.items() if tariff is None or not tariff.known]
 
     async def open(self) -> None:
         """Start what agents need before any of them may be asked anything.
@@ -294,13 +297,12 @@ class Workshop:
         return Step(name, runnable, kind, _terms(config, where), shared=name in self._shared)
 
     def _with_fallback(self, runnable: Runnable, name: str, config: StepConfig) -> Runnable:
-        fallback = (
-            config.fallback if isinstance(config.fallback, FallbackConfig) else FallbackConfig(to=config.fallback)
-        )
-        if not fallback.to:
+        fallback = config.fallback
+        others, when = (fallback.to, fallback.when) if isinstance(fallback, FallbackConfig) else (fallback, None)
+        if not others:
             return runnable
-        when = None if fallback.when is None else Condition(fallback.when, where=f"{name}.fallback.when")
-        return WithFallback(runnable, self.steps([*fallback.to]), when)
+        condition = None if when is None else Condition(when, where=f"{name}.fallback.when")
+        return WithFallback(runnable, self.steps([*others]), condition)
 
     def _permits(self, name: str, config: StepConfig) -> Permits | None:
         """A step's permits are held while an item is in it; those of one that asks a server belong to its requests."""

@@ -47,8 +47,7 @@ def tell_end(ended: Summary, telling: Telling) -> None:
     Raises:
         OutputError: a file can't be written.
     """
-    from agentbatch.ci.junit import write_junit  # late, as all here: `agentbatch --help` needs none of this
-    from agentbatch.summary import summary_json
+    from agentbatch.summary import summary_json  # late, as all here: `agentbatch --help` needs none of this
 
     if not telling.quiet or ended.exit_code:
         _tell_person(ended, telling.no_color)
@@ -58,6 +57,8 @@ def tell_end(ended: Summary, telling: Telling) -> None:
     if (summary := telling.summary) is not None:
         jobs.append(lambda: _write_summary(summary, summary_json(ended)))
     if (junit := telling.junit) is not None:
+        from agentbatch.ci.junit import write_junit
+
         jobs.append(lambda: write_junit(junit, telling.results, ended, telling.workflow))
     if telling.as_json:
         jobs.append(lambda: _print_data(summary_json(ended)))

@@ -30,6 +30,10 @@ DRAIN_S = 5.0
 """What is in flight when the run is told to stop gets so long to end."""
 
 
+_PRICES_AFTER_S = 0.075
+"""Published prices are loaded so long after the beginning (it takes 60 ms): the first requests are on their way then,
+and their answers mostly not here yet."""
+
 _ITEMS_A_TURN = 32
 """An item on a model without latency never waits; so many in a row, then the loop gets its turn."""
 
@@ -91,11 +95,14 @@ class LocalEngine:
         item, and no more workers than items.
         """
         self._take, self._deliver = take, deliver
-        self._done = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._done = loop.create_future()
         self._hire()
+        prices = loop.call_later(_PRICES_AFTER_S, self._workshop.models_without_price)
         try:
             await self._done
         finally:
+            prices.cancel()
             self.abandon()
             if self._workers:
                 await asyncio.wait(self._workers)

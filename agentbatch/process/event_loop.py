@@ -7,6 +7,7 @@ import gc
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from agentbatch.process import pydantic_plugins
 from agentbatch.process.descriptors import raise_limit
 
 _T = TypeVar("_T")
@@ -18,6 +19,7 @@ _GC_THRESHOLDS = (50_000, 50, 1000)
 def run_loop(main: Coroutine[Any, Any, _T]) -> _T:
     """Run `main` to its end, as `asyncio.run` does, with this process tuned for it."""
     raise_limit()
+    pydantic_plugins.let_in()
     gc.freeze()  # what was imported stays: no need to look at it again, nor now (60 ms, for a little rubbish)
     gc.set_threshold(*_GC_THRESHOLDS)
     try:
