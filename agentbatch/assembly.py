@@ -11,7 +11,7 @@ from agentbatch.kept.journal import Journal
 from agentbatch.kept.tape import Tape
 from agentbatch.limits import Budget, Limiter
 from agentbatch.process.control import Control
-from agentbatch.step import Step
+from agentbatch.step import Runnable, Step
 
 if TYPE_CHECKING:
     from agentbatch.flows.base import Member
@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from agentbatch.transports.function import FunctionCaller
     from agentbatch.transports.http import HttpTransport, TransportKind
     from agentbatch.transports.threads import Threads
+
+
+class Elsewhere(Protocol):
+    """Other machines, for agents that are not to run on this one."""
+
+    def step(self, agent: str, runnable: Runnable) -> Runnable:
+        """What stands for the agent here: itself, or what has it run elsewhere."""
+        ...
 
 
 class Assembly(Protocol):
@@ -82,7 +90,7 @@ class Assembly(Protocol):
         """The tools of an agent, by the names in its config."""
         ...
 
-    def function(self, name: str, executor: Literal["thread", "process"]) -> FunctionCaller:
+    def function(self, name: str, executor: Literal["thread", "process", "ray"]) -> FunctionCaller:
         """What calls the user's function `module:name`."""
         ...
 

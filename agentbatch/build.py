@@ -17,6 +17,7 @@ from agentbatch.agents.asking import AskingConfig
 from agentbatch.agents.base import AgentConfig
 from agentbatch.agents.function import FunctionConfig
 from agentbatch.agents.remote import RemoteConfig
+from agentbatch.assembly import Elsewhere
 from agentbatch.batches.room import BatchRoom
 from agentbatch.build_tools import ToolShop
 from agentbatch.checks.checked import with_checks
@@ -80,8 +81,10 @@ class Workshop:
         artifacts: Path | None = None,
         tape: Tape | None = None,
         batches: Path | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self.config = config
+        self._elsewhere = elsewhere
         self.tape = tape
         self.batches = BatchRoom(batches, control)
         self.artifacts = artifacts
@@ -286,6 +289,8 @@ class Workshop:
         permits = self._permits(name, config)
         if permits is not None or config.timeout is not None:
             runnable = Bounded(runnable, config.timeout, permits)
+        if isinstance(config, AgentConfig) and self._elsewhere is not None:
+            runnable = self._elsewhere.step(name, runnable)
         runnable = self._with_fallback(runnable, name, config)
         kind = "group" if isinstance(config, GroupConfig) else "agent"
         where = f"{kind}s.{name}"

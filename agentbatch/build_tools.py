@@ -65,7 +65,7 @@ class ToolShop:
             except StepError as fault:
                 raise ConfigError(fault.message) from None
 
-    def function(self, name: str, executor: Literal["thread", "process"]) -> FunctionCaller:
+    def function(self, name: str, executor: Literal["thread", "process", "ray"]) -> FunctionCaller:
         """What calls the function `module:name`; one for all who name it."""
         if (name, executor) not in self._callers:
             self._callers[name, executor] = self._caller(name, executor)

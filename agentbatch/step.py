@@ -31,6 +31,22 @@ Ending = tuple[Status, Output | None, Failure | None]
 """How a step's work ended."""
 
 
+class Deadline(Protocol):
+    """What of `asyncio.Timeout` a visit needs: it is told when its clock runs, and when it rests."""
+
+    def when(self) -> float | None:
+        """When it expires, in loop time; None while its clock rests."""
+        ...
+
+    def reschedule(self, when: float | None) -> None:
+        """Let the clock run to that time; None lets it rest."""
+        ...
+
+    def expired(self) -> bool:
+        """Whether it is over."""
+        ...
+
+
 class Runnable(Protocol):
     """An agent or a flow: given the names it may see and its visit, it makes an output or raises a `StepError`."""
 
@@ -83,12 +99,17 @@ class Visit:
     _since: float = 0.0
     _worked: float = 0.0
     _began: float = field(default_factory=perf_counter)
-    _timeout: asyncio.Timeout | None = None
+    _timeout: Deadline | None = None
     _time_left: float = 0.0
 
     @property
     def at_work(self) -> bool:
         return self._working > 0
+
+    @property
+    def worked_s(self) -> float:
+        """Seconds of work so far."""
+        return self._worked + (perf_counter() - self._since if self._working else 0.0)
 
     @property
     def working(self) -> int:
@@ -124,9 +145,16 @@ class Visit:
                     visit._timeout.reschedule(None)
             visit = visit.parent
 
-    def set_deadline(self, deadline: asyncio.Timeout | None, seconds: float = 0.0) -> None:
+    def set_deadline(self, deadline: Deadline | None, seconds: float = 0.0) -> None:
         """Let `deadline` expire after so many seconds of work, which has not begun yet; None takes it away."""
         self._timeout, self._time_left = deadline, seconds
+
+    def count_work(self, seconds: float) -> None:
+        """Enter work that was heard of too late: here, and in the visits above as far as nothing else works in them."""
+        visit: Visit | None = self
+        while visit is not None and visit._working == 0:
+            visit._worked += seconds
+            visit = visit.parent
 
     def count(self, usage: Usage, cost_usd: float | None) -> None:
         """Enter one request's tokens and price in the books of this visit and of all above it."""

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "agentbatch"
 FLOORS: dict[str, str] = {
     "0 vocabulary": "record errors messages trace settings",
     "1 mechanisms": """
-        items templates limits sharing retry stop_rules time_book text files process calls transports
+        items templates limits sharing retry stop_rules time_book text files process calls transports placement
         endpoints.rate_headers endpoints.announced endpoints.learnt_rate
         endpoints.health endpoints.window endpoints.prices endpoints.token_estimate endpoints.retry_after
         batches.config

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from agentbatch.checks.config import CheckConfig
+from agentbatch.placement import PlacementConfig
 from agentbatch.settings import Name
 from agentbatch.step_config import StepConfig
 
@@ -14,3 +15,6 @@ class AgentConfig(StepConfig):
 
     checks: dict[Name, CheckConfig] = Field(default_factory=dict[Name, CheckConfig])
     """Checks of its answers, by name. A failed check changes nothing about the item: see `thresholds`."""
+    placement: PlacementConfig | None = None
+    """On which nodes of a Ray cluster the agent runs: `{disk: ssd, resources: {GPU: 1}}` names labels that a node was
+    started with (`ray start --labels`), and what a process that runs it has to itself. On one machine it is ignored."""

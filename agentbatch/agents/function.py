@@ -37,8 +37,9 @@ class FunctionConfig(AgentConfig):
     named like an agent or a group are given the input, `{id, index}`, and that step's output."""
     arguments: dict[str, TemplateValue] = Field(default_factory=dict[str, Any])
     """What its other parameters are given: `{limit: 5, text: "{{ input.body }}"}`."""
-    executor: Literal["thread", "process"] = "thread"
-    """`process`: each call in a process of a pool, for work that keeps the processor busy, may crash, or hangs."""
+    executor: Literal["thread", "process", "ray"] = "thread"
+    """`process`: each call in a process of a pool, for work that keeps the processor busy, may crash, or hangs.
+    `ray`: each call as a task on any node of the cluster with a free core; where there is none, as `process`."""
 
     def faults(self, folder: Path) -> Iterator[tuple[str, str]]:
         """Why the function can't be called."""

@@ -69,6 +69,7 @@ class _FlowCheck:
         yield from self._needs()
         yield from _thresholds(self._config)
         yield from self._unused()
+        yield from _unplaced(self._config)
 
     def _depth(self) -> int:
         """How many steps stand inside each other at most; no more than a few are looked at beyond what is allowed."""
@@ -217,6 +218,18 @@ class _FlowCheck:
         if unused:
             names = listing((name for _, name in unused), 20)
             yield Finding(unused[0], f"not in use, as no step of the workflow leads to it: {names}", note=True)
+
+
+def _unplaced(config: Config) -> Iterator[Finding]:
+    """Agents that ask for nodes where there are none to choose from."""
+    placed = [name for name, agent in config.agents.items() if agent.placement is not None]
+    if placed and not (config.engine.kind == "ray" and config.engine.address is not None):
+        yield Finding(
+            ("agents", placed[0], "placement"),
+            f"ignored, as everything runs on this machine: it is for the nodes of a Ray cluster: {listing(placed, 20)}",
+            "--engine ray --address HOST:PORT",
+            note=True,
+        )
 
 
 def _thresholds(config: Config) -> Iterator[Finding]:

@@ -27,6 +27,7 @@ _HOW_NOT_WHAT = frozenset(
         "latency",
         "max_concurrency",
         "max_restarts",
+        "placement",
         "poll",
         "price",
         "provider_batch",

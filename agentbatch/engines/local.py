@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from agentbatch.assembly import Elsewhere
 from agentbatch.build import Workshop
 from agentbatch.engines.base import Take
 from agentbatch.engines.waits import THE_RUN, full_endpoints, limits_waited_for, work_under_way
@@ -53,12 +54,13 @@ class LocalEngine:
         artifacts: Path | None = None,
         tape: Tape | None = None,
         batches: Path | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self._config = config
         self._tracer = tracer
         self._control = control
         self._budget = budget
-        self._workshop = Workshop(config, control, budget, journal, cache, artifacts, tape, batches)
+        self._workshop = Workshop(config, control, budget, journal, cache, artifacts, tape, batches, elsewhere)
         self._waiting = self._workshop.batches.waiting
         self._window = config.limits.max_concurrency or self._default_window()
         self._chosen = config.limits.max_concurrency is not None

@@ -242,6 +242,14 @@ class Tally:
         for row in part.rows.values() if part is not None else ():
             row.queued = row.running = 0
 
+    def work_for(self, agent: str, span_id: str) -> None:
+        """Calls under this span are the agent's, whose own span is of another process."""
+        self._running[span_id] = self._rows.get(agent) or self._rows.setdefault(agent, _Row(agent))
+
+    def end_work_for(self, span_id: str) -> None:
+        """There will be no more of them."""
+        self._running.pop(span_id, None)
+
     def start_item(self) -> None:
         """An item has begun elsewhere."""
         self._items_started += 1

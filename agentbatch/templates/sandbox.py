@@ -83,6 +83,9 @@ class NotRun(ChainableUndefined):
     def __call__(self, *args: Any, **kwargs: Any) -> NotRun:
         return self
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _not_run, (self._undefined_name,)
+
     def _never(self, other: object) -> bool:
         return False
 
@@ -94,6 +97,11 @@ class NotRun(ChainableUndefined):
 
     def __contains__(self, other: object) -> bool:
         return False
+
+
+def _not_run(name: str | None) -> NotRun:
+    """The same in another process."""
+    return NotRun(name=name)
 
 
 class _BoundedCode(CodeGenerator):

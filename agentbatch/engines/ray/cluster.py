@@ -163,11 +163,14 @@ class Cluster:
         )(BankActor)
         return Remote(actor.remote(ttl_s, budget))
 
-    def start_worker(self, node: Node, name: str) -> Remote:
-        """A new worker process on a node. Ray never repeats a call of ours: the one retry layer is not here."""
+    def start_worker(self, node: Node, resources: Mapping[str, float]) -> Remote:
+        """A new worker process on a node, with these resources for itself.
+
+        Ray never repeats a call of ours: the one retry layer is not here.
+        """
         strategies: Any = importlib.import_module("ray.util.scheduling_strategies")
         actor = self._ray.remote(
-            num_cpus=1,
+            **_asked_of_ray(resources),
             max_restarts=0,
             max_task_retries=0,
             max_concurrency=64,
@@ -225,6 +228,13 @@ def protect_private() -> None:
     if "RAY_AUTH_MODE" not in os.environ:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+
+def _asked_of_ray(resources: Mapping[str, float]) -> dict[str, Any]:
+    """Resources as Ray wants them: some have an option of their own."""
+    own = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
+    options: dict[str, Any] = {"num_cpus": 0, **{own[key]: n for key, n in resources.items() if key in own}}
+    return {**options, "resources": {key: n for key, n in resources.items() if key not in own}}
 
 
 def _node(told: Mapping[str, Any]) -> Node:

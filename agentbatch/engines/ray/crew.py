@@ -1,4 +1,4 @@
-"""Who works: a worker on each node that fits, and another where one was lost."""
+"""Who works: a worker on each node that fits, some for each placement, and another where one was lost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from agentbatch.engines.ray.cluster import Cluster, Node, Remote, WorkerGone, WorkerUnheard
 from agentbatch.engines.ray.link import Link
 from agentbatch.engines.ray.parcels import Assignment, Hello, packed, unpacked
+from agentbatch.engines.ray.placements import agents_of, described, labels_of
 from agentbatch.errors import AgentBatchError, ConfigError
+from agentbatch.placement import Placement
 
 if TYPE_CHECKING:
     from agentbatch.config import Config
@@ -26,7 +28,9 @@ class Crew:
     """The workers of a run.
 
     Args:
-        assignment: makes a worker's assignment from its name, its node's, and its part of limits that are split.
+        assignment: makes a worker's assignment from its name, its node's, its part of limits that are split, and the
+            placement of the agents that it runs (None: it has items).
+        placed: the placements of agents, by their names.
         package: the digest and the bytes of what they build their engine from.
         budget: US dollars left of the run's cap; None for no cap.
     """
@@ -35,7 +39,8 @@ class Crew:
         self,
         config: Config,
         cluster: Cluster,
-        assignment: Callable[[str, str, tuple[int, int] | None], Assignment],
+        assignment: Callable[[str, str, tuple[int, int] | None, Placement | None], Assignment],
+        placed: Mapping[str, Placement],
         package: tuple[str, bytes],
         budget: float | None,
     ) -> None:
@@ -43,6 +48,10 @@ class Crew:
         self._config = config
         self._cluster = cluster
         self._assignment = assignment
+        self._placed = placed
+        self._posts: list[Placement | None] = [None, *dict.fromkeys(placed.values())]
+        """What there are workers for: items, and each placement."""
+        self._nodes: list[Node] = []
         self._package = package
         self._budget = budget
         self._bank: Remote | None = None
@@ -50,14 +59,14 @@ class Crew:
         self._telling: set[asyncio.Task[None]] = set()
         self._total = 1
         self._starting: dict[str, asyncio.Task[None]] = {}
-        self._places: dict[str, str] = {}
+        self._places: dict[str, tuple[Placement | None, str]] = {}
         self._deaths = 0
         self._number = 0
         self._fault: AgentBatchError | None = None
         self._why: str = ""
 
     async def open(self, begin: Callable[[Link], None]) -> None:
-        """Start the first workers, and wait for one of them.
+        """Start the first workers, and wait for one of each kind.
 
         Raises:
             ConfigError: no node fits, or none lets a worker start in time.
@@ -70,23 +79,23 @@ class Crew:
         timeout = self._config.engine.placement_timeout
         try:
             async with asyncio.timeout(timeout):
-                while not self.links:
+                while self._lacking():
                     await self._someone_started()
         except TimeoutError:
-            why = f" ({self._why})" if self._why else ""
-            raise ConfigError(
-                f"no worker could start within {timeout:g} s (engine.placement_timeout){why}: `ray status` shows"
-                " whether the nodes have a free core"
-            ) from None
+            raise ConfigError(self._nobody_for(self._lacking()[0])) from None
 
-    async def keep_up(self, wanted: Callable[[], bool]) -> None:
+    async def keep_up(self, wanted: Callable[[], bool], waited_for: Callable[[], set[Placement]]) -> None:
         """Look for lost workers and new nodes until the run ends.
+
+        Args:
+            wanted: whether workers are.
+            waited_for: the placements that somebody waits for.
 
         Raises:
             ConfigError: workers die as soon as they start, or no node has fitted for too long.
         """
         loop = asyncio.get_running_loop()
-        alone_since: float | None = None
+        alone_since: dict[Placement | None, float] = {}
         while True:
             await asyncio.sleep(_LOOK_S)
             if not wanted():
@@ -95,10 +104,11 @@ class Crew:
                 raise self._fault
             if self._deaths >= _MOST_DEATHS:
                 raise ConfigError(f"{self._deaths} workers in a row died before they finished anything: {self._why}")
-            alone = not any(link.state == "working" for link in self.links)
-            alone_since = (alone_since or loop.time()) if alone else None
-            if alone_since is not None and loop.time() - alone_since > self._config.engine.placement_timeout:
-                raise ConfigError(f"every worker is lost, and no other could start: {self._why}")
+            missed = {None, *waited_for()}
+            alone_since = {post: alone_since.get(post, loop.time()) for post in self._lacking() if post in missed}
+            for post, since in alone_since.items():
+                if loop.time() - since > self._config.engine.placement_timeout:
+                    raise ConfigError(self._nobody_for(post))
             await self._see_to_bank()
             try:
                 await self._recruit()
@@ -114,7 +124,7 @@ class Crew:
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)
         if link.state == "lost":
-            self._deaths = 0 if link.done else self._deaths + 1
+            self._deaths = 0 if link.done or link.served else self._deaths + 1
             self._why = link.why
 
     async def close(self) -> None:
@@ -127,13 +137,48 @@ class Crew:
 
     async def _recruit(self) -> None:
         """Start workers where they are missing."""
-        for node, missing in self._wanted(await self._cluster.nodes()):
-            for _ in range(missing):
-                self._number += 1
-                name = f"w{self._number}"
-                self._places[name] = node.id
-                task = asyncio.create_task(self._start(name, node))
-                self._starting[name] = task
+        self._nodes = await self._cluster.nodes()
+        for post in self._posts:
+            for node, missing in self._wanted(self._nodes) if post is None else self._wanted_for(post):
+                for _ in range(missing):
+                    self._number += 1
+                    name = f"w{self._number}"
+                    self._places[name] = post, node.id
+                    self._starting[name] = asyncio.create_task(self._start(name, node, post))
+
+    def _wanted_for(self, placement: Placement) -> list[tuple[Node, int]]:
+        """The same for a placement: as many as a node has resources for, but not more than it has cores."""
+        there = list(self._places.values())
+        wanted: list[tuple[Node, int]] = []
+        for node in self._nodes:
+            room = min(placement.room_on(node.labels, node.resources), max(1, int(node.cores)))
+            missing = room - there.count((placement, node.id))
+            if missing > 0:
+                wanted.append((node, missing))
+        return wanted
+
+    def _lacking(self) -> list[Placement | None]:
+        """What there is no worker for."""
+        there = {link.placement for link in self.links if link.state == "working"}
+        return [post for post in self._posts if post not in there]
+
+    def _nobody_for(self, post: Placement | None) -> str:
+        """Why there is no worker, and what to do."""
+        limit = f"within {self._config.engine.placement_timeout:g} s (engine.placement_timeout)"
+        why = f" ({self._why})" if self._why else ""
+        if post is None:
+            return (
+                f"no worker could start {limit}{why}: `ray status` shows whether the nodes have a free core"
+                if not self.links
+                else f"every worker is lost, and no other could start {limit}: {self._why}"
+            )
+        who = f"agents.{agents_of(post, self._placed.items())}.placement"
+        if any(post.room_on(node.labels, node.resources) for node in self._nodes):
+            return (
+                f"{who}: no worker could start {limit} where {post.words} is{why}: `ray status` shows whether something"
+                " else has it"
+            )
+        return f"{who}: no node has {post.words}, {limit}: {described(self._nodes)}. {_start_one(post)}"
 
     def _wanted(self, nodes: list[Node]) -> list[tuple[Node, int]]:
         """On which nodes how many more workers are wanted."""
@@ -147,7 +192,7 @@ class Crew:
         if self._bank is None and self._places:
             total = self._total  # limits are split among so many
         self._total = total
-        there = list(self._places.values())
+        there = [node for post, node in self._places.values() if post is None]
         room = total - len(there)
         wanted: list[tuple[Node, int]] = []
         for node in fitting:
@@ -168,7 +213,7 @@ class Crew:
         fitting = [node for node in fitting if not (choice.exclude_head and node.is_head)]
         if not fitting:
             asked = ", ".join(f"{name}={value}" for name, value in choice.labels.items())
-            labels = sorted({f"{name}={value}" for node in nodes for name, value in node.labels.items()})
+            labels = sorted({label for node in nodes for label in labels_of(node)})
             raise ConfigError(
                 f"engine.nodes: none of the {len(nodes)} nodes fits"
                 + (f": it asks for the labels {asked}, and there are {', '.join(labels) or 'none'}" if asked else "")
@@ -176,16 +221,18 @@ class Crew:
             )
         return sorted(fitting, key=lambda node: (node.is_head, node.address, node.id))[: choice.max]
 
-    async def _start(self, name: str, node: Node) -> None:
+    async def _start(self, name: str, node: Node, post: Placement | None) -> None:
         remote: Remote | None = None
         try:
-            remote = await asyncio.to_thread(self._cluster.start_worker, node, name)
+            resources = {"CPU": 1.0} if post is None else dict(post.resources)
+            remote = await asyncio.to_thread(self._cluster.start_worker, node, resources)
             timeout = self._config.engine.placement_timeout
-            assignment = packed(self._assignment(name, node.name, self._part(name)))
+            assignment = packed(self._assignment(name, node.name, self._part(name), post))
             bank = None if self._bank is None else self._bank.handle
             data = await remote.call("begin", assignment, self._package[0], [self._reference], bank, timeout=timeout)
             hello: Hello = unpacked(data)
-            link = Link(name, node, remote, hello.window, self._ahead(hello.window), self._config.engine.node_grace)
+            grace_s = self._config.engine.node_grace
+            link = Link(name, node, remote, hello.window, self._ahead(hello.window), grace_s, post)
             self.links.append(link)
             self._begin(link)
         except (WorkerGone, WorkerUnheard) as error:
@@ -236,13 +283,25 @@ class Crew:
     async def _someone_started(self) -> None:
         if self._fault is not None:
             raise self._fault
-        if not self._starting:
-            await asyncio.sleep(_LOOK_S)
-            await self._recruit()
         if self._starting:
-            await asyncio.wait(list(self._starting.values()), return_when=asyncio.FIRST_COMPLETED)
+            tasks = list(self._starting.values())
+            await asyncio.wait(tasks, timeout=_LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+        else:
+            await asyncio.sleep(_LOOK_S)
+        await self._recruit()
         if self._fault is not None:
             raise self._fault
+
+
+def _start_one(placement: Placement) -> str:
+    """How a node comes to fit."""
+    labels = ",".join(f"{name}={value}" for name, value in placement.labels)
+    options = [f"--labels {labels}"] if labels else []
+    own = {"CPU": "--num-cpus", "GPU": "--num-gpus"}
+    custom = [f'"{name}": {n:g}' for name, n in placement.resources if name not in own]
+    options += [f"{own[name]} {n:g}" for name, n in placement.resources if name in own]
+    options += [f"--resources '{{{', '.join(custom)}}}'"] if custom else []
+    return f"Start one with `ray start --address=HEAD:PORT {' '.join(options)}`"
 
 
 def _has(labels: Mapping[str, str], asked: Mapping[str, str]) -> bool:

@@ -20,6 +20,7 @@ from agentbatch.engines.base import Deliver, Take
 from agentbatch.engines.ray.backlog import Backlog
 from agentbatch.engines.ray.cluster import Cluster
 from agentbatch.engines.ray.crew import Crew
+from agentbatch.engines.ray.errands.desk import ErrandDesk
 from agentbatch.engines.ray.link import Link
 from agentbatch.engines.ray.paid_calls import PaidCalls
 from agentbatch.engines.ray.parcels import Batch, Chunk, FinishedRow
@@ -74,6 +75,7 @@ class RayEngine:
         self._control = control
         self._watchers = watchers
         self._paid = PaidCalls(journal)
+        self._errands = ErrandDesk(lambda: self._crew.links, self._paid)
         self._wake = asyncio.Event()
         self._slow: set[asyncio.Future[None]] = set()
         self._fault: AgentBatchError | None = None
@@ -113,7 +115,9 @@ class RayEngine:
         """Run every item; see `Engine`."""
         self._deliver = deliver
         self._backlog = Backlog(take, self._wake.set)
-        recruiting = asyncio.create_task(self._crew.keep_up(lambda: not self._control.stopping))
+        recruiting = asyncio.create_task(
+            self._crew.keep_up(lambda: not self._control.stopping, lambda: self._errands.wanted)
+        )
         recruiting.add_done_callback(lambda _: self._wake.set())
         try:
             while not self._finished():
@@ -131,6 +135,7 @@ class RayEngine:
         """The workers' pressure together, and a row for each node."""
         links = list(self._crew.links)
         told = [link.pressure for link in links if link.state == "working"]
+        with_items = [link.pressure for link in links if link.state == "working" and link.placement is None]
         nodes: dict[str, NodePressure] = {}
         for link in links:
             row = nodes.get(link.node.name) or NodePressure(link.node.name)
@@ -139,12 +144,12 @@ class RayEngine:
                 row.name,
                 workers=row.workers + working,
                 lost=row.lost + (link.state == "lost"),
-                in_flight=row.in_flight + (len(link.held) if working else 0),
+                in_flight=row.in_flight + (len(link.held) + len(link.errands) if working else 0),
                 done=row.done + link.done,
             )
         return Pressure(
             items_in_flight=sum(len(link.held) for link in links if link.state == "working"),
-            items_limit=self._config.limits.max_concurrency or sum(one.items_limit or 0 for one in told),
+            items_limit=self._config.limits.max_concurrency or sum(one.items_limit or 0 for one in with_items),
             requests_in_flight=sum(one.requests_in_flight for one in told),
             requests_limit=sum(one.requests_limit or 0 for one in told),
             held_by=next((one.held_by for one in told if one.held_by), ""),
@@ -197,7 +202,7 @@ class RayEngine:
     def _finished(self) -> bool:
         if self._cut:
             return True
-        working = [link for link in self._crew.links if link.state == "working"]
+        working = [link for link in self._crew.links if link.state == "working" and link.placement is None]
         if self._control.stopping:
             return not working
         return self._backlog.empty and not any(link.held for link in working)
@@ -224,6 +229,7 @@ class RayEngine:
         """A new worker is ready."""
         if self._control.stopping:
             link.tell("stop", self._control.reason or "", self._control.at_once)
+        self._errands.deal()
         task = asyncio.create_task(self._listen(link))
         self._listening.add(task)
         task.add_done_callback(self._listening.discard)
@@ -235,11 +241,13 @@ class RayEngine:
         except AgentBatchError as error:
             self._break(error)
         if link.state == "lost":
-            _LOGGER.warning("worker %s is lost: %s; %d items run again", link.name, link.why, len(link.held))
+            again = _again(link)
+            _LOGGER.warning("worker %s is lost: %s; %s run again", link.name, link.why, again)
             self._watchers.tally.lose(link.name)
         self._cluster.kill(link.remote)  # an ended one would keep its core, and one that is cut off its calls
         self._backlog.give_back(sorted(link.held.values(), key=lambda item: item.index))
         link.held.clear()
+        self._errands.lose(link)
         self._crew.on_ended(link)
         self._wake.set()
 
@@ -249,6 +257,12 @@ class RayEngine:
             self._finish(link, row)
         if batch.calls:
             self._paid.keep(batch.calls, lambda: link.tell("kept", batch.calls_through))
+        for asked in batch.asked:
+            self._errands.ask(link, asked)
+        for number in batch.dropped:
+            self._errands.drop(link, number)
+        for news in batch.news:
+            self._errands.tell(link, news)
         if batch.part is not None:
             watchers.tally.take_in(link.name, batch.part)
         if batch.pressure is not None:
@@ -306,3 +320,8 @@ class RayEngine:
     def _break(self, error: AgentBatchError) -> None:
         self._fault = self._fault or error
         self._control.stop("an error in the run itself")
+
+
+def _again(link: Link) -> str:
+    """What a lost worker had in flight."""
+    return f"{len(link.held)} items" if link.placement is None else f"{len(link.errands)} steps of agents placed there"

@@ -59,6 +59,15 @@ class FarJournal:
         self._hurry()
         await kept
 
+    def hand_over(self, item: int, path: str) -> list[tuple[str, int, bytes, bytes]]:
+        """The step's finished calls that nobody has yet, from now on the business of whoever has the item."""
+        entries = self._pending.get(item, [])
+        mine = [entry for entry in entries if entry.place.path.startswith(path)]
+        entries[:] = [entry for entry in entries if not entry.place.path.startswith(path)]
+        if not entries:
+            self._pending.pop(item, None)
+        return [(entry.place.path, entry.place.number, *entry.row()) for entry in mine]
+
     def forget(self, item: int) -> None:
         """The item has ended."""
         for entries in (self._pending, self._young, self._through, self._known):

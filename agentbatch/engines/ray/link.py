@@ -7,8 +7,10 @@ from collections.abc import Callable, Coroutine
 from typing import Literal
 
 from agentbatch.engines.ray.cluster import Node, Remote, WorkerGone, WorkerUnheard
+from agentbatch.engines.ray.errands.parcels import ErrandRow, NewsRow
 from agentbatch.engines.ray.parcels import Batch, Chunk, packed, unpacked
 from agentbatch.items import Item
+from agentbatch.placement import Placement
 from agentbatch.progress.view import Pressure
 from agentbatch.time_book import Waits
 
@@ -16,6 +18,9 @@ _WAIT_S = 1.0
 """A worker with nothing to say answers after so long, which is its sign of life."""
 
 _MOST = 256
+_MAIL_S = 0.01
+"""Errands and news wait so long for more: a message costs the driver most of a millisecond, however small it is."""
+
 _AGAIN_S = 0.2
 
 State = Literal["working", "lost", "over"]
@@ -27,9 +32,20 @@ class Link:
     Attributes:
         held: the items it has, by index.
         window: how many it works on at once; ahead: how many more it may have waiting.
+        placement: of the agents whose steps it does for other workers; None for a worker that has items.
+        errands: the steps it does for others, by who wants them; served: how many it has done.
     """
 
-    def __init__(self, name: str, node: Node, remote: Remote, window: int, ahead: int, grace_s: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        node: Node,
+        remote: Remote,
+        window: int,
+        ahead: int,
+        grace_s: float,
+        placement: Placement | None = None,
+    ) -> None:
         self.name = name
         self.node = node
         self.remote = remote
@@ -37,6 +53,10 @@ class Link:
         self.ahead = ahead
         self.held: dict[int, Item] = {}
         self.done = 0
+        self.placement = placement
+        self.errands: set[tuple[str, int]] = set()
+        self.served = 0
+        self._mail = Chunk()
         self.state: State = "working"
         self.why = ""
         self.pressure = Pressure()
@@ -48,7 +68,8 @@ class Link:
     @property
     def room(self) -> int:
         """How many more items it may be sent."""
-        return self.window + self.ahead - len(self.held) if self.state == "working" else 0
+        may_have_items = self.state == "working" and self.placement is None
+        return self.window + self.ahead - len(self.held) if may_have_items else 0
 
     @property
     def load(self) -> float:
@@ -59,6 +80,20 @@ class Link:
         """Send it items. If they don't arrive, it is lost, and they with it."""
         self.held.update((item.index, item) for item in chunk.items)
         self._start(self._deliver(packed(chunk)))
+
+    def mail(
+        self,
+        *,
+        errand: ErrandRow | None = None,
+        dropped: tuple[str, int] | None = None,
+        news: NewsRow | None = None,
+    ) -> None:
+        """Send it something small soon, together with what else there is by then. If it is lost, so is the worker."""
+        if self._mail.empty:
+            asyncio.get_running_loop().call_later(_MAIL_S, self._send_mail)
+        self._mail.errands += [] if errand is None else [errand]
+        self._mail.dropped += [] if dropped is None else [dropped]
+        self._mail.news += [] if news is None else [news]
 
     def tell(self, method: str, *arguments: object) -> None:
         """Tell it something that it does not matter much to miss."""
@@ -96,6 +131,11 @@ class Link:
         """Nothing more is said to it."""
         for task in self._tasks:
             task.cancel()
+
+    def _send_mail(self) -> None:
+        mail, self._mail = self._mail, Chunk()
+        if self.state == "working":
+            self._start(self._deliver(packed(mail)))
 
     def _lose(self, why: str) -> None:
         if self.state == "working":

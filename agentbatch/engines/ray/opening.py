@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +15,10 @@ from agentbatch.engines.ray.crew import Crew
 from agentbatch.engines.ray.engine import RayEngine, Watchers
 from agentbatch.engines.ray.folder import Package, pack
 from agentbatch.engines.ray.parcels import Assignment
+from agentbatch.engines.ray.placements import placements
 from agentbatch.errors import ConfigError
 from agentbatch.kept.journal import JournalFile
+from agentbatch.placement import Placement
 from agentbatch.process.control import Control
 
 if TYPE_CHECKING:
@@ -52,11 +55,16 @@ def open_ray_engine(
     _refuse_artifacts(config)
     package = _in_place(config) if config.engine.address is None else pack(config)
     cluster = Cluster()
-    assignment = _assignment(config, terms, package, watchers, keeps_calls=journal is not None)
+    placed = {} if config.engine.address is None else placements(config)
+    _refuse_split_limits(config, placed)
+    assignment = replace(_assignment(config, terms, package, watchers, keeps_calls=journal is not None), placed=placed)
     crew = Crew(
         config,
         cluster,
-        lambda worker, node, share: replace(assignment, worker=worker, node=node, share=share),
+        lambda worker, node, share, placement: replace(
+            assignment, worker=worker, node=node, share=share, placement=placement
+        ),
+        placed,
         (package.digest, package.data),
         terms.budget,
     )
@@ -112,6 +120,15 @@ def _assignment(
         driver_pid=os.getpid() if config.engine.address is None else None,
         foreign_paths=(str(config.folder.resolve()), str(Path.cwd())) if package.digest else (),
     )
+
+
+def _refuse_split_limits(config: Config, placed: Mapping[str, Placement]) -> None:
+    """Fixed parts of limits would go to workers that never need them."""
+    if placed and config.engine.limiter.mode == "static":
+        raise ConfigError(
+            f"agents.{next(iter(placed))}.placement needs limits that go where they are needed: take out"
+            " engine.limiter.mode: static"
+        )
 
 
 def _window(config: Config) -> int | None:

@@ -20,13 +20,13 @@ class PaidCalls:
 
     def of(self, items: Iterable[Item]) -> dict[int, Answers]:
         """What is paid for of these items, by their index."""
-        found: dict[int, Answers] = {}
-        for item in items:
-            earlier = {} if self._journal is None else self._journal.known(item.index)
-            answers = {**earlier, **self._answers.get(item.index, {})}
-            if answers:
-                found[item.index] = answers
-        return found
+        answers = {item.index: self.answers(item.index) for item in items}
+        return {index: found for index, found in answers.items() if found}
+
+    def answers(self, item: int) -> Answers:
+        """What is paid for of one item."""
+        earlier = {} if self._journal is None else self._journal.known(item)
+        return {**earlier, **self._answers.get(item, {})}
 
     def keep(self, calls: list[CallRow], then: Callable[[], None]) -> None:
         """Write finished calls to disk, `then` say so."""

@@ -6,8 +6,10 @@ import pickle
 from dataclasses import dataclass, field
 from typing import Any
 
+from agentbatch.engines.ray.errands.parcels import AskRow, ErrandRow, NewsRow
 from agentbatch.items import Failure, Item, Status
 from agentbatch.kept.journal import Answers
+from agentbatch.placement import Placement
 from agentbatch.progress.tally import TallyPart
 from agentbatch.progress.view import Pressure
 from agentbatch.results.finished import FinishedItem
@@ -50,6 +52,8 @@ class Assignment:
         ttl_s: how long a lease lasts. budget: US dollars left of the run's cap, None for no cap.
         driver_pid: the driver's process, where it is on the same machine.
         foreign_paths: folders of the driver in which no module is to be looked for.
+        placement: of the agents that it runs, for other workers' items; None where it has items of its own.
+        placed: the placements of all agents that have one.
     """
 
     worker: str
@@ -74,6 +78,8 @@ class Assignment:
     budget: float | None = None
     driver_pid: int | None = None
     foreign_paths: tuple[str, ...] = ()
+    placement: Placement | None = None
+    placed: dict[str, Placement] = field(default_factory=dict[str, Placement])
 
 
 @dataclass(slots=True)
@@ -87,10 +93,18 @@ class Hello:
 
 @dataclass(slots=True)
 class Chunk:
-    """Items to do, and what earlier lives of them paid for."""
+    """Items to do, and what earlier lives of them paid for; errands to do or to drop, and news of one's own."""
 
-    items: list[Item]
+    items: list[Item] = field(default_factory=list[Item])
     paid: dict[int, Answers] = field(default_factory=dict[int, Answers])
+    errands: list[ErrandRow] = field(default_factory=list[ErrandRow])
+    dropped: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
+    news: list[NewsRow] = field(default_factory=list[NewsRow])
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing in it."""
+        return not (self.items or self.errands or self.dropped or self.news)
 
 
 @dataclass(slots=True)
@@ -101,6 +115,8 @@ class Batch:
         unfinished: items it will not finish, to be done elsewhere or later, with their trace lines.
         calls_through: the number of the last of `calls`, which are numbered from 1.
         part: what its tally has counted from its beginning.
+        asked: steps that it wants done elsewhere; dropped: those of them that it wants no more.
+        news: of the steps that it does for others.
         waits: what its items wait for now.
         stopped: why the run has to end, as this worker sees it.
         fault: the type and the message of what broke it.
@@ -116,6 +132,9 @@ class Batch:
     logs: list[LogRow]
     part: TallyPart | None = None
     pressure: Pressure | None = None
+    asked: list[AskRow] = field(default_factory=list[AskRow])
+    dropped: list[int] = field(default_factory=list[int])
+    news: list[NewsRow] = field(default_factory=list[NewsRow])
     waits: Waits = field(default_factory=dict[Bound, float])
     stopped: str | None = None
     fault: tuple[str, str] | None = None

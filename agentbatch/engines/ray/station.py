@@ -21,6 +21,8 @@ from agentbatch import __version__
 from agentbatch.config import Config, load
 from agentbatch.config.cache_choice import open_run_cache
 from agentbatch.engines.local import LocalEngine
+from agentbatch.engines.ray.errands.away import Away, RemoteStep
+from agentbatch.engines.ray.errands.bench import Bench
 from agentbatch.engines.ray.far_journal import LAZY_S, FarJournal
 from agentbatch.engines.ray.inbox import Inbox
 from agentbatch.engines.ray.leases.borrower import Borrower
@@ -34,6 +36,7 @@ from agentbatch.process.control import Control
 from agentbatch.process.event_loop import run_loop
 from agentbatch.progress.tally import Tally
 from agentbatch.results.finished import Finishing
+from agentbatch.step import Runnable
 from agentbatch.text.redact import Redactor
 from agentbatch.trace import SpanObserver, Tracer
 
@@ -63,6 +66,8 @@ class Station:
         self._control = Control()
         self._inbox = Inbox()
         self._journal = FarJournal(self._hurry)
+        self._away = Away(self._control, self._journal, self._speak)
+        self._bench: Bench | None = None
         self._tally = Tally()
         self._finished: deque[FinishedRow] = deque()
         self._bytes = 0
@@ -149,7 +154,10 @@ class Station:
         observers: list[SpanObserver] = [self._tally]
         observers += [traces] if traces is not None else []
         observers += [self._spans] if self._assignment.follow else []
-        self._control.on_stop(self._inbox.close)
+        self._control.on_stop(self._on_stop)
+        if self._assignment.placement is not None:
+            wanted = self._assignment.traces, config.trace.content
+            self._bench = Bench(self._control, self._journal, self._tally, wanted, self._speak)
         try:
             await self._run(config, Tracer(observers))
         except AgentBatchError as error:
@@ -200,10 +208,14 @@ class Station:
             journal=self._journal if assignment.journal else None,
             cache=cache,
             artifacts=None if assignment.artifacts is None else Path(assignment.artifacts),
+            elsewhere=self,
         )
         self._engine = engine
         async with engine:
             tasks = [asyncio.create_task(self._watch())]
+            if self._bench is not None:
+                await engine.workshop.open()
+                self._bench.open(tracer)
             borrower = self._borrower(engine, budget)
             if borrower is not None:
                 await borrower.open()
@@ -212,10 +224,28 @@ class Station:
             try:
                 await engine.run(self._inbox.take, self._deliver)
             finally:
+                if self._bench is not None:
+                    await self._bench.close()
                 for task in tasks:
                     task.cancel()
         if cache is not None:
             cache.close()
+
+    def step(self, agent: str, runnable: Runnable) -> Runnable:
+        """What stands for an agent on this worker; see `Elsewhere`."""
+        placement = self._assignment.placed.get(agent)
+        if placement is None:
+            return runnable
+        if placement != self._assignment.placement:
+            return RemoteStep(agent, placement, self._away, runnable)
+        if self._bench is not None:
+            self._bench.offer(agent, runnable)
+        return runnable
+
+    def _on_stop(self) -> None:
+        """Items that have not begun are not taken. Who works for others is told when nobody needs it any more."""
+        if self._bench is None or self._control.at_once:
+            self._inbox.close()
 
     def _budget(self) -> Budget:
         """The run's cap: this worker's part of it, or nothing yet, where it is borrowed."""
@@ -243,6 +273,11 @@ class Station:
         self._journal.learn(chunk.paid)
         self._held.update(dict.fromkeys(item.index for item in chunk.items))
         self._inbox.put(chunk.items)
+        for news in chunk.news:
+            self._away.hear(news)
+        if self._bench is not None and not self._over:
+            self._bench.take_in(chunk.errands)
+            self._bench.drop(chunk.dropped)
         if self._over:
             self._hurry()
 
@@ -307,6 +342,9 @@ class Station:
             logs=[self._logs.waiting.popleft() for _ in range(len(self._logs.waiting))],
             part=part,
             pressure=self._engine.pressure() if part is not None and not over else None,
+            asked=_taken(self._away.asked),
+            dropped=_taken(self._away.dropped),
+            news=_taken([] if self._bench is None else self._bench.news),
             waits={} if over else self._engine.waits(),
             stopped=None if self._alone else self._control.reason,
             fault=self._fault,
@@ -326,6 +364,9 @@ class Station:
             size += len(row[8]) + len(row[9] or b"")
         self._bytes -= size
         return taken
+
+    def _speak(self) -> None:
+        self._something.set()
 
     def _hurry(self) -> None:
         self._something.set()
@@ -357,6 +398,13 @@ class Station:
         if not self._control.stopping:
             self._alone = True
             self._control.stop(why, at_once=True)
+
+
+def _taken(waiting: list[_T]) -> list[_T]:
+    """What waits; the list is empty then."""
+    taken = waiting[:]
+    waiting.clear()
+    return taken
 
 
 def _told(error: BaseException) -> ConfigError:

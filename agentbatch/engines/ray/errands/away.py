@@ -1,0 +1,164 @@
+"""The end of the worker that has the item: a step that is done elsewhere looks like any other step from here."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from agentbatch.engines.ray.errands.parcels import AskRow, Errand, ErrandEnd, NewsRow, put_together
+from agentbatch.errors import InternalFault, RunStopped
+from agentbatch.items import Output, Scope
+from agentbatch.kept.journal import Entry, Journal, Place
+from agentbatch.placement import Placement
+from agentbatch.process.control import Control
+from agentbatch.record import record
+from agentbatch.step import Runnable, Visit
+
+_LAST_WORDS_S = 2.0
+"""What a step has cost that is no longer wanted is waited for so long."""
+
+
+@dataclass(slots=True, eq=False)
+class _Open:
+    """An errand that has not come back."""
+
+    visit: Visit
+    end: asyncio.Future[ErrandEnd] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    working: bool = False
+
+    def work(self, working: bool) -> None:
+        """The clocks of the visit run while the step is at work, wherever that is."""
+        if working != self.working:
+            self.working = working
+            self.visit.begin_work() if working else self.visit.end_work()
+
+
+class Away:
+    """A worker's errands. `speak` is called when there is something for the driver in `asked` or `dropped`."""
+
+    def __init__(self, control: Control, journal: Journal | None, speak: Callable[[], None]) -> None:
+        self.asked: list[AskRow] = []
+        self.dropped: list[int] = []
+        self._control = control
+        self._journal = journal
+        self._speak = speak
+        self._open: dict[int, _Open] = {}
+        self._number = 0
+
+    async def do(self, placement: Placement, agent: str, scope: Scope, visit: Visit) -> Output:
+        """Have a step done where its placement says.
+
+        Raises:
+            StepError: it failed. RunStopped: the run ends, and the step was not finished.
+        """
+        if self._journal is not None:
+            await self._journal.settle(visit.item.index)
+        self._number += 1
+        number, mine = self._number, _Open(visit)
+        self._open[number] = mine
+        self.asked.append((number, placement, visit.item.index, _packed(agent, scope, visit)))
+        self._speak()
+        try:
+            end = await mine.end
+        except asyncio.CancelledError:
+            await self._last_words(number, mine)
+            raise
+        finally:
+            self._open.pop(number, None)
+            mine.work(False)
+        self._enter(end, mine)
+        if end.stopped is not None:
+            raise RunStopped(end.stopped)
+        if end.error is not None:
+            raise put_together(end.error)
+        assert end.output is not None
+        return end.output
+
+    def hear(self, news: NewsRow) -> None:
+        """What the driver has heard of an errand."""
+        _, number, word, data = news
+        mine = self._open.get(number)
+        if mine is None or mine.end.done():
+            return
+        if word != "ended" or data is None:
+            mine.work(word == "working")
+            return
+        mine.end.set_result(pickle.loads(data))
+
+    async def _last_words(self, number: int, mine: _Open) -> None:
+        """Nobody waits for the step any more; what it has cost counts all the same."""
+        if not mine.end.cancelled():  # it came back in the same moment
+            self._enter(mine.end.result(), mine)
+            return
+        self.dropped.append(number)
+        self._speak()
+        if self._control.at_once:
+            return
+        mine.end = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(_LAST_WORDS_S):
+                self._enter(await mine.end, mine)
+        except TimeoutError:
+            pass
+
+    def _enter(self, end: ErrandEnd, mine: _Open) -> None:
+        """The step's books in those of its item."""
+        mine.work(False)
+        visit = mine.visit
+        visit.count_work(max(0.0, end.worked_s - visit.worked_s))
+        visit.count(end.usage, end.cost_usd)
+        visit.calls = max(visit.calls, end.calls)
+        visit.steps |= end.steps
+        visit.extra |= end.extra
+        visit.sets |= end.sets
+        visit.paths |= end.paths
+        visit.span.tree.extend(end.spans)
+        if self._journal is not None:
+            for path, call, asked, answer in end.kept:
+                self._journal.record(_entry(Place(visit.item.index, path, call), asked, answer))
+
+
+@record
+class RemoteStep:
+    """An agent that runs on other nodes; `inner` is what it would be here, and says its kind."""
+
+    agent: str
+    placement: Placement
+    away: Away
+    inner: Runnable
+
+    @property
+    def kind(self) -> str:
+        return self.inner.kind
+
+    async def run(self, scope: Scope, visit: Visit) -> Output:
+        """As of `Away.do`."""
+        return await self.away.do(self.placement, self.agent, scope, visit)
+
+
+def _packed(agent: str, scope: Scope, visit: Visit) -> bytes:
+    errand = Errand(
+        item=visit.item,
+        agent=agent,
+        scope=scope,
+        label=visit.name,
+        path=visit.path,
+        prefix=visit.prefix,
+        seed=visit.seed,
+        paths=visit.paths,
+        calls=visit.calls,
+        trace_id=visit.span.trace_id,
+        span_id=visit.span.span_id,
+    )
+    try:
+        return pickle.dumps(errand, protocol=5)
+    except Exception as error:  # whatever a foreign value raises when it is pickled
+        raise InternalFault(
+            f"what {agent} is given can't travel to its node: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _entry(place: Place, asked: bytes, answer: bytes) -> Entry:
+    return Entry(place, lambda: (asked, answer))
