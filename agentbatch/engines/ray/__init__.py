@@ -5,6 +5,7 @@ engine      the driver: deals items, takes results
 backlog     items that no worker has        link        one worker, as the driver knows it
 crew        who works, and where            paid_calls  the driver's end of the call journal
 cluster     the border to Ray               actors      what Ray makes an actor of
+placements  which agents run where          errands     steps that run on other workers than their items
 parcels     what travels                    folder      the config's folder, packed
 station     a worker: the local engine      inbox, far_journal, relay   its ends of what travels
 """

@@ -82,7 +82,7 @@ class Crew:
                 while self._lacking():
                     await self._someone_started()
         except TimeoutError:
-            raise ConfigError(self._nobody_for(self._lacking()[0])) from None
+            raise ConfigError(self._nobody_for(min(self._lacking(), key=self._fits_somewhere))) from None
 
     async def keep_up(self, wanted: Callable[[], bool], waited_for: Callable[[], set[Placement]]) -> None:
         """Look for lost workers and new nodes until the run ends.
@@ -162,6 +162,9 @@ class Crew:
         there = {link.placement for link in self.links if link.state == "working"}
         return [post for post in self._posts if post not in there]
 
+    def _fits_somewhere(self, post: Placement | None) -> bool:
+        return post is None or any(post.room_on(node.labels, node.resources) for node in self._nodes)
+
     def _nobody_for(self, post: Placement | None) -> str:
         """Why there is no worker, and what to do."""
         limit = f"within {self._config.engine.placement_timeout:g} s (engine.placement_timeout)"
@@ -173,7 +176,7 @@ class Crew:
                 else f"every worker is lost, and no other could start {limit}: {self._why}"
             )
         who = f"agents.{agents_of(post, self._placed.items())}.placement"
-        if any(post.room_on(node.labels, node.resources) for node in self._nodes):
+        if self._fits_somewhere(post):
             return (
                 f"{who}: no worker could start {limit} where {post.words} is{why}: `ray status` shows whether something"
                 " else has it"

@@ -1,0 +1,118 @@
+"""Agents with a placement on a cluster of two nodes, of which only one has what they ask for."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engines_ray_project import RayProject
+from ray_cluster import CLUSTER, labelled_cluster
+
+pytest.importorskip("ray", reason="needs the extra: pip install 'agentbatch[ray]'")
+pytestmark = pytest.mark.slow
+
+CONFIG = """\
+version: 1
+models: {m: {provider: mock, latency: 100ms, max_concurrency: 20, price: {input: 1, output: 1}}}
+agents:
+  first: {model: m, prompt: "Hello {{ input.n }}"}
+  second: {model: m, prompt: "More of {{ first.output }}", placement: {disk: ssd, resources: {box: 1}}}
+  third: {kind: function, function: "mine:where", placement: {disk: ssd}}
+workflow: [first, second, third]
+engine: {node_grace: 6s}
+"""
+MODULE = """\
+import os
+
+def where(second):
+    try:
+        import ray
+        labels = ray.get_runtime_context().get_node_labels()
+    except Exception:
+        labels = {}
+    return {"disk": labels.get("disk"), "pid": os.getpid(), "second": second}
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    with labelled_cluster() as address:
+        yield address
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> RayProject:
+    (tmp_path / "mine.py").write_text(MODULE)
+    return RayProject(tmp_path, CONFIG)
+
+
+def run(project: RayProject, cluster: str, *options: str) -> tuple[int, str]:
+    return project.run("--address", cluster, *options, **CLUSTER)
+
+
+def spans_of(path: Path) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """The spans of each trace, by name."""
+    traces: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for line in path.read_bytes().splitlines():
+        for span in json.loads(line)["resourceSpans"][0]["scopeSpans"][0]["spans"]:
+            traces.setdefault(span["traceId"], {}).setdefault(span["name"], []).append(span)
+    return traces
+
+
+def test_agents_run_where_they_are_placed_and_lines_traces_and_figures_are_whole(project: RayProject, cluster: str):
+    project.write(40)
+    code, said = run(project, cluster, "--summary", "sum.json")
+    assert code == 0, said
+    far = project.results()
+    assert {line["output"]["disk"] for line in far} == {"ssd"}
+    summary = json.loads((project.folder / "sum.json").read_text())
+    assert summary["calls"] == 80
+    assert {name: agent["calls"] for name, agent in summary["agents"].items()} == {"first": 40, "second": 40, "third": 0}
+    for trace in spans_of(project.folder / "in.results.traces.jsonl").values():
+        (second,) = trace["invoke_agent second"]
+        assert second["spanId"] in {span["parentSpanId"] for span in trace["chat mock"]}
+    code, said = project.run("--engine", "local", "--overwrite")
+    assert code == 0, said
+    assert "placement: ignored" in said
+    for line, other in zip(far, project.results(), strict=True):
+        assert line["usage"] == other["usage"]
+        assert line["cost_usd"] == pytest.approx(other["cost_usd"])
+        assert line["output"]["second"] == other["output"]["second"]
+
+
+def test_a_killed_workers_steps_are_done_by_the_one_that_follows_it(project: RayProject, cluster: str):
+    project.write(300)
+    process = project.start("--address", cluster, **CLUSTER)
+    give_up = time.monotonic() + 120
+    while len(project.results()) < 30:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < give_up
+        time.sleep(0.1)
+    before = project.results()[0]["output"]["pid"]
+    os.kill(before, signal.SIGKILL)
+    _, said = process.communicate(timeout=150)
+    assert process.returncode == 0, said
+    assert "is lost" in said
+    lines = project.results()
+    assert [line["index"] for line in lines] == list(range(300))
+    assert {line["status"] for line in lines} == {"ok"}
+    assert len({line["output"]["pid"] for line in lines}) == 2
+
+
+def test_no_node_fits(project: RayProject, cluster: str):
+    project.write(3)
+    placement = "agents.second.placement={disk: tape, resources: {GPU: 1}}"
+    code, said = run(project, cluster, "--set", placement, "--set", "engine.placement_timeout=8s")
+    assert code == 2, said
+    (line,) = [line for line in said.splitlines() if "placement" in line]
+    assert "agents.second.placement: no node has disk=tape, GPU: 1, within 8 s (engine.placement_timeout)" in line
+    assert "disk=ssd" in line
+    assert "box: 1" in line
+    assert "ray start --address=HEAD:PORT --labels disk=tape --num-gpus 1" in line
+    assert project.results() == []
