@@ -11,6 +11,7 @@ import typer
 
 
 def plan(
+    context: typer.Context,
     config: Annotated[Path, typer.Argument(help="The YAML config.", show_default=False)],
     workflow: Annotated[
         str | None,
@@ -25,6 +26,7 @@ def plan(
 ) -> None:
     """Show the workflow as a tree: who runs when, how many calls an item makes, which limits hold."""
     # late imports: `agentbatch --help` needs none of this
+    from agentbatch.cli.overrides import said_overrides
     from agentbatch.config import load
     from agentbatch.config.keys import KEY_VARIABLES
     from agentbatch.plan import make_plan
@@ -33,7 +35,7 @@ def plan(
 
     if mermaid and dot:
         raise typer.BadParameter("--mermaid and --dot exclude each other: choose one")
-    overrides = [*(settings or []), *([] if workflow is None else [f"workflow={workflow}"])]
+    overrides = [*(settings or []), *said_overrides(context, {"workflow": "workflow"})]
     no_keys = dict.fromkeys(KEY_VARIABLES.values(), "not needed")
     made = make_plan(load(config, overrides, {**no_keys, **os.environ}))
     if mermaid:

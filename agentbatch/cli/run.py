@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -19,7 +19,24 @@ if TYPE_CHECKING:
 ProgressMode = Literal["auto", "live", "plain", "json", "none"]
 
 
+_STAND_FOR = {
+    "workflow": "workflow",
+    "max_concurrency": "limits.max_concurrency",
+    "timeout": "limits.timeout",
+    "deadline": "limits.deadline",
+    "item_timeout": "limits.item_timeout",
+    "max_cost": "limits.max_cost",
+    "canary": "limits.canary",
+    "max_failures": "limits.max_failures",
+    "engine": "engine.kind",
+    "address": "engine.address",
+    "workers": "engine.workers",
+}
+"""Options that stand for a key of the config."""
+
+
 def run(
+    context: typer.Context,
     config: Annotated[Path, typer.Argument(help="The YAML config.", show_default=False)],
     inputs: Annotated[
         str, typer.Argument(help="A .jsonl, .jsonl.gz or .csv file, or - for stdin.", show_default=False)
@@ -219,6 +236,7 @@ def run(
     # late imports: `agentbatch --help` needs none of this
     from agentbatch.api import Terminal, run_batch
     from agentbatch.cli.canary import confirming
+    from agentbatch.cli.overrides import said_overrides
     from agentbatch.cli.run_end import Telling, broken_runs_told, tell_end
     from agentbatch.config import load
     from agentbatch.logs import LogChoice
@@ -233,24 +251,7 @@ def run(
         raise typer.BadParameter("--junit is made of the results file, and -o - writes none: name one with -o FILE")
     if record is not None and replay is not None:
         raise typer.BadParameter("--record and --replay: a run is recorded, or replayed")
-    overrides = [
-        *(settings or []),
-        *_as_overrides(
-            {
-                "workflow": workflow,
-                "limits.max_concurrency": max_concurrency,
-                "limits.timeout": timeout,
-                "limits.deadline": deadline,
-                "limits.item_timeout": item_timeout,
-                "limits.max_cost": max_cost,
-                "limits.canary": canary,
-                "limits.max_failures": max_failures,
-                "engine.kind": engine,
-                "engine.address": address,
-                "engine.workers": workers,
-            }
-        ),
-    ]
+    overrides = [*(settings or []), *said_overrides(context, _STAND_FOR)]
     loaded = load(config, overrides, os.environ, serverless=replay is not None, requests=input_format == "openai-batch")
     for note in loaded.notes if not quiet else ():
         typer.echo(f"note: {note}", err=True)
@@ -304,11 +305,6 @@ def run(
         ended = run_loop(batch.finish())
     tell_end(ended, telling)
     raise typer.Exit(ended.exit_code)
-
-
-def _as_overrides(options: Mapping[str, object]) -> list[str]:
-    """Options that stand for a key of the config, as `--set` would say them."""
-    return [f"{key}={value}" for key, value in options.items() if value is not None]
 
 
 def _mode(asked: ProgressMode, *, quiet: bool, to_stdout: bool) -> ProgressMode:

@@ -12,13 +12,13 @@ from agentbatch.config.environment import AskedVariables, StandIns, of_nodes, re
 from agentbatch.config.keys import KEY_VARIABLES
 from agentbatch.config.problems import Problem, SourceText, report
 from agentbatch.config.sections import read_sections
-from agentbatch.config.source import MAX_FILE_BYTES, ConfigSource, ReadConfig, read_config
+from agentbatch.config.source import MAX_FILE_BYTES, ConfigSource, Override, ReadConfig, read_config
 from agentbatch.errors import ConfigError
 
 
 def load(
     path: str | Path,
-    overrides: Sequence[str] = (),
+    overrides: Sequence[str | Override] = (),
     environ: Mapping[str, str] | None = None,
     *,
     only_check: bool = False,
@@ -29,7 +29,7 @@ def load(
 
     Args:
         path: the YAML file.
-        overrides: `KEY=VALUE`: a dotted path and a value in YAML, as `--set` takes them.
+        overrides: `KEY=VALUE`: a dotted path and a value in YAML, as `--set` takes them; or one with how it was said.
         environ: the environment; default: the process's. A `.env` beside the config stands behind it.
         only_check: it is not going to be run: something stands in for a variable that is not set, and a note says so.
         serverless: no model will be asked: no key is needed, and the models' variables may be missing.
@@ -48,7 +48,8 @@ def load(
     stand_ins = StandIns({**dict.fromkeys(KEY_VARIABLES.values(), "stands-in-for-a-key"), **given})
     asked = AskedVariables(given)
     variables = stand_ins if only_check or serverless else asked
-    read = read_config(path, text, variables, overrides, serverless=serverless)
+    said = [Override(each, f"--set {each}") if isinstance(each, str) else each for each in overrides]
+    read = read_config(path, text, variables, said, serverless=serverless)
     data: Any = read.data
     if not isinstance(data, dict):
         raise ConfigError(report(read.problems or [_nothing_in(read)]))
@@ -63,7 +64,9 @@ def load(
     unset = tuple(f"{message} (a run needs it)" for message in stand_ins.missing.values() if only_check)
     config._notes, config._secrets = (*sections.notes, *unset), sections.secrets  # pyright: ignore[reportPrivateUsage]
     config._templates, config._origin = sections.templates, read.origin  # pyright: ignore[reportPrivateUsage]
-    config._source = ConfigSource(path, tuple(overrides), asked.asked)  # pyright: ignore[reportPrivateUsage]
+    config._source = ConfigSource(  # pyright: ignore[reportPrivateUsage]
+        path, tuple(each.setting for each in said), asked.asked
+    )
     return config
 
 

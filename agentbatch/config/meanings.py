@@ -63,6 +63,8 @@ def _walk(annotation: Any, metadata: tuple[Any, ...], value: Any, path: Path) ->
     elif isinstance(value, list) and origin in (list, tuple):
         for index, item in enumerate(cast("list[Any]", value)):
             yield from _walk(arguments[0], (), item, (*path, index))
+    elif isinstance(value, str) and origin is list:  # a name that should stand in a list is one all the same
+        yield from _walk(arguments[0], (), value, path)
     elif isinstance(value, dict):
         yield from _walk_mapping(annotation, cast("dict[str, Any]", value), path)
 

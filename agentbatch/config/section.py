@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
@@ -17,12 +18,21 @@ from agentbatch.text.suggestions import did_you_mean, listing, nearest
 Section = TypeVar("Section", bound=BaseModel)
 
 
+def _nowhere(_: str) -> str:
+    return ""
+
+
 def checked(
-    kind: type[Section], data: Mapping[str, Any], path: Path, origin: Origin, also_known: Iterable[str] = ()
+    kind: type[Section],
+    data: Mapping[str, Any],
+    path: Path,
+    origin: Origin,
+    also_known: Iterable[str] = (),
+    place_of: Callable[[str], str] = _nowhere,
 ) -> tuple[Section | None, list[Problem]]:
     """The section at `path` as an object of its class, or what is wrong with it.
 
-    `also_known` are keys to suggest beside those of the class.
+    `also_known` are keys to suggest beside those of the class; `place_of` says of a key where else it belongs.
     """
     try:
         return kind.model_validate(data), []
@@ -35,14 +45,17 @@ def checked(
         except ValidationError as error:
             faults = _faults(error, data)
     known = (*keys_of(kind), *also_known)
-    return None, [_problem(fault, kind, known, path, origin) for fault in _without_echoes(faults, known)]
+    return None, [_problem(fault, kind, known, place_of, path, origin) for fault in _without_echoes(faults)]
 
 
-def _without_echoes(faults: list[_Fault], known: Iterable[str]) -> list[_Fault]:
+def _without_echoes(faults: list[_Fault]) -> list[_Fault]:
     """A misspelt key is one problem: that the right one is missing goes without saying."""
     unknown = [fault.path for fault in faults if fault.type == "extra_forbidden"]
-    meant = {(*path[:-1], nearest(str(path[-1]), known)) for path in unknown}
-    return [fault for fault in faults if fault.type != "missing" or fault.path not in meant]
+    return [fault for fault in faults if fault.type != "missing" or not _misspelt(fault.path, unknown)]
+
+
+def _misspelt(missing: Path, unknown: list[Path]) -> bool:
+    return any(path[:-1] == missing[:-1] and nearest(str(path[-1]), [str(missing[-1])]) for path in unknown)
 
 
 @record
@@ -126,7 +139,10 @@ def _meant(faults: list[_Fault]) -> list[_Fault]:
         return other[:1]
     words = " or ".join(dict.fromkeys(_expected(fault) for fault in faults if fault.type != "none_required"))
     first = faults[0]
-    return [_Fault(first.path, first.tags, "union", f"expected {words}", first.value, {})]
+    context = {key: value for fault in faults if fault.type == "literal_error" for key, value in fault.context.items()}
+    if any(fault.type == "list_type" for fault in faults):
+        context["list"] = True
+    return [_Fault(first.path, first.tags, "union", f"expected {words}", first.value, context)]
 
 
 def _meant_values(faults: list[_Fault], path: Path, origin: Origin) -> dict[Path, Any]:
@@ -158,12 +174,20 @@ def _below(part: str | int, values: Mapping[Path, Any]) -> dict[Path, Any]:
 # Words
 
 
-def _problem(fault: _Fault, kind: type[BaseModel], known: tuple[str, ...], path: Path, origin: Origin) -> Problem:
+def _problem(
+    fault: _Fault,
+    kind: type[BaseModel],
+    known: tuple[str, ...],
+    place_of: Callable[[str], str],
+    path: Path,
+    origin: Origin,
+) -> Problem:
     place = (*path, *fault.path)
     if fault.type == "extra_forbidden":
         key = str(fault.path[-1])
         keys = known if len(fault.path) == 1 else _keys_at(kind, fault.tags[:-1])
-        hint = did_you_mean(key, keys).lstrip(", ") or f"expected one of: {listing(keys, 30)}"
+        belongs = place_of(key) if len(fault.path) == 1 else ""
+        hint = (belongs + did_you_mean(key, keys)).lstrip(", ") or f"expected one of: {listing(keys, 30)}"
         return origin.problem(place, f"unknown key {key!r}", where=place[:-1], key=True, word=key, hint=hint)
     if fault.type == "missing":
         key = str(fault.path[-1])
@@ -173,8 +197,22 @@ def _problem(fault: _Fault, kind: type[BaseModel], known: tuple[str, ...], path:
         message = f"{listing(variable.variables)} {_said(fault)}"
     else:
         message = _said(fault) + _got(fault, place, origin)
-    hint = "remove the quotes" if _is_quoted_number(fault) else ""
+    hint = "" if variable is not None else _value_hint(fault)
     return origin.problem(place, message, hint=hint, key=fault.tags[-1:] == ("[key]",))
+
+
+def _value_hint(fault: _Fault) -> str:
+    """How to mend a value of the wrong type."""
+    value = fault.value
+    if _is_quoted_number(fault):
+        return "remove the quotes"
+    if not isinstance(value, str) or not value:
+        return ""
+    choices = re.findall("'([^']+)'", str(fault.context.get("expected", "")))
+    if choices:
+        return did_you_mean(value, choices).lstrip(", ")
+    wants_list = fault.type == "list_type" or "list" in fault.context
+    return f"write [{value}]" if wants_list and len(value) <= 60 and "," not in value else ""
 
 
 def _keys_at(kind: type[BaseModel], tags: Path) -> tuple[str, ...]:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, cast, get_args, get_ori
 from pydantic import BaseModel
 
 from agentbatch import agents, flows, models, tools
+from agentbatch.config.answer_fields import answer_field_problems
 from agentbatch.config.config import Config
 from agentbatch.config.flows import flow_findings
 from agentbatch.config.functions import with_named_arguments
+from agentbatch.config.key_places import place_of_key
 from agentbatch.config.keys import KeyCheck, with_variables
 from agentbatch.config.meanings import MeantText, keys_of, meant_texts
 from agentbatch.config.problems import Problem
@@ -26,6 +28,7 @@ from agentbatch.config.templates import (
     ALWAYS_THERE,
     SOMETIMES_THERE,
     NamesThere,
+    SomeSteps,
     TemplateUse,
     compiled,
     reference_problems,
@@ -66,13 +69,14 @@ class Sections:
 
 def read_sections(whole: type[Config], data: dict[str, Any], origin: Origin, environ: Mapping[str, str]) -> Sections:
     """Check everything. `whole` is the class of the config as a whole."""
-    return _Reading(origin, environ).read(whole, data)
+    return _Reading(whole, origin, environ).read(data)
 
 
 class _Reading:
     """Collects problems, notes and texts with a meaning while the sections are read."""
 
-    def __init__(self, origin: Origin, environ: Mapping[str, str]) -> None:
+    def __init__(self, whole: type[Config], origin: Origin, environ: Mapping[str, str]) -> None:
+        self._whole = whole
         self._origin = origin
         self._environ = environ
         self._steps: set[Any] = set()
@@ -81,10 +85,13 @@ class _Reading:
         self._notes: list[str] = []
         self._texts: list[MeantText] = []
         self._maybe: set[Path] = set()
+        self._listed: set[Path] = set()
+        """Each `for_each` that every item comes to which comes to its step."""
         self._in_place: dict[str, None] = {}
         """What groups are called that are written inside others: templates may read them, nobody can lead to them."""
 
-    def read(self, whole: type[Config], data: dict[str, Any]) -> Sections:
+    def read(self, data: dict[str, Any]) -> Sections:
+        whole = self._whole
         data = self._respelled(data, (), whole)
         data |= {key: self._respelled(value, (key,), kind) for key, value, kind in _plain_sections(whole, data)}
         named = {
@@ -109,7 +116,8 @@ class _Reading:
         config = self._checked(whole, rest, ())
         if config is not None:
             self._problems += self._hook_problems(config)
-        templates = self._check_texts(named)
+        templates = self._check_texts(named, "workflow" in data)
+        self._problems += answer_field_problems(templates, built["agents"], self._origin)
         self._problems += self._keys.check(data, self._models_in_use())
         if config is not None and not self._problems:
             self._check_flows(config)
@@ -241,6 +249,8 @@ class _Reading:
             self._problems += problems
         if any(key in data for key in _MAYBE):
             self._maybe.add(path)
+        if not any(key in data for key in _MAYBE - {"for_each"}):
+            self._listed.add((*path, "for_each"))
         for text in meant_texts(kind, data, path):
             self._texts.append(self._with_file(text, data, path))
         made = self._checked(kind, data, path)
@@ -256,7 +266,9 @@ class _Reading:
 
     def _checked(self, kind: type[Section], data: Mapping[str, Any], path: Path) -> Section | None:
         also_known = flows.KINDS if issubclass(kind, GroupConfig) else ()
-        made, problems = checked(kind, data, path, self._origin, also_known)
+        made, problems = checked(
+            kind, data, path, self._origin, also_known, lambda key: place_of_key(key, kind, self._whole)
+        )
         self._problems += problems
         return made
 
@@ -286,40 +298,60 @@ class _Reading:
         for name in groups.keys() & agents_.keys():
             self._add(("groups", name), "an agent has this name, too", key=True, hint="rename one of them")
 
-    def _check_texts(self, named: Mapping[str, dict[str, Any]]) -> tuple[TemplateUse, ...]:
+    def _check_texts(self, named: Mapping[str, dict[str, Any]], has_workflow: bool) -> tuple[TemplateUse, ...]:
         steps = [*named["agents"], *named["groups"]]
         delegated = delegations(self._texts, steps, named["tools"], named["toolsets"])
-        graph = StepGraph.of([text for text in self._texts if text.path[0] != "tools"] + delegated)
-        names = self._names_there([*steps, *self._in_place], graph, delegated, named["tools"])
+        leading = [text for text in self._texts if text.path[0] != "tools" and text.of == "step"]
+        graph = StepGraph.of(leading + delegated)
+        led_to = {text.text for text in leading + delegated}
+        starts = [ROOT] if has_workflow else [name for name in named["agents"] if name not in led_to]
+        names = self._names_there([*steps, *self._in_place], starts, leading, delegated, named["tools"])
         tool_names = [*named["tools"], *named["toolsets"]]
         self._problems += unknown_names(
             self._texts, steps, names.steps, named["models"], tool_names, named["mcp_servers"], self._origin
         )
         self._problems += circles(graph, self._origin)
         certain = StepGraph.of(text for text in self._texts if self._is_certain(text.path))
-        reached = certain.below(ROOT) if ROOT in graph.edges else frozenset(steps)
+        reached = certain.below(ROOT) if has_workflow else frozenset(steps)
         uses: list[TemplateUse] = []
         for text, found in self._compiled():
             self._problems += reference_problems(text.path, found, names, self._origin)
-            uses.append(TemplateUse(text.path, found, owner_of(text.path) in reached and self._is_certain(text.path)))
+            comes_there = owner_of(text.path) in reached and self._is_certain(text.path)
+            uses.append(TemplateUse(text.path, text.text, found, comes_there))
         return tuple(uses)
 
     def _names_there(
-        self, steps: list[str], graph: StepGraph, delegated: list[MeantText], tools: Mapping[str, Any]
+        self,
+        steps: list[str],
+        starts: list[str],
+        leading: list[MeantText],
+        delegated: list[MeantText],
+        tools: Mapping[str, Any],
     ) -> NamesThere:
-        looped = (text.text for text in self._texts if text.of == "step" and "loop" in text.path)
-        mapped = (owner_of(text.path) for text in self._texts if text.path[-1] == "for_each")
-        judges = (text.text for text in self._texts if text.of == "step" and "aggregate" in text.path)
-        checking = (text.text for text in self._texts if text.of == "step" and "checks" in text.path)
+        """`starts` are where an item enters, `leading` and `delegated` the names by which a step leads to others."""
+        mapped = {owner_of(text.path) for text in self._texts if text.path[-1] == "for_each"} - {ROOT}
+        graph = StepGraph.of(leading + delegated)
         sets = [text.path for text in self._texts if text.path[0] == "vars" or "set" in text.path[2:-1]]
+
+        def seeing(gives: Callable[[MeantText], bool]) -> SomeSteps:
+            """Those that see a name which is there below the texts that `gives` is true of."""
+            others = StepGraph.of(text for text in leading if not gives(text))
+            return SomeSteps(
+                graph.below(*(text.text for text in leading if gives(text))) - {ROOT}, others.below(*starts)
+            )
+
+        elsewhere = StepGraph.of(text for text in leading if owner_of(text.path) not in mapped).below(*starts)
+        called = graph.below(*(text.text for text in delegated))
         return NamesThere(
             steps,
             variables=list(dict.fromkeys(str(path[-1]) for path in sets)),
-            looped=graph.below(*looped),
-            mapped=graph.below(*mapped) - {ROOT},
-            judging=graph.below(*judges),
-            checking=graph.below(*checking),
-            delegated=graph.below(*(text.text for text in delegated)),
+            sometimes={
+                "loop": seeing(lambda text: "loop" in text.path),
+                "each": SomeSteps(graph.below(*mapped) - {ROOT}, elsewhere - mapped),
+                "members": seeing(lambda text: "aggregate" in text.path),
+                "output": seeing(lambda text: "checks" in text.path),
+                "args": SomeSteps(called, StepGraph.of(leading).below(*starts)),
+            },
             arguments=argument_names(tools),
         )
 
@@ -327,7 +359,8 @@ class _Reading:
         """Whether every item comes through the part at `path` if it comes to its owner at all."""
         if "fallback" in path or "checks" in path or path[0] == "tools":
             return False
-        return not any(path[:end] in self._maybe for end in range(1, len(path) + 1))
+        whole = len(path) - 2 if path in self._listed else len(path)
+        return not any(path[:end] in self._maybe for end in range(1, whole + 1))
 
     def _check_flows(self, config: Config) -> None:
         """What only shows where every section by itself is right."""

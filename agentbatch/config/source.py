@@ -1,7 +1,7 @@
 """The config as it was written: its data, and for each part of it the line it came from.
 
 A part's path is that of the data the program works with; `Origin` leads from there back to the file: to a key that was
-spelled another way, to a `--set` on the command line, to a prompt's own file, to an environment variable.
+spelled another way, to an option of the command line, to a prompt's own file, to an environment variable.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, cast
 from agentbatch.config.environment import Expanded, expand
 from agentbatch.config.problems import Problem, SourceText, masked
 from agentbatch.config.yaml_tree import Path, Place, ScalarHook, Tree, parse_yaml
+from agentbatch.record import record
 from agentbatch.text.suggestions import nearest
 
 MAX_FILE_BYTES = 5_000_000
@@ -33,7 +34,7 @@ class Origin:
     variables: dict[Path, Expanded] = field(default_factory=dict[Path, Expanded])
     """By the file's paths: texts that were filled in, from environment variables or their defaults."""
     overrides: dict[Path, str] = field(default_factory=dict[Path, str])
-    """What `--set` gave, as it was typed."""
+    """What came from the command line, as it was typed: `--set limits.max_cost=5`."""
     files: dict[Path, SourceText] = field(default_factory=dict[Path, SourceText])
     """The files that template texts were loaded from."""
 
@@ -45,7 +46,7 @@ class Origin:
         return found
 
     def override(self, path: Path) -> str | None:
-        """The `--set` that a part came from."""
+        """What was typed on the command line where a part came from there."""
         written = self.written(path)
         for end in range(len(written), 0, -1):
             if written[:end] in self.overrides:
@@ -89,7 +90,7 @@ class Origin:
         label = dotted(path if where is None else where)
         override = self.override(path)
         if override is not None:
-            return Problem(message, SourceText(f"--set {override}"), where=label, hint=hint)
+            return Problem(message, SourceText(override), where=label, hint=hint)
         if path in self.files:
             spot = _find(self.files[path], Place(line or 1, 1, line or 1), word)
             return Problem(message, self.files[path], *spot, where=label, hint=hint)
@@ -137,6 +138,19 @@ def _find(source: SourceText, place: Place, word: str) -> tuple[int, int, int]:
     return place.line, place.column + blank, 1
 
 
+@record
+class Override:
+    """One key set from outside the file.
+
+    Attributes:
+        setting: `KEY=VALUE`: a dotted path and a value in YAML.
+        said: how the user said it, for messages: `--max-cost 5`.
+    """
+
+    setting: str
+    said: str
+
+
 @dataclass(frozen=True, slots=True)
 class ConfigSource:
     """What a config was loaded from: its file, the `--set` overrides, and the variables that were asked for."""
@@ -156,7 +170,7 @@ class ReadConfig:
 
 
 def read_config(
-    path: FilePath, text: str, environ: Mapping[str, str], overrides: Sequence[str], *, serverless: bool = False
+    path: FilePath, text: str, environ: Mapping[str, str], overrides: Sequence[Override], *, serverless: bool = False
 ) -> ReadConfig:
     """Parse, fill in the environment's variables, and apply the overrides.
 
@@ -195,10 +209,10 @@ def _filling(environ: Mapping[str, str], variables: dict[Path, Expanded], *, ser
     return fill_in
 
 
-def _apply(read: ReadConfig, override: str, environ: Mapping[str, str]) -> None:
-    key, equals, text = override.partition("=")
-    shown = masked(override if len(override) <= 100 else key + "=...")
-    source = SourceText(f"--set {shown}")
+def _apply(read: ReadConfig, override: Override, environ: Mapping[str, str]) -> None:
+    key, equals, text = override.setting.partition("=")
+    said = masked(override.said if len(override.said) <= 100 else override.said.replace(text, "..."))
+    source = SourceText(said)
     variables: dict[Path, Expanded] = {}
     value = parse_yaml(text, _filling(environ, variables))
     if not equals or not key:
@@ -216,7 +230,7 @@ def _apply(read: ReadConfig, override: str, environ: Mapping[str, str]) -> None:
     for replaced in [each for each in origin.variables if each[: len(path)] == path]:
         del origin.variables[replaced]
     origin.variables.update({(*path, *below): filled for below, filled in variables.items()})
-    origin.overrides[path] = shown
+    origin.overrides[path] = said
 
 
 def _set(data: Any, key: str, value: Any) -> Path:

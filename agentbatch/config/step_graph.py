@@ -239,7 +239,7 @@ def _facts(sections: Iterator[BaseModel], steps_named: Callable[[str, str], Iter
                 reads.add(text)
             elif of in ("template", "condition"):
                 made = Template(text) if of == "template" else Condition(text)
-                reads |= {_name_read(path) for path in made.references}
+                reads |= {_name_read(path) for path in made.found.all}
     return StepFacts(tuple(steps), frozenset(gives), frozenset(reads))
 
 

@@ -73,6 +73,10 @@ def unknown_names(
         hint = did_you_mean(text.text, known).lstrip(", ") or there
         if text.of == "step" and text.text in models:
             hint = f"{text.text!r} is a model: a workflow is made of agents"
+            if "fallback" in text.path:
+                hint = (
+                    f"{text.text!r} is a model, and a fallback an agent; other models to ask are a model's `fallbacks`"
+                )
         yield origin.problem(text.path, f"unknown {noun} {text.text!r}", hint=hint, word=text.text)
 
 

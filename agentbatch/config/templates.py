@@ -16,7 +16,13 @@ from agentbatch.templates import Condition, Template, TemplateProblem
 from agentbatch.templates.references import References
 from agentbatch.text.suggestions import did_you_mean, listing
 
-ITEM_FIELDS = ("id", "index")
+_FIELDS = {"item": ("id", "index"), "each": ("value", "index"), "loop": ("index", "history")}
+_FIELDS_TOLD = {
+    "item": "an item has item.id and item.index; the record's fields are input.NAME",
+    "each": "each.value is the element, each.value.NAME a field of it, each.index its place",
+    "loop": "loop.index counts the iterations from 1, loop.history holds those that ended",
+}
+"""What the names that agentbatch makes hold."""
 STEP_FIELDS = ("output", "error", "status")
 """What templates are told to read of a step; it has more."""
 _ALL_STEP_FIELDS = frozenset(field.name for field in fields(Result)) | {"ok", "fine"}
@@ -38,8 +44,17 @@ class TemplateUse:
     """A template or condition in its place, with what it reads. `certain`: every item comes there."""
 
     path: Path
+    text: str
     found: References
     certain: bool = True
+
+
+@record
+class SomeSteps:
+    """The steps that see a name, and those of all steps that the workflow comes to without it."""
+
+    seeing: Collection[str] = ()
+    without: Collection[str] = ()
 
 
 @record
@@ -49,44 +64,46 @@ class NamesThere:
     Attributes:
         steps: every agent and group.
         variables: what `vars` may hold: those of the config, and those that steps set.
-        looped: the steps that run in loops, and so see `loop` and their own last answer.
-        mapped: those that run for each element of a list, and see `each`.
-        judging: those that see `members`.
-        checking: those that judge what checks look at, and see it as `output`.
-        delegated: those that are tools of others, and see the arguments of the call, `args`.
+        sometimes: who sees `loop` (and its own last answer), `each`, `members`, `args`, and `output`, what checks see.
         arguments: what `args` holds in a tool's own templates, for the tools that say it.
     """
 
     steps: Collection[str]
     variables: Collection[str] = ()
-    looped: Collection[str] = ()
-    mapped: Collection[str] = ()
-    judging: Collection[str] = ()
-    checking: Collection[str] = ()
-    delegated: Collection[str] = ()
+    sometimes: Mapping[str, SomeSteps] = field(default_factory=dict[str, SomeSteps])
     arguments: Mapping[str, Collection[str]] = field(default_factory=dict[str, Collection[str]])
+
+    def in_a_loop(self, step: str) -> bool:
+        """Whether a step runs in a loop."""
+        return step in self.sometimes.get("loop", SomeSteps()).seeing
+
+    def only_sometimes(self, path: Path, name: str) -> bool:
+        """Whether the template at `path` sees a name in some runs of its step, and in others not."""
+        owner = owner_of(path)
+        some = self.sometimes.get(name, SomeSteps())
+        return owner in some.seeing and owner in some.without and name not in _there_by_place(path)
 
     def at(self, path: Path) -> frozenset[str]:
         """Names that belong to no step and are there for the template at `path`."""
         owner = owner_of(path)
-        found: set[str] = set(ALWAYS_THERE)
-        if owner in self.looped or "loop" in path or (path[-1] in ("until", "while") and "poll" not in path):
-            found.add("loop")
-        if owner in self.mapped:
-            found.add("each")
-        if owner in self.delegated or path[0] == "tools":
-            found.add("args")
-        if owner in self.judging:
-            found.add("members")
-        if (path[-1] == "when" and path[-2] == "fallback") or {"set", "poll"} & set(path[2:-1]):
-            found.add("output")
-        if "checks" in path or owner in self.checking:
-            found.add("output")
-        if "checks" in path and path[-1] == "score":
-            found.add("judgement")
-        if "aggregate" in path and path[-1] in ("best", "by"):
-            found |= {"output", "name", "status"}
-        return frozenset(found)
+        seen = {name for name, some in self.sometimes.items() if owner in some.seeing}
+        return frozenset({*ALWAYS_THERE, *seen, *_there_by_place(path)})
+
+
+def _there_by_place(path: Path) -> frozenset[str]:
+    """Names that are there for a template because of the key that it stands under."""
+    found: set[str] = set()
+    if "loop" in path or (path[-1] in ("until", "while") and "poll" not in path):
+        found.add("loop")
+    if path[0] == "tools":
+        found.add("args")
+    if (path[-1] == "when" and path[-2] == "fallback") or {"set", "poll"} & set(path[2:-1]) or "checks" in path:
+        found.add("output")
+    if "checks" in path and path[-1] == "score":
+        found.add("judgement")
+    if "aggregate" in path and path[-1] in ("best", "by"):
+        found |= {"output", "name", "status"}
+    return frozenset(found)
 
 
 def compiled(text: MeantText, origin: Origin) -> References | Problem:
@@ -123,14 +140,17 @@ def _said(
             f"{name!r} has not run yet when `vars` are computed",
             "let the step leave it for later ones: set: {NAME: ...}",
         )
+    if reference in found.required and names.only_sometimes(path, name):
+        return f"{owner_of(path)!r} also runs where there is no {name!r}", SOMETIMES_THERE[name]
     if name not in there:
         return _said_of_step(path, reference, found, names) if name in names.steps else _unknown(name, names, there)
     if name == "args" and path[0] == "tools" and rest and rest[0] not in names.arguments.get(str(path[1]), rest):
         known = names.arguments[str(path[1])]
         there_are = f"there are: {listing(known, 20)}" if known else "the tool has no `parameters`"
         return f"no field {rest[0]!r} in args", did_you_mean(rest[0], known).lstrip(", ") or there_are
-    if name == "item" and rest and rest[0] not in ITEM_FIELDS:
-        return f"no field {rest[0]!r} in item", "an item has item.id and item.index; the record's fields are input.NAME"
+    if name in _FIELDS and rest and rest[0] not in _FIELDS[name]:
+        known, told = _FIELDS[name], _FIELDS_TOLD[name]
+        return f"no field {rest[0]!r} in {name}", did_you_mean(rest[0], known).lstrip(", ") or told
     if name == "vars" and rest and rest[0] not in names.variables:
         known = f"there are: {listing(names.variables, 20)}" if names.variables else "nothing sets a variable"
         return f"no field {rest[0]!r} in vars", did_you_mean(rest[0], names.variables).lstrip(", ") or known
@@ -155,6 +175,6 @@ def _said_of_step(
         nearest = did_you_mean(rest[0], STEP_FIELDS).lstrip(", ")
         fields_there = f"a step has {listing(STEP_FIELDS)}; its answer's fields: {name}.output.{rest[0]}"
         return f"no field {rest[0]!r} in {name}", nearest or fields_there
-    if path[:2] == ("agents", name) and name not in names.looped and not {"set", "fallback", "checks"} & set(path[2:]):
+    if path[:2] == ("agents", name) and not names.in_a_loop(name) and not {"set", "fallback", "checks"} & set(path[2:]):
         return f"{name!r} reads its own {rest[0]}", "an agent sees its own last answer in a loop only"
     return None

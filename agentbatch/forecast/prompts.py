@@ -84,7 +84,7 @@ class Prompts:
         condition = self._conditions.get(expression)
         if condition is None:
             condition = self._conditions[expression] = Condition(expression)
-        read = {path[0] for path in condition.references}
+        read = {path[0] for path in condition.found.all}
         if not read <= _KNOWN or ("each" in read and "each" not in names):
             return UNKNOWN
         try:
@@ -126,7 +126,7 @@ class Prompts:
 
     def _others(self, texts: list[Template], members: int) -> Range:
         """Tokens of the answers that templates quote: each step's once, however many of its fields they read."""
-        read = {path[0] for text in texts for path in text.references if path[1:2] in ((), ("output",))}
+        read = {path[0] for text in texts for path in text.found.all if path[1:2] in ((), ("output",))}
         answers = [self.answer(self._step(name)) for name in read if name in self._steps]
         if "members" in read:
             answers += [self.answer(None)] * members

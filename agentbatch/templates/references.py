@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import cast
 
 from jinja2 import nodes
@@ -23,10 +24,12 @@ class References:
         lines: every path, and the line of the template (from 1) that it is first read in.
         required: those that are read somewhere without a guard: rendering fails where they are missing. A guard is
             `default(...)`, `is defined`, or an `if` around the place that asks for the path.
+        always: those of them that are read whatever else the names hold: in no branch, no loop, and not behind `and`.
     """
 
     lines: Mapping[Path, int]
-    required: frozenset[Path]
+    required: frozenset[Path] = frozenset()
+    always: frozenset[Path] = frozenset()
 
     @property
     def all(self) -> frozenset[Path]:
@@ -38,7 +41,7 @@ def find_references(tree: nodes.Node) -> References:
     """Walk a template's syntax tree; loop variables, macros and names it sets itself are no references."""
     reader = _Reader()
     reader.read(tree, frozenset(), frozenset())
-    return References(reader.lines, frozenset(reader.required))
+    return References(reader.lines, frozenset(reader.required), frozenset(reader.always))
 
 
 class _Reader:
@@ -47,6 +50,15 @@ class _Reader:
     def __init__(self) -> None:
         self.lines: dict[Path, int] = {}
         self.required: set[Path] = set()
+        self.always: set[Path] = set()
+        self._perhaps = 0
+
+    @contextmanager
+    def _only_perhaps(self) -> Generator[None]:
+        """While it holds, what is read is read in some renderings only."""
+        self._perhaps += 1
+        yield
+        self._perhaps -= 1
 
     def read(self, node: nodes.Node, bound: frozenset[str], guarded: frozenset[Path]) -> None:
         if isinstance(node, nodes.Name | nodes.Getattr | nodes.Getitem):
@@ -89,6 +101,8 @@ class _Reader:
         if not guard_stands and path not in self.required:
             self.required.add(path)
             self.lines[path] = node.lineno
+        if not guard_stands and not self._perhaps:
+            self.always.add(path)
         self.lines.setdefault(path, node.lineno)
 
     def _read_call(self, node: nodes.Call, bound: frozenset[str], guarded: frozenset[Path]) -> None:
@@ -112,21 +126,24 @@ class _Reader:
         for field, value in node.iter_fields(exclude=("test",)):
             inner = guarded | asked if field != "else_" or isinstance(node, nodes.If) else guarded
             children = cast("list[nodes.Node]", value) if isinstance(value, list) else [value] if value else []
-            self._read_in_order(children, bound, inner)
+            with self._only_perhaps():
+                self._read_in_order(children, bound, inner)
 
     def _read_logic(self, node: nodes.And | nodes.Or, bound: frozenset[str], guarded: frozenset[Path]) -> None:
         """`a and a.b` and `a or 'x'` ask for `a` first."""
         asked = _asked_for(node.left)
         self.read(node.left, bound, guarded | asked)
-        self.read(node.right, bound, guarded | asked)
+        with self._only_perhaps():
+            self.read(node.right, bound, guarded | asked)
 
     def _read_for(self, node: nodes.For, bound: frozenset[str], guarded: frozenset[Path]) -> None:
         self.read(node.iter, bound, guarded)
         inner = bound | _stored_names(node.target) | {"loop"}
-        if node.test is not None:
-            self.read(node.test, inner, guarded)
-        self._read_in_order(node.body, inner, guarded)
-        self._read_in_order(node.else_, bound, guarded)
+        with self._only_perhaps():
+            if node.test is not None:
+                self.read(node.test, inner, guarded)
+            self._read_in_order(node.body, inner, guarded)
+            self._read_in_order(node.else_, bound, guarded)
 
     def _read_with(self, node: nodes.With, bound: frozenset[str], guarded: frozenset[Path]) -> None:
         for target, value in zip(node.targets, node.values, strict=True):
@@ -140,7 +157,8 @@ class _Reader:
         for default in node.defaults:
             self.read(default, bound, guarded)
         own = {argument.name for argument in node.args} | {"caller", "varargs", "kwargs"}
-        self._read_in_order(node.body, bound | own, guarded)
+        with self._only_perhaps():
+            self._read_in_order(node.body, bound | own, guarded)
 
 
 def _path_of(node: nodes.Expr) -> tuple[Path, list[nodes.Node]]:

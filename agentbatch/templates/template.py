@@ -38,9 +38,7 @@ class Template:
     """A compiled template.
 
     Attributes:
-        found: what it reads, and in which lines.
-        references: the dotted paths it reads, such as `("critic", "output", "issues")`.
-        required: those of them that are read without a guard (`default`, `is defined`, an `if` around).
+        found: the dotted paths it reads, such as `("critic", "output", "issues")`.
 
     Raises:
         TemplateProblem: it is no valid template.
@@ -50,7 +48,7 @@ class Template:
         self.where = where
         self._max_size = max_size
         self._constant: str | None = None
-        self.found = References({}, frozenset())
+        self.found = References({})
         if _MARKUP.search(source) is None:
             self._constant = _NEWLINE.sub("\n", source).removesuffix("\n")
         else:
@@ -58,14 +56,6 @@ class Template:
             tree = _parse(environment, source)
             self.found = find_references(tree)
             self._compiled = _compile(environment, tree)
-
-    @property
-    def references(self) -> frozenset[tuple[str, ...]]:
-        return self.found.all
-
-    @property
-    def required(self) -> frozenset[tuple[str, ...]]:
-        return self.found.required
 
     def render(self, names: Mapping[str, Any]) -> str:
         """Fill in. `names` are all names the template may see.
@@ -110,14 +100,6 @@ class Condition:
         self.found = find_references(tree)
         body: list[nodes.Node] = [nodes.Assign(nodes.Name("result", "store"), tree, lineno=1)]
         self._compiled = _compile(environment, nodes.Template(body, lineno=1))
-
-    @property
-    def references(self) -> frozenset[tuple[str, ...]]:
-        return self.found.all
-
-    @property
-    def required(self) -> frozenset[tuple[str, ...]]:
-        return self.found.required
 
     def value(self, names: Mapping[str, Any]) -> Any:
         """What the expression gives.

@@ -166,3 +166,20 @@ def test_a_bug_is_reported_without_values(tmp_path: Path) -> None:
     assert "an error that should not happen: RuntimeError: with ***" in done.stderr
     assert "c4n4ry" not in done.stderr
     assert "sesame" not in done.stderr
+
+
+def test_a_config_error_names_the_option_that_was_typed(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(CONFIG)
+    (tmp_path / "in.jsonl").write_text('{"product": "shoe"}\n')
+    options = ("--timeout", "soon", "--max-failures", "5x", "--workflow", "b", "--set", "limits.max_cost=x")
+    done = agentbatch("run", "c.yaml", "in.jsonl", *options, cwd=tmp_path, AGENTBATCH_ITEM_TIMEOUT="0")
+    assert done.returncode == 2
+    assert [line.partition(": ")[0] for line in done.stderr.splitlines() if not line.startswith(" ")] == [
+        "--max-failures 5x",
+        "--set limits.max_cost=x",
+        "--timeout soon",
+        "--workflow b",
+        "AGENTBATCH_ITEM_TIMEOUT=0",
+        "5 problems",
+    ]
+    assert agentbatch("plan", "c.yaml", "--workflow", "b", cwd=tmp_path).stderr.startswith("--workflow b: workflow: ")

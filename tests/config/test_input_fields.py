@@ -118,3 +118,39 @@ def test_of_many_bad_lines_the_first_are_shown(config: Config) -> None:
     assert count == 1
     assert len(problems) == 21
     assert problems[-1] == "... 100 lines can't be used, the first of them are above"
+
+
+def test_a_field_that_only_some_renderings_read_is_not_demanded_of_every_record(tmp_path: Path) -> None:
+    prompt = "{% if input.kind == 'a' %}{{ input.detail }}{% endif %}{{ input.kind == 'a' and input.more }}"
+    (tmp_path / "config.yaml").write_text(
+        f'version: 1\nmodels: {{m: {{provider: mock}}}}\nagents: {{a: {{model: m, prompt: "{prompt}"}}}}\n'
+    )
+    config = load(tmp_path / "config.yaml", (), {})
+    assert InputNeeds.of(config).lacking({"kind": "b"}) is None
+    assert InputNeeds.of(config).lacking({"detail": "b"}) == "no field 'kind', which agents.a.prompt needs"
+    # a typo all the same, where no input has it
+    found = missing_fields(config, items({"kind": "a"}))
+    assert [problem.message.rpartition(" ")[2] for problem in found] == ["'detail'", "'more'"]
+
+
+@pytest.mark.parametrize(
+    ("step", "fields", "said"),
+    [
+        ("for_each: input.pages", {"pages": "one, two"}, "input.pages is a text, and agents.a.for_each needs a list"),
+        ("for_each: input.pages", {"pages": {}}, "input.pages is an object, and agents.a.for_each needs a list"),
+        ("for_each: '{{ input.pages }}'", {"pages": None}, "input.pages is null, and agents.a.for_each needs a list"),
+        ("for_each: input", "one, two", "input is a text, and agents.a.for_each needs a list"),
+        (
+            "for_each: input.pages",
+            {"pags": []},
+            "no field 'pages', which agents.a.for_each needs, did you mean 'pags'?",
+        ),
+        ("for_each: input.pages", {"pages": []}, None),
+        ("for_each: input.pages.split()", {"pages": "one, two"}, None),
+        ("for_each: input.pages, when: input.go", {"pages": "one, two", "go": False}, None),
+    ],
+)
+def test_what_for_each_takes_for_a_list_must_be_one(tmp_path: Path, step: str, fields: Any, said: str | None) -> None:
+    agents = f"agents: {{a: {{model: m, prompt: '{{{{ each.value }}}}', {step}}}}}"
+    (tmp_path / "config.yaml").write_text(f"version: 1\nmodels: {{m: {{provider: mock}}}}\n{agents}\n")
+    assert InputNeeds.of(load(tmp_path / "config.yaml", (), {})).lacking(fields) == said

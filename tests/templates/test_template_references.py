@@ -54,14 +54,30 @@ def dotted(paths: frozenset[tuple[str, ...]]) -> set[str]:
 )
 def test_references(source: str, every: str, required: str) -> None:
     template = Template(source)
-    assert dotted(template.references) == set(every.split())
-    assert dotted(template.required) == set(required.split())
+    assert dotted(template.found.all) == set(every.split())
+    assert dotted(template.found.required) == set(required.split())
 
 
 def test_a_condition_has_references_too() -> None:
-    assert dotted(Condition("{{ critic.output.score >= vars.bar }}").references) == {"critic.output.score", "vars.bar"}
+    assert dotted(Condition("{{ critic.output.score >= vars.bar }}").found.all) == {"critic.output.score", "vars.bar"}
 
 
 def test_the_line_is_where_the_path_is_needed() -> None:
     found = Template("{{ input.a | default('') }}\n\n{{ input.b }}\n{{ input.a }}").found
     assert found.lines == {("input", "a"): 4, ("input", "b"): 3}
+
+
+@pytest.mark.parametrize(
+    ("source", "always"),
+    [
+        ("{{ input.a }}{% if input.b == 1 %}{{ input.c }}{% else %}{{ input.d }}{% endif %}", "input.a input.b"),
+        ("{{ input.a if input.b == 1 else input.c }}", "input.b"),
+        ("{{ input.a == 1 and input.b }}{{ input.c == 2 or input.d }}", "input.a input.c"),
+        ("{% for x in input.a %}{{ input.b }}{% else %}{{ input.c }}{% endfor %}", "input.a"),
+        ("{% macro m() %}{{ input.a }}{% endmacro %}{{ input.b }}", "input.b"),
+        ("{{ input.a | default('') }}{{ input.b | upper }}", "input.b"),
+        ("{% if input.a == 1 %}{{ input.b }}{% endif %}{{ input.b }}", "input.a input.b"),
+    ],
+)
+def test_what_every_rendering_reads(source: str, always: str) -> None:
+    assert dotted(Template(source).found.always) == set(always.split())
