@@ -14,7 +14,7 @@ from agentbatch.agents.history import earlier_turns
 from agentbatch.answer_schema import AnswerSchema, checked_schema, repair_request
 from agentbatch.assembly import Assembly
 from agentbatch.endpoints.answering import Answering
-from agentbatch.errors import SchemaFault
+from agentbatch.errors import BadResponse, SchemaFault
 from agentbatch.hooks import ModelAnswer, ModelCall
 from agentbatch.hooks.calling import NO_HOOKS, Hook, Hooks
 from agentbatch.items import Output
@@ -24,6 +24,8 @@ from agentbatch.record import record
 from agentbatch.settings import EarlierStep, ModelName, PositiveInt, TemplateText
 from agentbatch.step import Visit
 from agentbatch.templates import Template
+from agentbatch.text.redact import visible
+from agentbatch.text.suggestions import listing
 
 
 class AskingConfig(AgentConfig):
@@ -140,9 +142,12 @@ class Asker:
         """The output that a final answer makes; one that does not fit the schema is asked for once more.
 
         Raises:
+            BadResponse: there is nothing in the answer but calls of tools that nobody offered.
             SchemaFault: neither answer fits.
         """
         _note_length(response, visit)
+        if response.tool_calls and not response.text:
+            raise _calls_alone(response)
         if self.schema is None:
             return Output(response.text, (*messages, response.as_message()))
         try:
@@ -152,6 +157,12 @@ class Asker:
         response = await self.ask(messages, visit, offered)
         _note_length(response, visit)
         return Output(self.schema.parse(response.text), (*messages, response.as_message()))
+
+
+def _calls_alone(response: ChatResponse) -> BadResponse:
+    names = listing(dict.fromkeys(visible(call.name, 40) for call in response.tool_calls), 5)
+    words = f"the answer is empty: it only calls {names}, and the agent was to answer in words (give it `tools`)"
+    return BadResponse(words, retry=False, request_id=response.request_id)
 
 
 def _note_length(response: ChatResponse, visit: Visit) -> None:

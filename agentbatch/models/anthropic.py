@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 import orjson
 
 from agentbatch.batches.config import ProviderBatchConfig
-from agentbatch.errors import ContentFilter
+from agentbatch.errors import BadResponse, ContentFilter
 from agentbatch.messages import Attachment, ChatRequest, ChatResponse, Message, ToolCall, ToolSpec, Usage
 from agentbatch.models.anthropic_stream import MessageAssembly
 from agentbatch.models.base import ServedModelConfig
@@ -232,6 +232,9 @@ def understand(answer: Mapping[str, Any], response: HttpResponse) -> ChatRespons
     content = "".join(text(block.get("text")) for block in blocks if block.get("type") == "text")
     uses = [block for block in blocks if block.get("type") == "tool_use"]
     calls = tool_calls((use.get("id"), use.get("name"), _arguments(use.get("input"))) for use in uses)
+    if stop == "pause_turn":  # a tool of the provider's own took too long: what was written until then is no answer
+        words = "the answer is unfinished: the provider paused it (pause_turn); ask for fewer uses of its own tools"
+        raise BadResponse(words, http_status=response.status, retry=False, request_id=request_id)
     if not content and not calls:
         raise empty_answer(stop, stop in _AT_LIMIT, response.status, request_id)
     return ChatResponse(

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 import orjson
 
-from agentbatch.errors import ContentFilter, StepError
+from agentbatch.errors import BadResponse, ContentFilter, StepError
 from agentbatch.messages import Attachment, ChatRequest, ChatResponse, Message, ToolCall, ToolSpec, Usage
 from agentbatch.models.base import ServedModelConfig
 from agentbatch.models.content_parts import NO_FILES, Files, content_of, data_uri
@@ -28,6 +28,7 @@ from agentbatch.text.redact import visible
 from agentbatch.transports.base import HttpResponse, HttpTransport
 
 _TOOL_CHOICES = ("auto", "none", "required")
+_UNFINISHED = ("queued", "in_progress", "cancelled")
 _ENCRYPTED = "reasoning.encrypted_content"
 
 
@@ -191,8 +192,12 @@ def understand(answer: Mapping[str, Any], response: HttpResponse) -> ChatRespons
     asked = [item for item in items if item.get("type") == "function_call"]
     calls = tool_calls((one.get("call_id"), one.get("name"), _arguments(one.get("arguments"))) for one in asked)
     at_limit = reason == "max_output_tokens"
+    status = text(answer.get("status"))
+    if status in _UNFINISHED:
+        words = f"the answer is unfinished: its status is {status}"
+        raise BadResponse(words, http_status=response.status, request_id=request_id)
     if not content and not calls:
-        raise empty_answer(reason or text(answer.get("status")), at_limit, response.status, request_id)
+        raise empty_answer(reason or status, at_limit, response.status, request_id)
     return ChatResponse(
         text=content,
         tool_calls=calls,
@@ -207,7 +212,7 @@ def understand(answer: Mapping[str, Any], response: HttpResponse) -> ChatRespons
 
 def _failed(answer: Mapping[str, Any], response: HttpResponse) -> StepError:
     """A 200 that says the model failed after it had begun."""
-    return refusal_amid(answer, orjson.dumps(answer), response.headers)
+    return refusal_amid(answer, orjson.dumps(answer), response.headers, "the model failed amid its answer")
 
 
 def _arguments(arguments: Any) -> str:

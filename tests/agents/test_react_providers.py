@@ -55,7 +55,8 @@ async def line_from(folder: Path, kind: str, provider: Provider, **agent: Any) -
     (folder / "provider_tools.py").write_text(MODULE)
     url = f"http://127.0.0.1:{provider.port}" + ("/v1" if kind == "openai" else "")
     models = {"m": {"provider": kind, "model": "x", "base_url": url, "price": {"input": 1, "output": 1}, "retries": 0}}
-    agents = {"a": {"model": "m", "prompt": "go", "tools": ["add"], **agent}}
+    keys = {"model": "m", "prompt": "go", "tools": ["add"], **agent}
+    agents = {"a": {key: value for key, value in keys.items() if value is not None}}
     tools = {"add": {"function": "provider_tools:add"}}
     (line,) = await run_here(config_of(folder, agents, models=models, tools=tools), {})
     return line
@@ -69,6 +70,14 @@ def openai(calls: list[Any] | None = None, content: Any = None, finish: str = "s
 
 def function(call_id: Any, name: Any, arguments: Any) -> dict[str, Any]:
     return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+async def test_calls_alone_are_no_answer_of_an_agent_without_tools(tmp_path: Path) -> None:
+    async with providing(openai([function("c", "add", "{}")], finish="tool_calls")) as provider:
+        line = await line_from(tmp_path, "openai", provider, tools=None)
+    assert (line["status"], line["output"], line["error"]["type"]) == ("error", None, "bad_response")
+    assert "only calls add" in line["error"]["message"] and len(provider.asked) == 1
+    assert line["usage"] == {"input_tokens": 10, "output_tokens": 5, "requests": 1}
 
 
 async def test_crooked_calls_in_openais_dialect(tmp_path: Path) -> None:

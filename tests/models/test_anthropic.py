@@ -206,7 +206,6 @@ async def test_an_answer() -> None:
     [
         ("end_turn", "stop"),
         ("stop_sequence", "stop"),
-        ("pause_turn", "stop"),
         (None, "stop"),
         ("max_tokens", "length"),
         ("model_context_window_exceeded", "length"),
@@ -266,6 +265,11 @@ async def test_an_answer_with_nothing_in_it_is_not_asked_for_again(content: list
     error = await refused(answer(*content))
     assert type(error) is BadResponse and not error.retryable
     assert "max_tokens" in (await refused(answer(*content, stop="max_tokens"))).message
+
+
+async def test_a_paused_turn_is_no_answer() -> None:
+    error = await refused(answer(text("So far"), stop="pause_turn"))
+    assert type(error) is BadResponse and not error.retryable and "pause_turn" in error.message
 
 
 async def test_nothing_at_all() -> None:

@@ -212,6 +212,8 @@ async def test_filters_and_refusals(body: Any) -> None:
         (answer(status="failed", error={"code": "server_error", "message": "x"}), ServerFault),
         (answer(status="failed", error={"code": "rate_limit_exceeded", "message": "x"}), RateLimited),
         ({"error": {"message": "backend gone"}}, BadResponse),
+        (answer(message(words("half")), status="in_progress"), BadResponse),
+        (answer(message(words("half")), status="cancelled"), BadResponse),
     ],
 )
 async def test_what_is_no_answer(body: Any, kind: type[StepError]) -> None:
