@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import pickle
 import platform
 from pathlib import Path
 from typing import Any
 
 from agentbatch import __version__
 from agentbatch.engines.ray.folder import unpack, unpacked_folder
-from agentbatch.engines.ray.leases.bank import Bank
 from agentbatch.engines.ray.parcels import unpacked
 from agentbatch.engines.ray.station import Station
-
-
-class BankActor:
-    """The `Bank` of limits as an actor."""
-
-    def __init__(self, ttl_s: float, budget: float | None) -> None:
-        self._bank = Bank(ttl_s, budget)
-
-    async def report(self, report: bytes) -> bytes:
-        """A worker's packed `Report`; the packed `Answer`."""
-        return pickle.dumps(self._bank.report(pickle.loads(report), asyncio.get_running_loop().time()), protocol=5)
-
-    async def leave(self, worker: str) -> None:
-        """A worker is no more."""
-        self._bank.leave(worker)
-
-    async def workers(self) -> int:
-        """How many borrow now."""
-        return self._bank.workers
 
 
 class StationActor:

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from agentbatch.engines.ray.actors import BankActor, StationActor
+from agentbatch.engines.ray.actors import StationActor
+from agentbatch.engines.ray.lean_start import without_helpers
+from agentbatch.engines.ray.leases.actor import BankActor
 from agentbatch.errors import ConfigError
 
 _INSTALL = "pip install 'agentbatch[ray]'"
@@ -105,14 +107,15 @@ class Cluster:
             ConfigError: it does not start.
         """
         self._folder = Path(tempfile.mkdtemp(prefix="agentbatch-ray-"))
-        await self._init(
-            "a private Ray can't be started here",
-            address="local",
-            num_cpus=max(workers, os.cpu_count() or 1),
-            include_dashboard=False,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            _temp_dir=str(self._folder),
-        )
+        with without_helpers():
+            await self._init(
+                "a private Ray can't be started here",
+                address="local",
+                num_cpus=max(workers, os.cpu_count() or 1),
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                _temp_dir=str(self._folder),
+            )
 
     async def join(self, address: str) -> None:
         """Connect to a running cluster.
@@ -194,6 +197,7 @@ def _import_ray() -> Any:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_DISABLE_FAILURE_SIGNAL_HANDLER", "1")  # it would end a starting run with a C++ stack
     try:
         return importlib.import_module("ray")
     except ImportError as error:

@@ -1,0 +1,27 @@
+"""The class that Ray makes an actor of where limits are lent. It imports little: its process is to be there first."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+
+from agentbatch.engines.ray.leases.bank import Bank
+
+
+class BankActor:
+    """The `Bank` of limits as an actor."""
+
+    def __init__(self, ttl_s: float, budget: float | None) -> None:
+        self._bank = Bank(ttl_s, budget)
+
+    async def report(self, report: bytes) -> bytes:
+        """A worker's packed `Report`; the packed `Answer`."""
+        return pickle.dumps(self._bank.report(pickle.loads(report), asyncio.get_running_loop().time()), protocol=5)
+
+    async def leave(self, worker: str) -> None:
+        """A worker is no more."""
+        self._bank.leave(worker)
+
+    async def workers(self) -> int:
+        """How many borrow now."""
+        return self._bank.workers
