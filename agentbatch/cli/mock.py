@@ -7,21 +7,18 @@ import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from agentbatch.errors import AgentBatchError, ConfigError
-from agentbatch.text.suggestions import did_you_mean
+from agentbatch.errors import AgentBatchError
 
 if TYPE_CHECKING:
     from agentbatch.mock_server import MockServer, MockServerSettings
 
-_SPREAD = ("rate_limited", "overloaded", "server")
-"""The kinds that `--error-rate` is shared among: those that a client should try again."""
-
 
 def mock(
+    context: typer.Context,
     port: Annotated[int | None, typer.Option(help="Listen here; 0 takes any free port. [default: 8000]")] = None,
     host: Annotated[str | None, typer.Option(help="Listen on this address. [default: 127.0.0.1]")] = None,
     config: Annotated[Path | None, typer.Option(help="A YAML file with any of the knobs; options win.")] = None,
@@ -42,99 +39,10 @@ def mock(
     log: Annotated[str | None, typer.Option(help="One JSON line per request goes to this file.")] = None,
 ) -> None:
     """Serve a local OpenAI- and Anthropic-compatible endpoint until interrupted."""
-    given = {
-        "port": port,
-        "host": host,
-        "latency": None if latency is None else _latency(latency),
-        "rpm": rpm,
-        "tpm": tpm,
-        "max_in_flight": max_in_flight,
-        "hang": hang,
-        "disconnect": disconnect,
-        "truncate": truncate,
-        "fail_first": fail_first,
-        "require_key": require_key,
-        "batch_delay": batch_delay,
-        "reply": reply,
-        "seed": seed,
-        "log": log,
-        "errors": _errors(error_rate, errors),
-    }
-    knobs = {} if config is None else _file(config)
-    knobs.update({name: value for name, value in given.items() if value is not None})
-    _run(_settings(knobs))
+    from agentbatch.cli.mock_knobs import read_knobs  # late, with all that serves: `agentbatch --help` must stay quick
 
-
-def _latency(text: str) -> Any:
-    """`200ms` as it is, `p50=200ms,p95=1s` as a mapping."""
-    return _pairs("--latency", text) if "=" in text else text
-
-
-def _errors(rate: float | None, by_kind: str | None) -> dict[str, Any] | None:
-    if rate is None and by_kind is None:
-        return None
-    if rate is not None and not 0 <= rate <= 1:
-        raise ConfigError(f"--error-rate {rate:g}: expected a share of the requests, from 0 to 1")
-    rates: dict[str, Any] = {} if rate is None else dict.fromkeys(_SPREAD, rate / len(_SPREAD))
-    for kind, text in _pairs("--errors", by_kind or "").items():
-        try:
-            rates[kind] = text if kind == "retry_after" else float(text)
-        except ValueError:
-            raise ConfigError(f"--errors: {kind}={text}: expected a rate from 0 to 1") from None
-    return rates
-
-
-def _pairs(option: str, text: str) -> dict[str, str]:
-    parts = [part.partition("=") for part in text.split(",") if part.strip()]
-    for name, sign, _ in parts:
-        if not sign:
-            raise ConfigError(f"{option}: {name.strip()!r}: expected NAME=VALUE, several of them separated by commas")
-    return {name.strip(): value.strip() for name, _, value in parts}
-
-
-def _file(path: Path) -> dict[str, Any]:
-    import yaml  # late: only where there is a file
-
-    try:
-        value: Any = yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not YAML: {error}") from error
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise ConfigError(f"{path}: expected a mapping of knobs, such as `latency: 200ms`")
-    return cast(dict[str, Any], value)
-
-
-def _settings(knobs: dict[str, Any]) -> MockServerSettings:
-    from pydantic import ValidationError  # late, with all that serves: `agentbatch --help` must stay quick
-
-    from agentbatch.mock_server import MockServerSettings
-
-    try:
-        return MockServerSettings.model_validate(knobs)
-    except ValidationError as error:
-        raise ConfigError("\n".join(_problem(part) for part in error.errors())) from error
-
-
-def _problem(error: Any) -> str:
-    tags = ("constant", "log-normal", "uniform", "normal")
-    place = ".".join(str(part) for part in error["loc"] if part not in tags)
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        known = _known(error["loc"][:-1])
-        message = f"no such knob{did_you_mean(str(error['loc'][-1]), known) or '; there are: ' + ', '.join(known)}"
-    return f"{place}: {message}" if place else message
-
-
-def _known(place: tuple[Any, ...]) -> list[str]:
-    """The names of the knobs that belong where an unknown one stood."""
-    from agentbatch.mock_server import MockServerSettings
-    from agentbatch.models.mock_faults import FaultRates
-
-    return list(FaultRates.model_fields if place == ("errors",) else MockServerSettings.model_fields)
+    options = {name: value for name, value in context.params.items() if name != "config"}
+    _run(read_knobs(config, options))
 
 
 def _run(settings: MockServerSettings) -> None:

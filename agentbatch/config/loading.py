@@ -39,7 +39,7 @@ def load(
         ConfigError: the message holds every problem, each with its place, the line, and a mend.
     """
     path = Path(path)
-    text = _read_text(path)
+    text = read_text(path, ". `agentbatch init` writes a config to begin with")
     try:
         given = {**read_dotenv(path.parent / ".env"), **(os.environ if environ is None else environ)}
     except ValueError as error:
@@ -77,12 +77,17 @@ def _add_request_agent(data: dict[str, Any]) -> None:
         data["agents"] = {"request": {"kind": "request", "model": next(iter(cast("dict[str, Any]", models)))}}
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path, mend: str = "") -> str:
+    """The text of a YAML file. `mend` is said where there is none.
+
+    Raises:
+        ConfigError: it can't be read, is too large, or no UTF-8.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file. `agentbatch init` writes a config to begin with") from None
+        raise ConfigError(f"{path}: no such file{mend}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"{path}: can't be read: {reason}") from None

@@ -278,8 +278,8 @@ def _got(fault: _Fault, place: Path, origin: Origin) -> str:
     """What stood there instead, unless it may be a secret."""
     value = fault.value
     variable = origin.from_environment(place)
-    if isinstance(value, str) and value and repr(value) in fault.message:
-        return ""
+    if isinstance(value, str) and value and (repr(value) in fault.message or "{{" in value):
+        return ""  # the message quotes it, or is about a part of the template
     if variable is not None:
         return f", got the value of {listing(variable.variables)}"
     if _is_key(place) or fault.type == "too_short":

@@ -17,12 +17,14 @@ _HOW_NOT_WHAT = frozenset(
         "api_version",
         "auth",
         "description",
+        "disconnect",
         "endpoints",
         "env",
         "errors",
         "every",
         "extra_headers",
         "fallbacks",
+        "hang",
         "headers",
         "latency",
         "max_concurrency",
@@ -39,6 +41,7 @@ _HOW_NOT_WHAT = frozenset(
         "timeout",
         "tpm",
         "transport",
+        "truncate",
     }
 )
 """Keys of models, agents and groups that say how, when and how fast an answer comes, not which it is."""

@@ -7,6 +7,7 @@ from typing import Literal
 from agentbatch.mock_server.settings import MockServerSettings
 from agentbatch.models.mock_draws import fraction
 from agentbatch.models.mock_faults import FaultKind
+from agentbatch.models.mock_mishaps import mishap_of, without_mishaps
 from agentbatch.models.mock_pace import Turn
 
 Sabotage = Literal["hang", "disconnect", "disconnect_in_body", "truncate", "stream_error", "html"]
@@ -19,16 +20,13 @@ def sabotage_of(settings: MockServerSettings, turn: Turn, stream: bool) -> Sabot
     key = turn.key
     if turn.fault is not None:
         return _OF_FAULT.get(turn.fault)
-    if fraction(key, b"hang") < settings.hang:
-        return "hang"
-    if fraction(key, b"disconnect") < settings.disconnect:
-        return "disconnect" if fraction(key, b"where") < 0.5 else "disconnect_in_body"
-    if fraction(key, b"truncate") < settings.truncate:
-        return "truncate"
+    mishap = mishap_of(settings, key)
+    if mishap is not None:
+        return "disconnect_in_body" if mishap == "disconnect" and fraction(key, b"where") >= 0.5 else mishap
     return "stream_error" if stream and fraction(key, b"stream_error") < settings.stream_error else None
 
 
 def never(settings: MockServerSettings) -> bool:
     """Whether no chance has to be drawn at all."""
-    chances = (settings.hang, settings.disconnect, settings.truncate, settings.stream_error)
-    return not any(chances) and all(settings.errors.rate(kind) == 0 for kind in _OF_FAULT)
+    spoilt = settings.stream_error or any(settings.errors.rate(kind) for kind in _OF_FAULT)
+    return without_mishaps(settings) and not spoilt

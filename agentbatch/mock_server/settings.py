@@ -40,12 +40,6 @@ class MockServerSettings(MockKnobs):
     """Requests being answered at once; more are refused with 429."""
     retry_after: RetryAfterForm = "seconds"
     """How a 429 or 503 says when to come back: `Retry-After` in whole seconds, `retry-after-ms`, a date, or not."""
-    disconnect: Rate = 0.0
-    """The share of answers whose connection is closed: half of them before the answer, half in the middle of it."""
-    truncate: Rate = 0.0
-    """The share of answers whose JSON or event stream ends in the middle, on a connection that stays well."""
-    hang: Rate = 0.0
-    """The share of requests that never get an answer."""
     stream_error: Rate = 0.0
     """The share of streams that break off with an error event."""
     chunk_delay: Pause = 0.0

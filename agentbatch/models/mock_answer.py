@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 from agentbatch.errors import BadRequest, TemplateFault
 from agentbatch.messages import Attachment, ChatRequest, ChatResponse, Message, ToolCall, Usage
 from agentbatch.models.mock_draws import number
-from agentbatch.models.mock_faults import FaultRates
+from agentbatch.models.mock_faults import FaultRates, Rate
 from agentbatch.models.mock_instance import instance
 from agentbatch.models.mock_latency import Latency
 from agentbatch.models.mock_reply import ReplyTemplate
@@ -68,6 +68,12 @@ class MockKnobs(Settings):
     """Default: the bytes of the answer divided by 4."""
     errors: FaultRates = FaultRates()
     """The share of requests that fail, by kind: `{rate_limited: 0.05, server: 0.02}`."""
+    hang: Rate = 0.0
+    """The share of requests that never get an answer: the attempt's `timeout` ends them."""
+    disconnect: Rate = 0.0
+    """The share of answers whose connection is closed; a server does half of them before the answer, half within it."""
+    truncate: Rate = 0.0
+    """The share of answers that end in the middle, on a connection that stays well."""
     seed: int = 0
     """Another seed gives other answers, times and failures."""
 

@@ -7,6 +7,9 @@ from typing import Any
 
 from agentbatch.models.mock_draws import number
 
+NAMES = ("prompt", "system", "messages", "files", "model", "n")
+"""What a reply's template may read."""
+
 
 def is_template(source: str) -> bool:
     """Whether the text has anything for Jinja to do."""
@@ -41,7 +44,9 @@ def _compile(source: str, where: str) -> Any:
     from jinja2 import TemplateSyntaxError, pass_context  # late: see `render`
     from jinja2.runtime import Context
 
+    from agentbatch.templates.references import find_references
     from agentbatch.templates.sandbox import template_environment
+    from agentbatch.text.suggestions import did_you_mean
 
     @pass_context
     def pick(context: Context, options: Sequence[Any]) -> Any:
@@ -52,11 +57,16 @@ def _compile(source: str, where: str) -> Any:
     filters: dict[str, Any] = {**shared.filters, "pick": pick}
     environment.filters = filters
     try:
+        read = find_references(environment.parse(source)).all
+        unknown = next((path[0] for path in sorted(read) if path[0] not in NAMES), None)
+        if unknown is not None:
+            known = did_you_mean(unknown, NAMES) or f"; a reply knows {', '.join(NAMES)}"
+            raise ValueError(_located(where, f"unknown name {unknown!r}{known}"))
         return environment.from_string(source)
     except TemplateSyntaxError as error:
         raise ValueError(_located(where, error)) from error
 
 
-def _located(where: str, error: Exception) -> str:
+def _located(where: str, error: Exception | str) -> str:
     message = str(error).rstrip(".")
     return f"{where}: {message}" if where else message

@@ -7,7 +7,7 @@ import pytest
 from jsonschema import validate
 from pydantic import ValidationError
 
-from agentbatch.errors import BadRequest, RateLimited, StepError, TemplateFault
+from agentbatch.errors import BadRequest, BadResponse, ConnectionFault, RateLimited, StepError, TemplateFault
 from agentbatch.messages import ChatRequest, ChatResponse, Message, ToolCall, ToolSpec
 from agentbatch.models.base import Price
 from agentbatch.models.mock import MockConfig, MockModel
@@ -271,6 +271,23 @@ def test_alike_requests_do_not_all_share_one_fate():
     assert 60 < found.count("server") < 140
 
 
+@pytest.mark.parametrize(("knob", "error"), [("disconnect", ConnectionFault), ("truncate", BadResponse)])
+def test_mishaps_on_the_way_are_the_errors_that_a_client_would_raise(knob: str, error: type[StepError]):
+    assert outcomes(model(**{knob: 1}), "the same", 3) == [error.type] * 3
+    some = outcomes(model(**{knob: 0.3}), "the same", 200)
+    assert 30 < some.count(error.type) < 90
+    assert outcomes(model(**{knob: 0.3}), "the same", 200) == some
+
+
+async def test_a_request_that_hangs_ends_with_the_attempt():
+    asked = asyncio.create_task(model(hang=1).chat(ask("x")))
+    done, _ = await asyncio.wait({asked}, timeout=0.05)
+    assert not done
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+
+
 async def test_a_fault_comes_after_the_latency_and_the_loop_keeps_the_time():
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -324,7 +341,8 @@ def test_a_drawn_latency_repeats_itself_but_not_on_a_retry():
         ({"reply": "a", "replies": ["b"]}, "exclude each other"),
         ({"replies": []}, "at least 1"),
         ({"reply": "{{ prompt"}, r"reply\n.*unexpected end of template"),
-        ({"replies": ["ok", "{{ x | nofilter }}"]}, r"replies.1\n.*No filter named 'nofilter'"),
+        ({"replies": ["ok", "{{ prompt | nofilter }}"]}, r"replies.1\n.*No filter named 'nofilter'"),
+        ({"output": {"a": ["{{ promt }}"]}}, r"unknown name 'promt', did you mean 'prompt'\?"),
         ({"tool_calls": [{"name": "f", "arguments": {"a": "{% if %}"}}]}, r"tool_calls.0.arguments\n"),
     ],
 )
