@@ -3,14 +3,15 @@
     python tests/benchmarks/soak.py --minutes 20 --in-flight 500
 
 Inputs come by stdin for as long as the time lasts. Eight of ten requests are answered well; of the others each first
-attempt is a fault of some kind. The exit code is 0 where every item that was given has one line, every success holds
-its own item's token, and nothing failed that should not.
+attempt is a fault of some kind, and one connection of twenty is reset as soon as it is made. The exit code is 0 where
+every item that was given has one line, every success holds its own item's token, and nothing failed that should not.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import gzip
 import hashlib
 import json
@@ -22,6 +23,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from email.utils import formatdate
 from pathlib import Path
 from zlib import crc32
 
@@ -73,7 +75,7 @@ def _cut(then: str) -> Fault:
 
 async def _end(writer: Writer, then: str) -> None:
     if then == "hang":
-        await asyncio.sleep(30)
+        await asyncio.sleep(11)  # the client leaves after 10
     if then == "reset":
         writer.transport.abort()
     if then != "keep":
@@ -84,10 +86,26 @@ def _refusal(status: str, headers: bytes = b"") -> Fault:
     return _says(response(b'{"error":{"message":"no"}}', status, _JSON + headers))
 
 
-async def _trickle(writer: Writer, good: bytes) -> None:
-    for byte in response(good):
-        writer.write(bytes([byte]))
-        await asyncio.sleep(0.002)
+async def _refused_until(writer: Writer, good: bytes) -> None:
+    date = formatdate(time.time() + 2, usegmt=True).encode()
+    await _refusal("429 X", b"retry-after: %s\r\n" % date)(writer, good)
+
+
+def _trickle(pause: float) -> Fault:
+    async def fault(writer: Writer, good: bytes) -> None:
+        for byte in response(good):
+            writer.write(bytes([byte]))
+            await writer.drain()  # says so where the client has left
+            await asyncio.sleep(pause)
+
+    return fault
+
+
+def _says_good(headers: bytes, before: bytes = b"") -> Fault:
+    async def fault(writer: Writer, good: bytes) -> None:
+        writer.write(response(before + good, headers=headers))
+
+    return fault
 
 
 async def _flood(writer: Writer, good: bytes) -> None:
@@ -100,10 +118,13 @@ async def _flood(writer: Writer, good: bytes) -> None:
 FAULTS: dict[str, Fault] = {
     "429 soon": _refusal("429 X", b"retry-after-ms: 200\r\n"),
     "429 in a second": _refusal("429 X", b"retry-after: 1\r\n"),
+    "429 until a date": _refused_until,
+    "429 without a time": _refusal("429 X"),
     "429 nonsense": _refusal("429 X", b"retry-after: nan\r\n"),
     "500": _refusal("500 X"),
     "502": _says(response(b"<html>bad gateway</html>", "502 X", b"content-type: text/html\r\n")),
     "503": _refusal("503 X"),
+    "504": _says(response(b"", "504 X")),
     "529": _refusal("529 X"),
     "408": _refusal("408 X"),
     "reset before": _says(b"", "reset"),
@@ -114,14 +135,26 @@ FAULTS: dict[str, Fault] = {
     "hangs": _says(b"", "hang"),
     "html": _says(response(b"<html>log in</html>")),
     "empty": _says(response(b"")),
+    "error in a 200": _says(response(b'{"error":{"message":"overloaded","type":"server_error"}}')),
+    "list": _says(response(b"[]")),
+    "no choices": _says(response(b'{"choices":[]}')),
     "null": _says(response(b"null")),
     "cut JSON": _says(response(b'{"choices": [{"mess')),
     "no HTTP": _says(b"SSH-2.0-x\r\n", "close"),
     "large head": _says(b"HTTP/1.1 200 OK\r\nx: " + b"a" * 600_000 + b"\r\n\r\n", "close"),
+    "cut gzip": _says(response(gzip.compress(b"{}" * 1000)[:-9], headers=b"content-encoding: gzip\r\n")),
     "bomb": _says(response(gzip.compress(bytes(50_000_000)), headers=b"content-encoding: gzip\r\n")),
     "flood": _flood,
-    "trickle": _trickle,
+    "trickle": _trickle(0.002),
+    "trickle past the deadline": _trickle(0.2),
 }
+"""What the first attempt of an item may meet."""
+ODD: dict[str, Fault] = {
+    "text/plain": _says_good(b"content-type: text/plain\r\n"),
+    "no content type": _says_good(b""),
+    "a BOM": _says_good(_JSON, b"\xef\xbb\xbf"),
+}
+"""Not as they should be, and good answers all the same."""
 FINAL: dict[str, Fault] = {
     "400": _refusal("400 X"),
     "422": _refusal("422 X"),
@@ -135,7 +168,7 @@ def fate_of(item: str) -> str:
     draw = crc32(f"fate {item}".encode())
     if draw % 10 < 8:
         return "good"
-    names = [*FAULTS, *FINAL]
+    names = [*FAULTS, *ODD, *FINAL]
     return names[draw // 10 % len(names)]
 
 
@@ -145,9 +178,16 @@ class Provider:
     def __init__(self) -> None:
         self.attempts: Counter[str] = Counter()
         self.fates: Counter[str] = Counter()
+        self.connections = 0
+        self.busy_s = 0.0
 
     async def talk(self, reader: asyncio.StreamReader, writer: Writer) -> None:
+        self.connections += 1
         try:
+            if self.connections % 20 == 0:
+                self.fates["closed at connect"] += 1
+                writer.transport.abort()
+                return
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = _LENGTH.search(head)
@@ -161,12 +201,19 @@ class Provider:
 
     async def _answer(self, item: str, writer: Writer) -> None:
         self.attempts[item] += 1
+        began = time.perf_counter()
+        try:
+            await self._meet(item, writer)
+        finally:
+            self.busy_s += time.perf_counter() - began
+
+    async def _meet(self, item: str, writer: Writer) -> None:
         fate = fate_of(item)
-        if fate in FINAL or (fate in FAULTS and self.attempts[item] == 1):
+        if fate in FINAL or fate in ODD or (fate in FAULTS and self.attempts[item] == 1):
             self.fates[fate] += 1
-            await {**FAULTS, **FINAL}[fate](writer, answer(item))
+            await {**FAULTS, **ODD, **FINAL}[fate](writer, answer(item))
             return
-        await asyncio.sleep(0.05 + crc32(item.encode()) % 200 / 1000)
+        await asyncio.sleep(0.2 + crc32(item.encode()) % 1500 / 1000)
         writer.write(response(answer(item)))
 
 
@@ -201,6 +248,14 @@ def look(results: Path, given: int) -> list[str]:
     return [*wrong[:20], *(f"{count} x {error}" for error, count in errors.most_common(20))]
 
 
+async def watch_memory(pid: int, seen: list[float]) -> None:
+    """Note the run's resident memory in MB every ten seconds until it is gone."""
+    with contextlib.suppress(OSError, IndexError):
+        while True:
+            seen.append(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize() / 2**20)
+            await asyncio.sleep(10)
+
+
 async def soak(minutes: float, in_flight: int, folder: Path) -> int:
     """Run, look, tell."""
     provider = Provider()
@@ -216,13 +271,19 @@ async def soak(minutes: float, in_flight: int, folder: Path) -> int:
         *command, cwd=folder, stdin=asyncio.subprocess.PIPE, env={**os.environ, "SOAK_KEY": "sk-soak-0123456789"}
     )
     assert run.stdin is not None
+    memory: list[float] = []
+    watching = asyncio.create_task(watch_memory(run.pid, memory))
     given = await feed(run.stdin, minutes * 60)
     code = await run.wait()
+    watching.cancel()
     wall, peak_mb = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     wrong = look(folder / "soak.results.jsonl", given)
     requests, faults = provider.attempts.total(), provider.fates.total()
-    print(f"{wall:.0f} s, {in_flight} in flight: {given:,} items, {requests:,} requests, {faults:,} faults of")
-    print(f"{len(provider.fates)} kinds, exit code {code}, peak RSS {peak_mb:.0f} MB")
+    print(f"{wall:.0f} s, at most {in_flight} in flight, {provider.busy_s / wall:.0f} on average")
+    print(f"{given:,} items, {requests:,} requests, {faults:,} faults of {len(provider.fates)} kinds")
+    print(f"exit code {code}, peak RSS {peak_mb:.0f} MB")
+    print("RSS over time, MB:", *(f"{part:.0f}" for part in memory[:: len(memory) // 10 + 1]))
+    print(dict(provider.fates))
     print("every item accounted for" if not wrong else "\n".join(["WRONG:", *wrong]))
     return int(bool(wrong) or code != 1)
 
