@@ -8,7 +8,8 @@
     ├── RunStopped              a limit or a tripped breaker ended the run (3); the item it hits stays to do
     └── StepError               one step of one item failed; becomes data in that item's result
         ├── TransientError      worth another attempt
-        │   ├── RateLimited, Overloaded, ServerFault, ConnectionFault (Unreachable), StepTimeout, BadResponse
+        │   ├── RateLimited, Overloaded, ServerFault, ConnectionFault (Unreachable), StepTimeout,
+        │   └── BadResponse (BadContent)
         └── PermanentError      the same request would fail again
             ├── InputFault, TemplateFault, ConditionFault, BadRequest, AuthFault, QuotaFault, ContentFilter,
             ├── ContextLength, SchemaFault, ToolFault, MaxTurns, CommandFault, FunctionFault (HookFault), Refused,
@@ -165,9 +166,13 @@ class StepTimeout(TransientError):
 
 
 class BadResponse(TransientError):
-    """A 200 that is no valid answer: HTML, empty, cut JSON, no choices, or larger than allowed."""
+    """A 200 that is no valid answer: HTML, empty, cut JSON."""
 
     type = "bad_response"
+
+
+class BadContent(BadResponse):
+    """The server spoke as it does, and this answer is of no use: larger than allowed, without choices."""
 
 
 class PermanentError(StepError):

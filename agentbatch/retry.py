@@ -9,6 +9,9 @@ from agentbatch.record import record
 
 MAX_BACKOFF_S = 30.0
 
+_PUT_OFF_S = 0.5
+"""Seconds by which each retry too many puts the next one off."""
+
 
 @record
 class RetryPolicy:
@@ -39,13 +42,15 @@ class RetryPolicy:
 
 
 class RetryBudget:
-    """A bounded share of the traffic: retries may be `ratio` of the answers, after an allowance of `burst`.
+    """A bounded share of the traffic: retries may be `ratio` of the good answers, after an allowance of `burst`.
 
-    As in gRPC's retry throttling (proposal A6), but a retry without budget is put off instead of given up: nothing is
-    lost in a storm, it only gets slower.
+    As in gRPC's retry throttling (proposal A6) and the token bucket of AWS's SDKs, but a retry without budget is put
+    off instead of given up: nothing is lost in a storm, it only gets slower. Those let a fifth or less of the traffic
+    be retries, for theirs comes on top of whatever else is asked; here it takes the place of first attempts, as no more
+    may be in flight. So one retry per good answer is allowed: an endpoint that fails half of the time is used as it is.
     """
 
-    def __init__(self, ratio: float = 0.2, burst: int = 100) -> None:
+    def __init__(self, ratio: float = 1.0, burst: int = 100) -> None:
         self.ratio = ratio
         self.burst = float(burst)
         self.tokens = float(burst)
@@ -56,6 +61,9 @@ class RetryBudget:
             self.tokens = min(self.burst, self.tokens + self.ratio)
 
     def take(self) -> float:
-        """Spend one retry; returns seconds to put it off, 0 while there is budget."""
-        self.tokens -= 1.0
-        return 0.0 if self.tokens >= 0 else min(MAX_BACKOFF_S, -self.tokens * 0.5)
+        """Spend one retry; returns seconds to put it off, 0 while there is budget.
+
+        The debt has a bound, so that a storm which is over slows nobody down for long.
+        """
+        self.tokens = max(-MAX_BACKOFF_S / _PUT_OFF_S, self.tokens - 1.0)
+        return 0.0 if self.tokens >= 0 else -self.tokens * _PUT_OFF_S

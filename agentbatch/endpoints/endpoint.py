@@ -273,11 +273,11 @@ class Endpoint:
 
     def _note_success(self, sent: Sent, sent_at: float, now: float) -> None:
         self._retry_budget.on_answer()
-        self.health.on_success(sent, now - sent_at, now)
+        self.health.on_success(sent, now - sent_at)
         if not self._opening:
             self._opening = True
             self._open_wider()
-        self._learnt.on_answer(now)
+        self._learnt.on_taken(now)
         self._fit_window()
 
     def worst_cost(self, request: ChatRequest, tariff: Pricing | None) -> float:
@@ -298,6 +298,8 @@ class Endpoint:
         verdict = self.health.on_failure(error, sent, first_attempt=attempt == 1, now=now)
         if isinstance(error, RateLimited):
             self._learnt.on_refusal(now)
+        elif not (isinstance(error, ConnectionFault) and error.unreachable):
+            self._learnt.on_taken(now, failed=True)
         self._fit_window()
         if verdict.pause_s:
             self.rest_until(now + verdict.pause_s)

@@ -5,14 +5,16 @@ Pure bookkeeping: it is told each outcome and the time, and answers with a `Verd
 - A refusal (429) among many good answers is that request's luck. Refusals together, or a long wait that the server
   asks for, pause the whole endpoint, and the number in flight is cut.
 - Failures of many different requests in a row, after the endpoint had worked, are an outage: one probe at a time until
-  it answers again, and the failures don't use up the retries of the requests they hit.
+  it answers again, and the failures don't use up the retries of the requests they hit. A row ends with a good answer
+  to a request that was sent after it began. And most of what was sent since must have failed: after a burst, what
+  fails at once is heard before any good answer.
 - A refused key or an empty account does not pass: the run ends, its items stay to do.
 """
 
 from __future__ import annotations
 
 from agentbatch.endpoints.window import Sent, Window
-from agentbatch.errors import AuthFault, ConnectionFault, Overloaded, QuotaFault, RateLimited, StepError
+from agentbatch.errors import AuthFault, BadContent, ConnectionFault, Overloaded, QuotaFault, RateLimited, StepError
 from agentbatch.record import record
 
 LONG_WAIT_S = 10.0
@@ -25,7 +27,6 @@ _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 5.0
 _AFTER_OUTAGE = 4
 _MOST_GIVEN_UP = 20
-_STRAGGLERS_S = 1.0
 
 
 @record
@@ -52,16 +53,18 @@ class Health:
         self.window = window
         self.succeeded = False
         self.outage = False
-        self._fresh_failures = 0
+        self._row_from = 0
+        """The number of the earliest request of the present row of failures; 0 where there is none."""
+        self._row = self._fresh_in_row = 0
+        self._cut_off = False
         self._failures = 0
+        """Since the last good answer, of any kind."""
         self._unreachable = 0
         self._denied = 0
         self._given_up = 0
         self._pauses = 0
         self._troubled_since: float | None = None
         self._patience_s = PATIENCE_S
-        self._failed_at = 0.0
-        self._outage_since = 0.0
         self._paused_until = 0.0
 
     @property
@@ -72,30 +75,33 @@ class Health:
     @property
     def on_trial(self) -> bool:
         """Whether it must show that it works."""
-        return self.outage or bool(self._denied) or self._unreachable >= 3
+        return self.outage or bool(self._denied) or self._cut_off
 
     def open_wider(self) -> bool:
         """As `Window.open_wider`; while anything is wrong, the window grows by good answers alone."""
         return self._troubled_since is None and not self._denied and self.window.open_wider()
 
-    def on_success(self, sent: Sent, seconds: float, now: float) -> None:
-        """A whole, valid answer came, after so many seconds. `now` is loop time in seconds."""
-        if self._is_straggler(now - seconds, now):
+    def on_success(self, sent: Sent, seconds: float) -> None:
+        """A whole, valid answer came, after so many seconds."""
+        began_before = sent.number < self._row_from
+        if self.outage and began_before:  # it was on its way, and does not say that the outage is over
             self.window.on_answer(sent, seconds)
             return
         if self.outage:
             self.window.restart(_AFTER_OUTAGE)
         self.window.on_answer(sent, seconds)
         self.succeeded = True
-        self.outage = False
-        self._fresh_failures = self._failures = self._unreachable = self._denied = self._pauses = 0
+        if not began_before:
+            self._end_row()
+        self._failures = self._unreachable = self._denied = self._pauses = 0
         self._given_up = 0
+        self._cut_off = False
         self._troubled_since = None
         self._patience_s = PATIENCE_S
 
-    def _is_straggler(self, sent_at: float, now: float) -> bool:
-        """An answer that was on its way when the outage began does not say that it is over."""
-        return self.outage and sent_at < self._outage_since and now - self._failed_at < _STRAGGLERS_S
+    def _end_row(self) -> None:
+        self.outage = False
+        self._row = self._fresh_in_row = self._row_from = 0
 
     def on_failure(self, error: StepError, sent: Sent, *, first_attempt: bool, now: float) -> Verdict:
         """A request failed. `now` is loop time in seconds; `first_attempt` tells fresh requests from retries."""
@@ -103,7 +109,8 @@ class Health:
         if isinstance(error, AuthFault | QuotaFault):
             return self._on_denial(error)
         if not error.retryable:  # the endpoint is well: it declined this one request
-            self._fresh_failures = self._failures = self._unreachable = self._denied = 0
+            self._failures = self._unreachable = self._denied = 0
+            self._row = self._fresh_in_row = self._row_from = 0
             return Verdict()
         if self._troubled_since is None:
             self._troubled_since = now
@@ -141,19 +148,30 @@ class Health:
         if isinstance(error, Overloaded):
             self.window.on_refusal(sent)
         self._failures += 1
-        self._failed_at = now
-        self._fresh_failures += first_attempt
         self._unreachable += isinstance(error, ConnectionFault) and error.unreachable
         stop = self._hopeless(error, now)
         if stop is not None:
             return Verdict(stop=stop)
-        failures = self._failures if self._others else self._fresh_failures if self.succeeded else 0
-        if not self.outage and failures >= min(10, max(3, self.window.limit // 4)):
-            self.outage = True
-            self._outage_since = now
-        if not self.outage and self._unreachable < 3:
+        if not isinstance(error, BadContent):
+            self._lengthen_row(sent, first_attempt)
+        if not self.outage and not self._cut_off:
             return Verdict()
         return Verdict(pause_s=self._pause_s(now), excused=self.outage and not self._out_of_patience(now))
+
+    def _lengthen_row(self, sent: Sent, first_attempt: bool) -> None:
+        self._row += 1
+        self._fresh_in_row += first_attempt
+        self._row_from = min(self._row_from or sent.number, sent.number)
+        most = 3 * self._row >= 2 * (self.window.sent - self._row_from + 1)
+        self._cut_off = self._cut_off or (self._unreachable >= 3 and (most or not self.succeeded))
+        self.outage = self.outage or (most and self._is_long())
+
+    def _is_long(self) -> bool:
+        """Whether the row is too long to be an accident."""
+        limit = self.window.limit
+        if self._others:
+            return self._row >= min(10, max(3, limit // 4))
+        return self.succeeded and self._fresh_in_row >= max(3, min(8, limit), limit // 4)
 
     def _hopeless(self, error: StepError, now: float) -> str | None:
         """Why to end the run: the endpoint has never worked, and shows no sign that it will."""

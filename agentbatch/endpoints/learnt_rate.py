@@ -41,10 +41,10 @@ class LearntRate:
     def __init__(self, limiter: Limiter) -> None:
         self._limiter = limiter
         self._ticks: deque[tuple[int, int]] = deque(maxlen=_TICKS_KEPT)
-        """How many requests were answered, and how many refused, in each of the last ticks."""
+        """How many requests were taken, and how many refused, in each of the last ticks."""
         self._trouble = 0
         """For how many of them on end some were refused."""
-        self._answered = self._refused = 0
+        self._taken = self._refused = self._failed = 0
         self._tick_ends = 0.0
         self._reviews = 0
         self._rate: Rate | None = None
@@ -62,11 +62,12 @@ class LearntRate:
         self._not_before = 0.0
         self._next_try_s = _NEXT_TRY_S
 
-    def on_answer(self, now: float) -> None:
-        """A request was let in, and answered."""
+    def on_taken(self, now: float, *, failed: bool = False) -> None:
+        """A request was let in, whatever became of it: who counts requests counts those that `failed` as well."""
         if now >= self._tick_ends:
             self._turn(now)
-        self._answered += 1
+        self._taken += 1
+        self._failed += failed
 
     def on_refusal(self, now: float) -> None:
         """A request was refused for its rate."""
@@ -90,17 +91,18 @@ class LearntRate:
             if now - self._tick_ends > WINDOW_S:
                 self._ticks.clear()
                 self._tick_ends = now + _TICK_S
-            self._ticks.append((self._answered, self._refused))
+            self._ticks.append((self._taken, self._refused))
             self._trouble = self._trouble + 1 if self._refused else 0
-            self._since_refusal += self._answered
-            self._answered = self._refused = 0
+            self._since_refusal += self._taken
+            self._taken = self._refused = 0
             self._reviews += 1
             if self._reviews % _TICKS_A_REVIEW == 0:
                 self._review(now)
+                self._failed = 0
 
     def _review(self, now: float) -> None:
-        answered, refused = (sum(each) for each in zip(*list(self._ticks)[-_TICKS_A_REVIEW:], strict=True))
-        share = _share_of((answered, refused))
+        taken, refused = (sum(each) for each in zip(*list(self._ticks)[-_TICKS_A_REVIEW:], strict=True))
+        share = _share_of((taken, refused))
         self._cuts = 0
         if self._rate is None:
             if self._is_needed(refused, share) and now >= self._not_before:
@@ -109,7 +111,7 @@ class LearntRate:
             self._limiter.withdraw(self._rate)
             self._rate = None
         elif share <= _FEW:
-            self._helps = self._helps or bool(answered)
+            self._helps = self._helps or bool(taken)
             self._raise(refused, now)
         elif (
             not self._helps
@@ -118,13 +120,18 @@ class LearntRate:
             and share > self._share_before / 2
         ):
             self._let_go(now)
-        elif not answered or refused >= _CUTS_A_REVIEW:  # fewer have been cut for
+        elif not taken or refused >= _CUTS_A_REVIEW:  # fewer have been cut for
             self._set(min(self._rate.limit, self._per_minute()))
             self._estimate = self._rate.limit
             self._ceiling = self._rate.limit
 
     def _is_needed(self, refused: int, share: float) -> bool:
-        """Whether many are refused, and still are: those of the first seconds may have been too many at once."""
+        """Whether many are refused, and still are: those of the first seconds may have been too many at once.
+
+        Where still more fail in other ways, the server has other troubles than a rate.
+        """
+        if self._failed > refused:
+            return False
         still = _share_of(self._ticks[-1]) >= _MANY and self._trouble >= _TICKS_A_REVIEW
         return still and refused >= _LEAST_REFUSALS and share >= _MANY and self._per_minute() >= 1
 
@@ -165,7 +172,7 @@ class LearntRate:
 
     def _per_minute(self) -> float:
         """What the server takes in a minute, by what it took lately."""
-        took = [answered for answered, _ in self._ticks]
+        took = [taken for taken, _ in self._ticks]
         ever = max(_a_minute(took), _a_minute(took[-self._trouble :] if self._trouble else took))
         lately = self._lately
         return min(ever, _a_minute(lately)) if all(lately) else ever
@@ -173,13 +180,13 @@ class LearntRate:
     @property
     def _lately(self) -> list[int]:
         """What it took in each of the last ticks; a zero means that it had closed."""
-        return [answered for answered, _ in list(self._ticks)[-4:]]
+        return [taken for taken, _ in list(self._ticks)[-4:]]
 
 
 def _share_of(tick: tuple[int, int]) -> float:
-    """The refused ones among those answered and refused."""
-    answered, refused = tick
-    return refused / (answered + refused) if refused else 0.0
+    """The refused ones among those taken and refused."""
+    taken, refused = tick
+    return refused / (taken + refused) if refused else 0.0
 
 
 def _a_minute(took: list[int]) -> float:

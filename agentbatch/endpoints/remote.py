@@ -123,7 +123,7 @@ class Remote:
             visit.span.attributes["http_status"] = error.http_status
             return _Failed(error, self._judge(error, sent, first=first))
         self._retry_budget.on_answer()
-        self._health.on_success(sent, clock() - sent_at, clock())
+        self._health.on_success(sent, clock() - sent_at)
         self._fit()
         return answer
 

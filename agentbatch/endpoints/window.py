@@ -13,6 +13,9 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import groupby
+from math import exp, log
+from operator import attrgetter
 
 START = 200
 """In flight until the first good answer, where more are allowed: a server that takes fewer refuses few."""
@@ -26,9 +29,16 @@ _RAREST_PROBE = 8
 _FORGET = 1.00002
 """Per answer: the quickest that was ever seen is believed a little less each time, for a server may change."""
 
+_SHORTEST_ROUND = 16
+"""Answers. Long ones take many times as long as short ones: only the usual of some says anything."""
+
 _SLOWER = 2.0
 _SLOW = 3.0
-"""Answers that take so many times as long as the quickest did: the server has begun to queue."""
+"""Answers that take so many times as long as they did at best: the server has begun to queue."""
+
+_ENOUGH_LESS = 0.7
+_NO_QUICKER = 0.85
+"""Where so many times as many in flight leave answers nearly as slow, they are not slow because of their number."""
 
 
 @dataclass(slots=True, eq=False)
@@ -39,6 +49,9 @@ class Sent:
     refused: bool | None = None
     number: int = 0
     """Counted from 1 in the order of sending."""
+
+
+_level = attrgetter("level")
 
 
 class Window:
@@ -54,16 +67,31 @@ class Window:
         self._evidence = 1 if limit < _EVIDENCE else _EVIDENCE
         self._recent: deque[Sent] = deque(maxlen=_REMEMBERED)
         self._floor = 0
-        """Below this only a cut leads; 0 until the first one."""
+        """Below this only a cut leads; 0 while no limit is known."""
+        self._stepped_at = 0
+        """How many requests had been sent at the last cut or step back."""
+        self._settled = False
+        """Whether one that was sent after it has been answered: refusals before that say nothing new."""
         self._credit = 0
         self._clean = 0
         self._probe_every = 1
         self._quickest_s = float("inf")
-        self._usual_s = 0.0
+        """What an answer usually took in the quickest round; a round is a window's worth of answers, less at first."""
+        self._logs_in_round = 0.0
+        self._timed = 0
+        self._slowness = 1.0
+        """How many times as long answers took in the last round as in the quickest."""
+        self._slow_at: tuple[int, float] | None = None
+        """How many were in flight when answers were found to be slow, and how long they took."""
 
     @property
     def size(self) -> int:
         return max(1, self._open - len(self._owed))
+
+    @property
+    def sent(self) -> int:
+        """How many requests have been sent: the number of the last."""
+        return self._sent
 
     @property
     def steady(self) -> bool:
@@ -90,12 +118,12 @@ class Window:
     def on_answer(self, sent: Sent, seconds: float) -> None:
         """It was answered well, in so many seconds."""
         sent.refused = False
+        self._settled = self._settled or sent.number > self._stepped_at
         if self._owed and sent.number > self._owed[0]:
             self._owed.popleft()
-        slowness = self._slowness(seconds) if self._auto else 1.0
-        if slowness > _SLOW:
-            self._narrow_slowly()
-        elif self._open < self.limit and slowness < _SLOWER:
+        if self._auto:
+            self._time(seconds)
+        if self._open < self.limit and self._slowness < _SLOWER:
             self._widen()
 
     def on_refusal(self, sent: Sent) -> bool:
@@ -107,7 +135,7 @@ class Window:
         level = self._too_many(sent.level)
         if level is not None:
             self._cut(level - 1)
-        elif self._floor:
+        elif self._floor and self._settled:
             self._step_back()
         return down_to_one or (level is not None and level <= 1)
 
@@ -127,11 +155,14 @@ class Window:
     def _too_many(self, level: int) -> int | None:
         """The lowest level, at most this one, from which on most requests were refused; None where there is none."""
         lowest = None
-        refused = 0
-        for total, each in enumerate(sorted(self._recent, key=lambda each: -each.level), 1):
-            refused += each.refused is True
-            if each.refused and each.level <= level and refused >= self._evidence and refused * 2 > total:
-                lowest = each.level
+        total = refused = 0
+        ranked = sorted(self._recent, key=_level, reverse=True)
+        for at, sent in groupby(ranked, key=_level):
+            verdicts = [each.refused is True for each in sent]
+            total += len(verdicts)
+            refused += sum(verdicts)
+            if any(verdicts) and at <= level and refused >= self._evidence and refused * 2 > total:
+                lowest = at
         return lowest
 
     def _cut(self, size: int) -> None:
@@ -139,14 +170,30 @@ class Window:
             self._open = max(1, size)
             self._owed.clear()
             self._recent = deque((each for each in self._recent if each.refused is None), maxlen=_REMEMBERED)
-        self._floor = max(1, self._open // 2)
+        self._know_limit()
+        self._begin_round()
         self._end_growth()
 
+    def _know_limit(self) -> None:
+        """It is about what is open now."""
+        self._floor = max(1, min(self._open - 3, self._open * 9 // 10))
+
     def _step_back(self) -> None:
-        """One refusal, where it is known that there is a limit: the last step was one too far."""
+        """One refusal, where it is known that there is a limit: the last step was one too far.
+
+        A limit would hardly refuse on when a tenth less is sent: then what led to the cut was chance.
+        """
+        if 1 < self._open <= self._floor:
+            self._floor = 0
+            return
+        self._begin_round()
         self._open = max(self._floor, self._open - 1)
         self._owe_at_most(self._open - 1)
         self._end_growth()
+
+    def _begin_round(self) -> None:
+        self._stepped_at = self._sent
+        self._settled = False
 
     def _owe_at_most(self, places: int) -> None:
         while len(self._owed) > places:
@@ -168,18 +215,33 @@ class Window:
             if self._clean > 1:
                 self._probe_every = 1
 
-    def _slowness(self, seconds: float) -> float:
-        """How many times as long answers take now as the quickest did; also ends the fast start in time."""
-        self._usual_s = seconds if not self._usual_s else 0.8 * self._usual_s + 0.2 * seconds
-        self._quickest_s = min(self._quickest_s * _FORGET, self._usual_s)
-        quickest = max(self._quickest_s, 0.01)
-        if not self._floor and seconds > _SLOWER * quickest:
-            self._floor = 1
-        return self._usual_s / quickest
+    def _time(self, seconds: float) -> None:
+        """Take in how long an answer took; at the end of a round, compare with the quickest. Geometric means, for a few
+        answers that take very long are the way of models."""
+        self._logs_in_round += log(max(seconds, 0.01))
+        self._timed += 1
+        if self._timed < max(_SHORTEST_ROUND, self._open if self._floor else 0):
+            return
+        usual_s = exp(self._logs_in_round / self._timed)
+        self._quickest_s = min(self._quickest_s * _FORGET**self._timed, usual_s)
+        self._slowness = usual_s / self._quickest_s
+        self._logs_in_round, self._timed = 0.0, 0
+        if self._slowness > _SLOWER and not self._floor:
+            self._know_limit()
+        if self._slowness > _SLOW:
+            self._narrow_slowly(usual_s)
+        else:
+            self._slow_at = None
 
-    def _narrow_slowly(self) -> None:
-        self._floor = self._floor or 1
-        self._credit += 1
-        if self._credit >= self._open:
-            self._credit = self._clean = 0
+    def _narrow_slowly(self, usual_s: float) -> None:
+        self._credit = self._clean = 0
+        open_then, usual_then_s = self._slow_at or (self._open, 0.0)
+        usual_then_s = max(usual_then_s, usual_s)  # answers show late what was sent
+        self._slow_at = open_then, usual_then_s
+        if self._open > max(_AUTO_START, _ENOUGH_LESS * open_then):
             self._open = max(_AUTO_START, self._open - max(1, self._open // 10))
+            self._know_limit()
+        elif self._open <= _AUTO_START or usual_s > _NO_QUICKER * usual_then_s:
+            self._quickest_s, self._slowness, self._slow_at = usual_s, 1.0, None  # what is asked takes longer now
+        else:
+            self._slow_at = None  # so it helps: go on

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import orjson
 
-from agentbatch.errors import BadResponse, ContentFilter
+from agentbatch.errors import BadContent, ContentFilter
 from agentbatch.messages import Attachment, ChatRequest, ChatResponse, Message, ToolCall, ToolSpec, Usage
 from agentbatch.models.base import ServedModelConfig
 from agentbatch.models.content_parts import NO_FILES, Files, content_of
@@ -226,7 +226,7 @@ def _refuse_unfinished(candidate: Mapping[str, Any], finish: str, status: int, r
     if finish in _FILTERED:
         raise ContentFilter(f"the answer was blocked ({said})", http_status=status, request_id=request_id)
     if finish in _BROKEN:
-        raise BadResponse(f"the model could not finish ({said})", http_status=status, request_id=request_id)
+        raise BadContent(f"the model could not finish ({said})", http_status=status, request_id=request_id)
 
 
 def _arguments(arguments: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import orjson
 
-from agentbatch.errors import BadResponse
+from agentbatch.errors import BadContent, BadResponse
 from agentbatch.messages import ToolCall
 from agentbatch.text.redact import visible
 
@@ -77,7 +77,7 @@ def tool_calls(asked: Iterable[tuple[Any, Any, str]]) -> tuple[ToolCall, ...]:
     calls: dict[str, ToolCall] = {}
     for number, (given_id, name, arguments) in enumerate(asked):
         if not text(name):
-            raise BadResponse("the answer has a tool call without a name")
+            raise BadContent("the answer has a tool call without a name")
         call_id = text(given_id)
         if not call_id or call_id in calls:
             call_id = f"call_{number}_{call_id}".rstrip("_")

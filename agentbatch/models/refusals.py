@@ -17,6 +17,7 @@ import orjson
 from agentbatch.endpoints.retry_after import retry_after_seconds
 from agentbatch.errors import (
     AuthFault,
+    BadContent,
     BadRequest,
     BadResponse,
     ContentFilter,
@@ -134,7 +135,7 @@ def refusal_inside(answer: Mapping[str, Any], response: HttpResponse, wanted: st
     """
     request_id = request_id_of(response.headers)
     if not answer.get("error"):
-        return BadResponse(f"the answer has no {wanted}", http_status=response.status, request_id=request_id)
+        return BadContent(f"the answer has no {wanted}", http_status=response.status, request_id=request_id)
     inner = answer["error"]
     code = cast("dict[str, Any]", inner).get("code") if isinstance(inner, dict) else None
     if type(code) is int and 400 <= code < 600:

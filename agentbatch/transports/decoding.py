@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
-from agentbatch.errors import BadResponse
+from agentbatch.errors import BadContent, BadResponse
 
 ACCEPT_ENCODING = "gzip, deflate"
 
@@ -91,11 +91,11 @@ class BodyDecoder:
         if self._given > self._cap:
             raise too_large(self._cap)
         if self._given > _BOMB_BYTES and self._given > _BOMB_RATIO * self._read:
-            raise BadResponse(
+            raise BadContent(
                 f"the answer grew more than {_BOMB_RATIO} fold when decompressed, and was not read further"
             )
 
 
-def too_large(cap: int) -> BadResponse:
+def too_large(cap: int) -> BadContent:
     """The fault of a body that passed its cap."""
-    return BadResponse(f"the answer is larger than {cap:,} bytes, and was not read further")
+    return BadContent(f"the answer is larger than {cap:,} bytes, and was not read further")

@@ -6,7 +6,9 @@ from agentbatch.endpoints.health import PATIENCE_S, Health, Verdict
 from agentbatch.endpoints.window import Window
 from agentbatch.errors import (
     AuthFault,
+    BadContent,
     BadRequest,
+    BadResponse,
     ConnectionFault,
     QuotaFault,
     RateLimited,
@@ -20,9 +22,9 @@ def health_of(limit: int) -> Health:
     return Health("model m", Window(limit))
 
 
-def succeed(health: Health, times: int = 1, *, level: int = 1, now: float = 0.0) -> None:
+def succeed(health: Health, times: int = 1, *, level: int = 1) -> None:
     for _ in range(times):
-        health.on_success(health.window.send(level), 0.1, now)
+        health.on_success(health.window.send(level), 0.1)
 
 
 def fail(health: Health, error: StepError, times: int = 1, *, first: bool = True, now: float = 0.0) -> Verdict:
@@ -81,16 +83,37 @@ def test_one_good_answer_renews_the_patience() -> None:
 def test_an_outage_after_success_excuses_what_it_hits_and_probes() -> None:
     health = health_of(50)
     succeed(health)
-    assert not fail(health, ServerFault("500"), 9).excused
+    assert not fail(health, ServerFault("500"), 11).excused
     verdict = fail(health, ServerFault("500"))
     assert verdict.excused
     assert verdict.pause_s == 0.5
     assert health.size == 1
     pauses = [fail(health, ConnectionFault("reset"), first=False, now=now).pause_s for now in (1.0, 2.5, 5.0, 9.5)]
     assert pauses == [1.0, 2.0, 4.0, 5.0]
-    succeed(health, now=15.0)
+    succeed(health)
     assert not health.outage
     assert health.size > 1
+
+
+def test_failures_heard_before_the_answers_to_what_was_sent_with_them_are_no_outage() -> None:
+    """In a burst of 100, thirty fail at once; the others take their time."""
+    health = health_of(100)
+    succeed(health)
+    sent = [health.window.send(level) for level in range(1, 101)]
+    verdicts = [health.on_failure(ServerFault("500"), each, first_attempt=True, now=1.0) for each in sent[::3]]
+    assert verdicts == [Verdict()] * 34
+    for each in sent[1::3]:
+        health.on_success(each, 1.0)
+    assert health.size == 100
+
+
+def test_what_is_wrong_with_single_answers_is_no_outage() -> None:
+    """Too large, a bomb: however many in a row."""
+    health = health_of(8)
+    succeed(health)
+    assert fail(health, BadContent("too large"), 40) == Verdict()
+    assert health.size == 8
+    assert fail(health, BadResponse("<html>maintenance"), 8).excused, "a page in the place of every answer is one"
 
 
 def test_what_fails_at_one_moment_makes_one_pause() -> None:
@@ -101,20 +124,13 @@ def test_what_fails_at_one_moment_makes_one_pause() -> None:
 
 def test_an_answer_that_was_on_its_way_does_not_end_an_outage() -> None:
     health = health_of(16)
-    succeed(health, now=1.0)
+    succeed(health)
+    on_its_way = health.window.send(1)
     fail(health, ServerFault("500"), 16, now=2.0)
-    succeed(health, now=2.05)
+    health.on_success(on_its_way, 30.0)
     assert health.outage
     assert fail(health, ServerFault("500"), first=False, now=2.5).excused
-    succeed(health, now=3.0)  # a probe
-    assert not health.outage
-
-
-def test_answers_that_keep_coming_end_an_outage_though_they_were_on_their_way() -> None:
-    health = health_of(16)
-    succeed(health, now=1.0)
-    fail(health, ServerFault("500"), 16, now=2.0)
-    health.on_success(health.window.send(1), 30.0, 3.1)
+    succeed(health)  # a probe
     assert not health.outage
 
 

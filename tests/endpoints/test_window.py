@@ -140,3 +140,18 @@ def test_one_that_finds_out_by_itself_does_not_open_by_the_clock() -> None:
     before = window.size
     assert not window.open_wider()
     assert window.size == before
+
+
+@pytest.mark.slow
+def test_auto_gets_used_to_answers_that_take_longer() -> None:
+    """Another agent's requests take twenty times as long: that is no sign of a server that queues."""
+
+    class Changing(ScriptedModel):
+        async def chat(self, request: ChatRequest) -> ChatResponse:
+            self.latency = 0.3 if asyncio.get_running_loop().time() < 1030 else 6.0
+            return await super().chat(request)
+
+    server = Changing(script=lambda *_: "ok")
+    run_in_fake_time(ask_all(server, 30_000, 200, auto=True))
+    late = [at for at in server.times if 1150 <= at < 1350]
+    assert len(late) >= 0.85 * 200 / 6.0 * 200
