@@ -257,13 +257,13 @@ async def test_thinking_goes_back_as_it_came() -> None:
 )
 async def test_what_is_no_answer_is_a_bad_response(body: Any) -> None:
     error = await refused(body)
-    assert type(error) is BadResponse and error.retryable
+    assert isinstance(error, BadResponse) and error.retryable
 
 
 @pytest.mark.parametrize("content", [[text("")], [THINKING], [None, 7, "hi"], [{"type": "text", "text": None}]])
 async def test_an_answer_with_nothing_in_it_is_not_asked_for_again(content: list[Any]) -> None:
     error = await refused(answer(*content))
-    assert type(error) is BadResponse and not error.retryable
+    assert isinstance(error, BadResponse) and not error.retryable
     assert "max_tokens" in (await refused(answer(*content, stop="max_tokens"))).message
 
 

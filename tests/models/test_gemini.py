@@ -202,7 +202,7 @@ async def test_thought_signatures_go_back_on_the_parts_they_came_with() -> None:
 async def test_the_limit() -> None:
     assert (await ask(answer({"text": "half"}, finish="MAX_TOKENS"))).finish_reason == "length"
     error = await refused(answer(finish="MAX_TOKENS"))
-    assert type(error) is BadResponse and not error.retryable and "max_tokens" in error.message
+    assert isinstance(error, BadResponse) and not error.retryable and "max_tokens" in error.message
 
 
 @pytest.mark.parametrize("reason", ["SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"])
@@ -234,7 +234,7 @@ async def test_a_blocked_prompt() -> None:
 )
 async def test_what_is_no_answer(body: Any, retryable: bool) -> None:
     error = await refused(body)
-    assert type(error) is BadResponse and error.retryable is retryable
+    assert isinstance(error, BadResponse) and error.retryable is retryable
 
 
 @pytest.mark.parametrize(

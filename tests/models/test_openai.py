@@ -291,7 +291,7 @@ async def test_broken_text_is_mended(raw: bytes, text: str) -> None:
 )
 async def test_what_is_no_answer_is_a_bad_response(body: bytes) -> None:
     error = await refused(body)
-    assert type(error) is BadResponse and error.retryable
+    assert isinstance(error, BadResponse) and error.retryable
     assert error.message.isprintable() and len(error.message) < 700
 
 
@@ -309,14 +309,14 @@ async def test_what_is_no_answer_is_a_bad_response(body: bytes) -> None:
 )
 async def test_an_answer_with_nothing_in_it_is_no_success_and_not_asked_for_again(answer: dict[str, Any]) -> None:
     error = await refused(answer)
-    assert type(error) is BadResponse and not error.retryable
+    assert isinstance(error, BadResponse) and not error.retryable
 
 
 async def test_max_tokens() -> None:
     response = await ask(completion("half of", finish="length"))
     assert (response.text, response.finish_reason) == ("half of", "length")
     error = await refused(completion("", finish="length"))
-    assert type(error) is BadResponse and not error.retryable and "max_tokens" in error.message
+    assert isinstance(error, BadResponse) and not error.retryable and "max_tokens" in error.message
 
 
 @pytest.mark.parametrize(
@@ -364,7 +364,7 @@ async def test_every_tool_call_has_an_id_of_its_own() -> None:
 
 @pytest.mark.parametrize("broken", [call(name=None), call(name=""), {"id": "c1"}, None, "look"])
 async def test_a_tool_call_without_a_name(broken: Any) -> None:
-    assert type(await refused(completion(None, tool_calls=[broken]))) is BadResponse
+    assert isinstance(await refused(completion(None, tool_calls=[broken])), BadResponse)
 
 
 async def test_reasoning_goes_back_amid_tool_calls_only() -> None:

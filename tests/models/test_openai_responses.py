@@ -186,7 +186,7 @@ async def test_the_limit() -> None:
     cut = {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
     assert (await ask(answer(message(words("half")), **cut))).finish_reason == "length"
     error = await refused(answer({"type": "reasoning"}, **cut))
-    assert type(error) is BadResponse and not error.retryable and "max_tokens" in error.message
+    assert isinstance(error, BadResponse) and not error.retryable and "max_tokens" in error.message
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ async def test_filters_and_refusals(body: Any) -> None:
     ],
 )
 async def test_what_is_no_answer(body: Any, kind: type[StepError]) -> None:
-    assert type(await refused(body)) is kind
+    assert isinstance(await refused(body), kind)
 
 
 async def test_refusals_carry_what_the_server_said() -> None:

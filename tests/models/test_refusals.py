@@ -225,4 +225,4 @@ def test_no_json_is_too_odd(status: int, body: Any) -> None:
 )
 def test_errors_in_a_good_answers_clothes(body: dict[str, Any], kind: type[StepError]) -> None:
     error = refusal_inside(body, HttpResponse(200, {}, json.dumps(body).encode()), "choices")
-    assert type(error) is kind
+    assert isinstance(error, kind)

@@ -565,7 +565,7 @@ async def test_a_broken_content_is_no_answer(transport: Any, pieces: list[bytes]
     async with StreamServer(*pieces).running() as server:
         with pytest.raises(StepError) as caught:
             await ask_gemini(transport, server)
-    assert type(caught.value) is kind
+    assert isinstance(caught.value, kind)
 
 
 async def test_a_content_that_is_cut_or_falls_silent_is_no_answer(transport: Any) -> None:
