@@ -407,7 +407,12 @@ async def within(seconds: float | None, visit: Visit, work: Awaitable[Output]) -
     except TimeoutError:
         if not deadline.expired():
             raise
-        raise StepTimeout(f"{visit.name} worked for longer than its timeout of {seconds:g} s") from None
+        raise overtime(visit, seconds) from None
+
+
+def overtime(visit: Visit, seconds: float) -> StepTimeout:
+    """The failure of what worked for longer than so many seconds."""
+    return StepTimeout(f"{visit.name} worked for longer than its timeout of {seconds:g} s")
 
 
 @record

@@ -192,7 +192,7 @@ class Answers:
         return Usage(given, made, 1)
 
     def _rendered(self, template: ReplyTemplate | _Value, question: Question) -> str:
-        if isinstance(template, ReplyTemplate) and template.constant is not None:
+        if template.constant is not None:
             return template.constant
         try:
             return template.render(question.key, self._names(question))
@@ -215,12 +215,14 @@ def _file(part: Attachment) -> dict[str, Any]:
 
 
 class _Value:
-    """JSON text from a template of it, or from a value whose texts are templates."""
+    """JSON text from a template of it, or from a value whose texts are templates. `constant`: it is always the same."""
 
     def __init__(self, value: Any, where: str) -> None:
         self._where = where
+        self._changes = False
         self._whole = ReplyTemplate(value, where=where) if isinstance(value, str) else None
         self._parts = None if self._whole else self._compiled(value)
+        self.constant = self._whole.constant if self._whole else None if self._changes else self.render(b"", {})
 
     def render(self, key: bytes, names: Mapping[str, Any]) -> str:
         if self._whole is not None:
@@ -232,7 +234,11 @@ class _Value:
             return {name: self._compiled(part) for name, part in cast(Mapping[str, Any], value).items()}
         if isinstance(value, list):
             return [self._compiled(part) for part in cast(Sequence[Any], value)]
-        return ReplyTemplate(value, where=self._where) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        template = ReplyTemplate(value, where=self._where)
+        self._changes = self._changes or template.constant is None
+        return template
 
     def _filled(self, part: Any, key: bytes, names: Mapping[str, Any]) -> Any:
         if isinstance(part, Mapping):

@@ -57,7 +57,7 @@ class Deadlines:
 class _Deadline:
     """One of them."""
 
-    __slots__ = ("_all", "_cancelling", "_expired", "_task", "due")
+    __slots__ = ("_all", "_cancelling", "_task", "due", "expired")
 
     def __init__(self, all_: Deadlines) -> None:
         self._all = all_
@@ -67,15 +67,15 @@ class _Deadline:
         assert task is not None
         self._task = task
         self._cancelling = task.cancelling()
-        self._expired = False
+        self.expired = False
         self.due = self._all.begin(self)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         self._all.end(self)
-        if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+        if self.expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error  # as asyncio.Timeout does
 
     def expire(self) -> None:
         """Its time is over."""
-        self._expired = True
+        self.expired = True
         self._task.cancel()

@@ -20,9 +20,10 @@ from agentbatch.kept.paid_work import PaidWork
 from agentbatch.kept.tape import Tape
 from agentbatch.limits import Limiter
 from agentbatch.messages import ToolCall, ToolSpec
+from agentbatch.process.deadlines import Deadlines
 from agentbatch.record import record
 from agentbatch.retry import RetryPolicy
-from agentbatch.step import Visit, within
+from agentbatch.step import Visit, overtime, within
 from agentbatch.text.redact import visible
 from agentbatch.text.suggestions import did_you_mean, listing
 from agentbatch.tools.base import MAX_OUTPUT, Tool
@@ -31,6 +32,8 @@ from agentbatch.trace import Span, SpanStatus
 
 _MAY_PASS = (CommandFault, FunctionFault, ToolFault)
 """Failures of somebody else's code: nobody can tell whether they would come again."""
+_NEVER_S = 1e9
+"""For those that may take as long as they like."""
 _BACKOFF = RetryPolicy(base_s=0.2, cap_s=10.0)
 
 
@@ -71,6 +74,7 @@ class Offer:
         self.tape = None if terms.delegates else tape
         self.spec: ToolSpec = tool.spec
         self._check = ArgumentCheck(tool.spec.parameters)
+        self._deadlines = Deadlines(terms.timeout or _NEVER_S)
         self._random = random.Random()
 
     async def answer(self, call: ToolCall, scope: Scope, visit: Visit) -> str:
@@ -129,21 +133,24 @@ class Offer:
 
     async def _attempt(self, arguments: Mapping[str, Any], scope: Scope, own: Visit) -> Any:
         """Call once. The time in the queue for a permit does not count: the clock runs while something works."""
-        return await within(self.terms.timeout, own, self._admitted(arguments, scope, own))
-
-    async def _admitted(self, arguments: Mapping[str, Any], scope: Scope, own: Visit) -> Any:
         permits = self.terms.limiter.permits
         if permits is None:
-            return await self._working(arguments, scope, own)
+            return await self._timed(arguments, scope, own)
         async with permits.held(own.item.index):
-            return await self._working(arguments, scope, own)
+            return await self._timed(arguments, scope, own)
 
-    async def _working(self, arguments: Mapping[str, Any], scope: Scope, own: Visit) -> Any:
+    async def _timed(self, arguments: Mapping[str, Any], scope: Scope, own: Visit) -> Any:
         if self.terms.delegates:
-            return await self.tool.call(arguments, scope, own)
+            return await within(self.terms.timeout, own, self.tool.call(arguments, scope, own))
+        deadline = self._deadlines.next()
         own.begin_work()
         try:
-            return await self.tool.call(arguments, scope, own)
+            with deadline:
+                return await self.tool.call(arguments, scope, own)
+        except TimeoutError:
+            if not deadline.expired:
+                raise
+            raise overtime(own, self._deadlines.seconds) from None
         finally:
             own.end_work()
 
