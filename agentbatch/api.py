@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Any, Self
 
 from agentbatch.batch import Confirm, Display, RunOptions, run_to_end
-from agentbatch.canary.findings import Canary
 from agentbatch.config import Config, load
 from agentbatch.config.cache_choice import CacheUse
 from agentbatch.errors import AgentBatchError, ConfigError, ExitCode, OutputError, RunStopped
@@ -264,4 +263,4 @@ class _LoopThread:
                 await self._taken.acquire()
 
 
-__all__ = ["Batch", "Canary", "ResultRecord", "Summary", "Terminal", "run_batch"]
+__all__ = ["Batch", "ResultRecord", "Summary", "Terminal", "run_batch"]

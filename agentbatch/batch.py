@@ -11,12 +11,10 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanag
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentbatch.batches.deadline import keep_deadline
-from agentbatch.canary.findings import Canary
 from agentbatch.canary.source import CanaryItems
-from agentbatch.canary.trial import Trial, decided, why_not
 from agentbatch.checks.counts import CheckCount, CheckTally
 from agentbatch.config import Config, config_shape
 from agentbatch.config.cache_choice import CacheUse, open_run_cache
@@ -60,9 +58,13 @@ from agentbatch.time_book import TimeBook, shared_out
 from agentbatch.trace import SpanObserver, Tracer
 from agentbatch.traces.trace_file import TraceFile
 
+if TYPE_CHECKING:
+    from agentbatch.canary.findings import Canary
+    from agentbatch.canary.trial import Trial
+
 _LOGGER = logging.getLogger(__name__)
 
-Confirm = Callable[[Canary], Awaitable[bool]]
+Confirm = Callable[["Canary"], Awaitable[bool]]
 """Decides whether a run goes on after its canary."""
 
 _HURRIED_S = 0.5
@@ -250,8 +252,7 @@ class _Run:
         has_checks = bool(config.checks) or any(agent.checks for agent in config.agents.values())
         self._checks = CheckTally(config.checks, config.thresholds) if has_checks else None
         self._read_all = False
-        wanted = config.limits.canary
-        self._trial = None if wanted is None else Trial(config, wanted, options.seed)
+        self._trial = _trial(config, options)
         self._canary_items: CanaryItems | None = None
         self._canary: Canary | None = None
         self._display: Progress = Silent()
@@ -343,6 +344,8 @@ class _Run:
 
     async def _goes_on(self, trial: Trial, engine: Engine) -> bool:
         """Whether to run the others, now that the canary has ended and is kept."""
+        from agentbatch.canary.trial import decided, why_not  # late: only a run with a canary needs the forecast
+
         await self._book.settle()
         if self._control.stopping:
             return False
@@ -615,6 +618,14 @@ def _open_traces(config: Config, options: RunOptions, redactor: Redactor, otel: 
     if options.traces is None and otel is None:
         return None
     return TraceFile(options.traces, config.trace.content, fresh=options.overwrite, redact=redactor.data, also=otel)
+
+
+def _trial(config: Config, options: RunOptions) -> Trial | None:
+    if config.limits.canary is None:
+        return None
+    from agentbatch.canary.trial import Trial  # late: as above
+
+    return Trial(config, config.limits.canary, options.seed)
 
 
 def _refuse_canary(options: RunOptions, inputs: Inputs) -> None:

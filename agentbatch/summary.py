@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
-from agentbatch.canary.findings import Canary
 from agentbatch.checks.counts import CheckCount
 from agentbatch.files.plain_json import to_plain
 from agentbatch.kept.begun_calls import PaidTwice
@@ -19,6 +18,9 @@ from agentbatch.text.redact import visible
 from agentbatch.text.suggestions import listing
 from agentbatch.text.table import aligned
 from agentbatch.time_book import BoundTime, in_words
+
+if TYPE_CHECKING:
+    from agentbatch.canary.findings import Canary
 
 Verdict = Literal["ok", "failed", "stopped", "interrupted"]
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import typer
 
 from agentbatch.batch import Confirm
-from agentbatch.canary.findings import Canary
-from agentbatch.canary.text import render_canary
 from agentbatch.text import figures
+
+if TYPE_CHECKING:
+    from agentbatch.canary.findings import Canary
 
 _YES = frozenset({"y", "yes"})
 
@@ -24,6 +26,8 @@ def confirming(*, yes: bool, quiet: bool) -> Confirm:
     asks = not yes and not os.environ.get("CI") and sys.stdin.isatty() and sys.stderr.isatty()
 
     async def confirm(found: Canary) -> bool:
+        from agentbatch.canary.text import render_canary  # late: only a run with a canary needs it
+
         if asks or not quiet:
             typer.echo(render_canary(found), err=True)
         if not asks or not found.others:
