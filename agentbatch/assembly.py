@@ -10,6 +10,7 @@ from agentbatch.hooks.calling import Hooks
 from agentbatch.kept.journal import Journal
 from agentbatch.kept.tape import Tape
 from agentbatch.limits import Budget, Limiter
+from agentbatch.placement import Placement
 from agentbatch.process.control import Control
 from agentbatch.step import Runnable, Step
 
@@ -26,6 +27,10 @@ class Elsewhere(Protocol):
 
     def step(self, agent: str, runnable: Runnable) -> Runnable:
         """What stands for the agent here: itself, or what has it run elsewhere."""
+        ...
+
+    def function(self, name: str, placement: Placement | None) -> FunctionCaller | None:
+        """What calls the function `module:name` wherever there is room; None if only this machine can."""
         ...
 
 
@@ -90,8 +95,10 @@ class Assembly(Protocol):
         """The tools of an agent, by the names in its config."""
         ...
 
-    def function(self, name: str, executor: Literal["thread", "process", "ray"]) -> FunctionCaller:
-        """What calls the user's function `module:name`."""
+    def function(
+        self, name: str, executor: Literal["thread", "process", "ray"], placement: Placement | None = None
+    ) -> FunctionCaller:
+        """What calls the user's function `module:name`; `placement` says on which nodes, for `ray`."""
         ...
 
     def description(self, step: str) -> str:

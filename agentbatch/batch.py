@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,8 +19,9 @@ from agentbatch.checks.counts import CheckCount, CheckTally
 from agentbatch.config import Config, config_shape
 from agentbatch.config.cache_choice import CacheUse, open_run_cache
 from agentbatch.config.input_fields import InputNeeds
+from agentbatch.ctl.fixed_limits import FixedLimits
 from agentbatch.ctl.live_limits import LiveLimits
-from agentbatch.ctl.live_run import LiveRun, Told
+from agentbatch.ctl.live_run import LiveRun, RunLimits, Told
 from agentbatch.ctl.server import ControlServer
 from agentbatch.engines.base import Engine
 from agentbatch.engines.local import LocalEngine
@@ -370,17 +371,19 @@ class _Run:
             self._display.start()
 
     def _served(self, engine: Engine) -> AbstractAsyncContextManager[object]:
-        """What answers `agentbatch ctl` while the run goes; a run on other machines can't be asked yet."""
+        """What answers `agentbatch ctl` while the run goes."""
         files = self._options.files
-        if not isinstance(engine, LocalEngine):
-            return nullcontext()
         return ControlServer(None if files is None else files.results, self._live(engine).answer)
 
-    def _live(self, engine: LocalEngine) -> LiveRun:
+    def _live(self, engine: Engine) -> LiveRun:
         """What `agentbatch ctl` may ask of this run."""
         told = Told(self._tally, self._total, self._before, engine.pressure, self._redactor.text)
-        limits = LiveLimits(engine.workshop, lambda: engine.window, engine.resize)
-        return LiveRun(told, self._control, limits, lambda: self._stop("`agentbatch ctl stop`"))
+        return LiveRun(told, self._control, self._limits_of(engine), lambda: self._stop("`agentbatch ctl stop`"))
+
+    def _limits_of(self, engine: Engine) -> RunLimits:
+        if isinstance(engine, LocalEngine):
+            return LiveLimits(engine.workshop, lambda: engine.window, engine.resize)
+        return FixedLimits(self._config, lambda: self._book.spent_usd + self._tally.counts().cost_usd)
 
     def _local_engine(self, cache: ResponseCache | None) -> Engine:
         return LocalEngine(

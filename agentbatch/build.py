@@ -101,7 +101,7 @@ class Workshop:
         self._connections = self._share_connections()
         self.shared = self._open_shared(config)
         self._steps: dict[str, Step] = {}
-        self._tools = ToolShop(config, self)
+        self._tools = ToolShop(config, self, elsewhere)
         self.folder, self.threads = config.folder, self._tools.threads
         self.hooks = build_hooks(config.hooks, config.folder, self.threads)
         self.toolbox, self.function = self._tools.toolbox, self._tools.function
@@ -315,7 +315,7 @@ class Workshop:
             return None
         concurrency = config.max_concurrency
         if isinstance(config, FunctionConfig):
-            concurrency = concurrency or self.function(config.function, config.executor).at_once
+            concurrency = concurrency or self.function(config.function, config.executor, config.placed).at_once
         if concurrency is None:
             return None
         kind = "group" if isinstance(config, GroupConfig) else "agent"

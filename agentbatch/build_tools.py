@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from agentbatch import tools
-from agentbatch.assembly import Assembly
+from agentbatch.assembly import Assembly, Elsewhere
 from agentbatch.errors import ConfigError, StepError
+from agentbatch.placement import Placement
 from agentbatch.tools.agent import AgentToolConfig
 from agentbatch.tools.base import TIMEOUT_S, ToolConfig
 from agentbatch.tools.function import FunctionTool
@@ -28,14 +29,15 @@ if TYPE_CHECKING:
 class ToolShop:
     """Builds the tools of one run. Close it to end the processes and threads that they use."""
 
-    def __init__(self, config: Config, assembly: Assembly) -> None:
+    def __init__(self, config: Config, assembly: Assembly, elsewhere: Elsewhere | None = None) -> None:
+        self._elsewhere = elsewhere
         self._config = config
         self._assembly = assembly
         self._sources: dict[str, ToolSource] = {}
         self._servers: dict[str, McpServer] = {}
         self._toolboxes: list[Toolbox] = []
         self.threads = Threads()
-        self._callers: dict[tuple[str, str], FunctionCaller] = {}
+        self._callers: dict[tuple[str, str, Placement | None], FunctionCaller] = {}
         self._closing: list[Callable[[], Awaitable[None]]] = []
 
     @property
@@ -65,15 +67,21 @@ class ToolShop:
             except StepError as fault:
                 raise ConfigError(fault.message) from None
 
-    def function(self, name: str, executor: Literal["thread", "process", "ray"]) -> FunctionCaller:
+    def function(
+        self, name: str, executor: Literal["thread", "process", "ray"], placement: Placement | None = None
+    ) -> FunctionCaller:
         """What calls the function `module:name`; one for all who name it."""
-        if (name, executor) not in self._callers:
-            self._callers[name, executor] = self._caller(name, executor)
-        return self._callers[name, executor]
+        key = name, executor, placement if executor == "ray" else None
+        if key not in self._callers:
+            self._callers[key] = self._caller(*key)
+        return self._callers[key]
 
-    def _caller(self, name: str, executor: str) -> FunctionCaller:
+    def _caller(self, name: str, executor: str, placement: Placement | None) -> FunctionCaller:
         if executor == "thread":
             return ThreadCaller(load_function(name, self.folder), self.threads)
+        far = self._elsewhere.function(name, placement) if executor == "ray" and self._elsewhere is not None else None
+        if far is not None:
+            return far
         caller = ProcessCaller(name, self.folder)
         self._closing.append(caller.close)
         return caller

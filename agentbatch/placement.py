@@ -47,3 +47,7 @@ class Placement:
             return 0
         parts = [int(resources.get(name, 0.0) / amount + 1e-9) for name, amount in self.resources]
         return min(parts, default=1)
+
+
+ONE_CORE = Placement((), (("CPU", 1.0),))
+"""What a function's call as a task of Ray's needs where its agent has no placement."""

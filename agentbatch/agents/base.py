@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from agentbatch.checks.config import CheckConfig
-from agentbatch.placement import PlacementConfig
+from agentbatch.placement import Placement, PlacementConfig
 from agentbatch.settings import Name
 from agentbatch.step_config import StepConfig
 
@@ -18,3 +18,9 @@ class AgentConfig(StepConfig):
     placement: PlacementConfig | None = None
     """On which nodes of a Ray cluster the agent runs: `{disk: ssd, resources: {GPU: 1}}` names labels that a node was
     started with (`ray start --labels`), and what a process that runs it has to itself. On one machine it is ignored."""
+
+    @property
+    def placed(self) -> Placement | None:
+        """The placement as plain data; None where it asks for nothing."""
+        found = None if self.placement is None else Placement.of(self.placement)
+        return found if found is not None and (found.labels or found.resources) else None

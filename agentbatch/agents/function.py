@@ -95,7 +95,7 @@ def build(config: FunctionConfig, name: str, assembly: Assembly) -> FunctionAgen
     """The agent that `config` describes."""
     return FunctionAgent(
         name=config.function,
-        caller=assembly.function(config.function, config.executor),
+        caller=assembly.function(config.function, config.executor, config.placed),
         arguments=TemplateTree(config.arguments, where=f"agents.{name}.arguments"),
         journal=assembly.journal,
     )

@@ -15,6 +15,7 @@ from agentbatch.cli.doctor import doctor
 from agentbatch.cli.init import init
 from agentbatch.cli.jobs import fetch, logs, status, stop
 from agentbatch.cli.mock import mock
+from agentbatch.cli.nodes import nodes
 from agentbatch.cli.plan import plan
 from agentbatch.cli.report import report
 from agentbatch.cli.results import app as results
@@ -62,7 +63,7 @@ def options(
     """Options that stand before the command."""
 
 
-for command in (run, plan, validate, init, schema, trace, report, watch, ctl, doctor, mock):
+for command in (run, plan, validate, init, schema, trace, report, watch, ctl, doctor, nodes, mock):
     app.command()(command)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(submit)
 for command in (status, logs, stop, fetch):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
-from agentbatch.ctl.live_limits import LiveLimits
 from agentbatch.process.control import Control
 from agentbatch.progress import Tally
 from agentbatch.progress.view import Pressure
@@ -26,6 +25,27 @@ class Told:
     redact: Callable[[str], str]
 
 
+class RunLimits(Protocol):
+    """The limits of a run, by the keys they have in the config."""
+
+    @property
+    def spent_usd(self) -> float:
+        """What all runs of the output have cost, as far as prices are known."""
+        ...
+
+    def values(self) -> dict[str, float | None]:
+        """Those that there are, as they are now."""
+        ...
+
+    def set(self, key: str, value: object) -> None:
+        """Change one.
+
+        Raises:
+            ValueError: it can't be changed, or it can't be that.
+        """
+        ...
+
+
 class LiveRun:
     """Answers the requests of `agentbatch ctl`. Everything in it is done at once, on the event loop.
 
@@ -33,7 +53,7 @@ class LiveRun:
         stop: lets the run end as SIGINT does; a second call ends it at once.
     """
 
-    def __init__(self, told: Told, control: Control, limits: LiveLimits, stop: Callable[[], None]) -> None:
+    def __init__(self, told: Told, control: Control, limits: RunLimits, stop: Callable[[], None]) -> None:
         self._told = told
         self._control = control
         self._limits = limits

@@ -11,6 +11,8 @@ import socket
 import struct
 import sys
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, cast
@@ -29,25 +31,40 @@ def main(descriptor: int) -> None:
     requests: SimpleQueue[dict[str, Any]] = SimpleQueue()
     connection = socket.socket(fileno=descriptor)
     threading.Thread(target=_listen, args=(connection, requests), daemon=True).start()
-    function: TypedFunction | None = None
-    on_loop = False
+    function = _Function()
     while True:
-        request = requests.get()
-        try:
-            if function is None:
-                sys.path[:] = request["path"]
-                loaded = load_function(request["function"], Path(request["folder"]))
-                function, on_loop = TypedFunction(loaded), is_async(loaded)
-            answer = {"result": to_plain(_called(function, request["arguments"], on_loop=on_loop))}
-        except (ConfigError, FunctionFault) as error:
-            answer = {"error": str(error)}
-        except BaseException as error:  # the border to the user's code, which may raise anything
-            answer = {"error": describe(error)}
-        data = orjson.dumps(answer)
+        data = orjson.dumps(answered(partial(function.result, requests.get())))
         connection.sendall(_LENGTH.pack(len(data)) + data)
 
 
-def _called(function: TypedFunction, arguments: dict[str, Any], *, on_loop: bool) -> Any:
+class _Function:
+    """The one function of this process, loaded when it is first called."""
+
+    def __init__(self) -> None:
+        self._typed: TypedFunction | None = None
+        self._on_loop = False
+
+    def result(self, request: dict[str, Any]) -> Any:
+        """What a call gives."""
+        if self._typed is None:
+            sys.path[:] = request["path"]
+            loaded = load_function(request["function"], Path(request["folder"]))
+            self._typed, self._on_loop = TypedFunction(loaded), is_async(loaded)
+        return called(self._typed, request["arguments"], on_loop=self._on_loop)
+
+
+def answered(result: Callable[[], Any]) -> dict[str, Any]:
+    """What a call gives, as `result` in plain JSON values; or as `error`, in words, what it raised."""
+    try:
+        return {"result": to_plain(result())}
+    except (ConfigError, FunctionFault) as error:
+        return {"error": str(error)}
+    except BaseException as error:  # the border to the user's code, which may raise anything
+        return {"error": describe(error)}
+
+
+def called(function: TypedFunction, arguments: dict[str, Any], *, on_loop: bool) -> Any:
+    """The function's result, in this thread."""
     if on_loop:
         return asyncio.run(contained(lambda: function.start(arguments)))
     return function.call(arguments)

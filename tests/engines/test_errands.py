@@ -152,7 +152,7 @@ WORKFLOWS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"workflow": ["first", "second", "third"]},
     ),
     "what has not run is empty": (
-        {"first": {**THERE, "prompt": "[{{ second.output.score | default('none') }}]"}, "second": {}},
+        {"first": {**THERE, "prompt": "[{{ second.output | default('none') }}]"}, "second": {}},
         {"workflow": ["first", "second"]},
     ),
     "a failure keeps its type and agent": (

@@ -66,15 +66,18 @@ def spans_of(path: Path) -> dict[str, dict[str, list[dict[str, Any]]]]:
 
 
 def test_agents_run_where_they_are_placed_and_lines_traces_and_figures_are_whole(project: RayProject, cluster: str):
+    task = """  task: {kind: function, function: "mine:where", executor: ray, placement: {disk: ssd}}\nworkflow"""
+    project.config = CONFIG.replace("workflow", task).replace("third]", "task, third]")
     project.write(40)
     code, said = run(project, cluster, "--summary", "sum.json")
     assert code == 0, said
     far = project.results()
+    assert {line["agents"]["task"]["output"]["disk"] for line in far} == {"ssd"}
     assert {line["output"]["disk"] for line in far} == {"ssd"}
     summary = json.loads((project.folder / "sum.json").read_text())
     assert summary["calls"] == 80
     calls = {name: agent["calls"] for name, agent in summary["agents"].items()}
-    assert calls == {"first": 40, "second": 40, "third": 0}
+    assert calls == {"first": 40, "second": 40, "third": 0, "task": 0}
     for trace in spans_of(project.folder / "in.results.traces.jsonl").values():
         (second,) = trace["invoke_agent second"]
         assert second["spanId"] in {span["parentSpanId"] for span in trace["chat mock"]}

@@ -9,8 +9,9 @@ from typing import Any
 
 from agentbatch import __version__
 from agentbatch.engines.ray.folder import unpack, unpacked_folder
-from agentbatch.engines.ray.parcels import unpacked
+from agentbatch.engines.ray.parcels import Assignment, unpacked
 from agentbatch.engines.ray.station import Station
+from agentbatch.engines.ray.tasks import Tasks
 
 
 class StationActor:
@@ -38,7 +39,9 @@ class StationActor:
         folder = unpacked_folder(digest) if digest else Path("/")
         if folder is None:
             folder = unpack(digest, await package[0])
-        self._station = Station(unpacked(assignment), folder, None if bank is None else bank.report.remote)
+        told: Assignment = unpacked(assignment)
+        tasks = Tasks(told, digest, package)
+        self._station = Station(told, folder, None if bank is None else bank.report.remote, tasks.caller)
         return await self._station.ready()
 
     async def push(self, chunk: bytes) -> None:
@@ -60,6 +63,11 @@ class StationActor:
         """As of `Station`."""
         assert self._station is not None
         self._station.stop(reason, at_once)
+
+    async def pause(self, pausing: bool) -> None:
+        """As of `Station`."""
+        assert self._station is not None
+        self._station.pause(pausing)
 
     async def finish(self) -> None:
         """As of `Station`."""

@@ -1,4 +1,4 @@
-"""The border to Ray: the only file that calls it. Its errors come back in our words.
+"""The border to Ray: the only file that calls it, but for `tasks`. Its errors come back in our words.
 
 Ray is an extra, and untyped: it is imported when a run wants it, and what comes from it is `Any` until it leaves here.
 """
@@ -11,7 +11,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -19,11 +19,12 @@ from typing import Any, cast
 from agentbatch.engines.ray.actors import StationActor
 from agentbatch.engines.ray.lean_start import without_helpers
 from agentbatch.engines.ray.leases.actor import BankActor
+from agentbatch.engines.ray.mends import first_line, joining_failed, reach
+from agentbatch.engines.ray.resources import asked_of_ray
 from agentbatch.errors import ConfigError
 
 _INSTALL = "pip install 'agentbatch[ray]'"
 _OBJECT_STORE_BYTES = 150_000_000
-_JOIN_S = 5.0
 
 
 class WorkerGone(Exception):
@@ -68,11 +69,11 @@ class Remote:
         except TimeoutError:
             raise WorkerUnheard(f"no answer within {timeout:g} s") from None
         except exceptions.ActorDiedError as error:
-            raise WorkerGone(_first_line(error)) from None
+            raise WorkerGone(first_line(error)) from None
         except exceptions.RayTaskError as error:
             raise cast("Exception", error.cause) from None
         except exceptions.RayError as error:
-            raise WorkerUnheard(_first_line(error)) from None
+            raise WorkerUnheard(first_line(error)) from None
 
     async def tell(self, method: str, *arguments: Any, timeout: float = 5.0) -> None:
         """Call a method that does not matter much to miss."""
@@ -124,8 +125,8 @@ class Cluster:
             ConfigError: there is none, or it is of another version.
         """
         if address != "auto":
-            await _reach(address)
-        await self._init(f"the Ray cluster at {address!r} can't be joined", address=address)
+            await reach(address)
+        await self._init(f"the Ray cluster at {address} can't be joined", address=address)
 
     async def _init(self, failing: str, **options: Any) -> None:
         try:
@@ -133,7 +134,7 @@ class Cluster:
             await asyncio.to_thread(self._ray.init, log_to_driver=False, logging_level="ERROR", **options)
         except (Exception, SystemExit) as error:
             await self.close()
-            raise ConfigError(f"{failing}: {_first_line(error)}. {_mend(error)}") from None
+            raise joining_failed(failing, error) from None
         self._open = True
 
     async def close(self) -> None:
@@ -173,7 +174,7 @@ class Cluster:
         """
         strategies: Any = importlib.import_module("ray.util.scheduling_strategies")
         actor = self._ray.remote(
-            **_asked_of_ray(resources),
+            **asked_of_ray(resources),
             max_restarts=0,
             max_task_retries=0,
             max_concurrency=64,
@@ -204,41 +205,11 @@ def _import_ray() -> Any:
         raise ConfigError(f"the engine ray is not installed ({error}): {_INSTALL}") from None
 
 
-async def _reach(address: str) -> None:
-    """See that somebody listens there: Ray itself would try for minutes.
-
-    Raises:
-        ConfigError: nobody does, or it is no address.
-    """
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdigit() or "/" in host:
-        raise ConfigError(
-            f"engine.address: expected auto or HOST:PORT of the head's GCS, such as 10.0.0.1:6379, not {address!r}"
-            + (" (Ray Client is slower, and ends with this connection)" if address.startswith("ray:") else "")
-        )
-    try:
-        async with asyncio.timeout(_JOIN_S):
-            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-        writer.close()
-    except (OSError, TimeoutError) as error:
-        raise ConfigError(
-            f"the Ray cluster at {address} can't be reached: {_first_line(error)}. See that `ray start --head` runs"
-            " there, and that its port can be reached from here"
-        ) from None
-
-
 def protect_private() -> None:
     """Give a private Ray a token of its own. Ray reads it when it is imported, else it writes one to ~/.ray."""
     if "RAY_AUTH_MODE" not in os.environ:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-
-
-def _asked_of_ray(resources: Mapping[str, float]) -> dict[str, Any]:
-    """Resources as Ray wants them: some have an option of their own."""
-    own = {"CPU": "num_cpus", "GPU": "num_gpus", "memory": "memory"}
-    options: dict[str, Any] = {"num_cpus": 0, **{own[key]: n for key, n in resources.items() if key in own}}
-    return {**options, "resources": {key: n for key, n in resources.items() if key not in own}}
 
 
 def _node(told: Mapping[str, Any]) -> Node:
@@ -252,19 +223,3 @@ def _node(told: Mapping[str, Any]) -> Node:
         resources=resources,
         is_head="node:__internal_head__" in resources,
     )
-
-
-def _first_line(error: BaseException) -> str:
-    lines: Sequence[str] = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__
-
-
-def _mend(error: BaseException) -> str:
-    text = str(error)
-    if "ersion mismatch" in text:
-        return "Use the same Ray and Python on the driver as on the nodes"
-    if "InvalidAuthToken" in text or "AuthenticationError" in type(error).__name__:
-        return "The cluster wants a token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as it was started with"
-    if isinstance(error, ConnectionError) or "onnect" in text:
-        return "See that `ray start --head` runs there, and that its port (6379) can be reached from here"
-    return "See whether `ray start --head` works by itself here"

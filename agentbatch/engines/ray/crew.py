@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from agentbatch.engines.ray.cluster import Cluster, Node, Remote, WorkerGone, WorkerUnheard
 from agentbatch.engines.ray.link import Link
+from agentbatch.engines.ray.mends import check_store
 from agentbatch.engines.ray.parcels import Assignment, Hello, packed, unpacked
-from agentbatch.engines.ray.placements import agents_of, described, labels_of
+from agentbatch.engines.ray.placements import agents_of, described, fitting_nodes, start_one, tasks
 from agentbatch.errors import AgentBatchError, ConfigError
 from agentbatch.placement import Placement
 
@@ -49,6 +50,9 @@ class Crew:
         self._cluster = cluster
         self._assignment = assignment
         self._placed = placed
+        self._tasks = tasks(config)
+        self._core = {"CPU": 0.0 if self._tasks else 1.0}
+        """What a worker with items has to itself: where functions are tasks, the cores are theirs."""
         self._posts: list[Placement | None] = [None, *dict.fromkeys(placed.values())]
         """What there are workers for: items, and each placement."""
         self._nodes: list[Node] = []
@@ -69,9 +73,12 @@ class Crew:
         """Start the first workers, and wait for one of each kind.
 
         Raises:
-            ConfigError: no node fits, or none lets a worker start in time.
+            ConfigError: no node fits, none lets a worker start in time, or a node has no room for the package.
         """
         self._begin = begin
+        self._nodes = await self._cluster.nodes()
+        stores = [(node.name, node.resources.get("object_store_memory", 0.0)) for node in self._nodes]
+        check_store(len(self._package[1]), stores)
         self._reference = self._cluster.put(self._package[1])
         if self._config.engine.limiter.mode == "lease":
             self._bank = await asyncio.to_thread(self._start_bank)
@@ -160,7 +167,8 @@ class Crew:
     def _lacking(self) -> list[Placement | None]:
         """What there is no worker for."""
         there = {link.placement for link in self.links if link.state == "working"}
-        return [post for post in self._posts if post not in there]
+        lacking = [post for post in self._posts if post not in there]
+        return [*lacking, *(place for place in self._tasks.values() if not self._fits_somewhere(place))]
 
     def _fits_somewhere(self, post: Placement | None) -> bool:
         return post is None or any(post.room_on(node.labels, node.resources) for node in self._nodes)
@@ -175,17 +183,17 @@ class Crew:
                 if not self.links
                 else f"every worker is lost, and no other could start {limit}: {self._why}"
             )
-        who = f"agents.{agents_of(post, self._placed.items())}.placement"
+        who = f"agents.{agents_of(post, [*self._placed.items(), *self._tasks.items()])}.placement"
         if self._fits_somewhere(post):
             return (
                 f"{who}: no worker could start {limit} where {post.words} is{why}: `ray status` shows whether something"
                 " else has it"
             )
-        return f"{who}: no node has {post.words}, {limit}: {described(self._nodes)}. {_start_one(post)}"
+        return f"{who}: no node has {post.words}, {limit}: {described(self._nodes)}. {start_one(post)}"
 
     def _wanted(self, nodes: list[Node]) -> list[tuple[Node, int]]:
         """On which nodes how many more workers are wanted."""
-        fitting = self._fitting(nodes)
+        fitting = fitting_nodes(nodes, self._config.engine.nodes)
         workers = self._config.engine.workers
         if workers is None:
             total = len(fitting) if not self._cluster.private else int(fitting[0].cores)
@@ -205,34 +213,19 @@ class Crew:
                 room -= missing
         return wanted
 
-    def _fitting(self, nodes: list[Node]) -> list[Node]:
-        """The nodes that may work, in an order that stays.
-
-        Raises:
-            ConfigError: there is none.
-        """
-        choice = self._config.engine.nodes
-        fitting = [node for node in nodes if node.cores >= 1 and _has(node.labels, choice.labels)]
-        fitting = [node for node in fitting if not (choice.exclude_head and node.is_head)]
-        if not fitting:
-            asked = ", ".join(f"{name}={value}" for name, value in choice.labels.items())
-            labels = sorted({label for node in nodes for label in labels_of(node)})
-            raise ConfigError(
-                f"engine.nodes: none of the {len(nodes)} nodes fits"
-                + (f": it asks for the labels {asked}, and there are {', '.join(labels) or 'none'}" if asked else "")
-                + (": exclude_head leaves out the only one" if choice.exclude_head and not asked else "")
-            )
-        return sorted(fitting, key=lambda node: (node.is_head, node.address, node.id))[: choice.max]
-
     async def _start(self, name: str, node: Node, post: Placement | None) -> None:
         remote: Remote | None = None
         try:
-            resources = {"CPU": 1.0} if post is None else dict(post.resources)
+            resources = dict(self._core if post is None else post.resources)
             remote = await asyncio.to_thread(self._cluster.start_worker, node, resources)
             timeout = self._config.engine.placement_timeout
-            assignment = packed(self._assignment(name, node.name, self._part(name), post))
+            assignment = self._assignment(name, node.name, self._part(name), post)
+            if self._tasks:
+                assignment.nodes = tuple((each.labels, each.resources) for each in self._nodes)
             bank = None if self._bank is None else self._bank.handle
-            data = await remote.call("begin", assignment, self._package[0], [self._reference], bank, timeout=timeout)
+            data = await remote.call(
+                "begin", packed(assignment), self._package[0], [self._reference], bank, timeout=timeout
+            )
             hello: Hello = unpacked(data)
             grace_s = self._config.engine.node_grace
             link = Link(name, node, remote, hello.window, self._ahead(hello.window), grace_s, post)
@@ -294,18 +287,3 @@ class Crew:
         await self._recruit()
         if self._fault is not None:
             raise self._fault
-
-
-def _start_one(placement: Placement) -> str:
-    """How a node comes to fit."""
-    labels = ",".join(f"{name}={value}" for name, value in placement.labels)
-    options = [f"--labels {labels}"] if labels else []
-    own = {"CPU": "--num-cpus", "GPU": "--num-gpus"}
-    custom = [f'"{name}": {n:g}' for name, n in placement.resources if name not in own]
-    options += [f"{own[name]} {n:g}" for name, n in placement.resources if name in own]
-    options += [f"--resources '{{{', '.join(custom)}}}'"] if custom else []
-    return f"Start one with `ray start --address=HEAD:PORT {' '.join(options)}`"
-
-
-def _has(labels: Mapping[str, str], asked: Mapping[str, str]) -> bool:
-    return all(labels.get(name) == value for name, value in asked.items())

@@ -100,6 +100,7 @@ class RayEngine:
             await self._close()
             raise
         self._control.on_stop(self._on_stop)
+        self._control.on_pause = self._pause
         return self
 
     async def __aexit__(
@@ -223,12 +224,19 @@ class RayEngine:
         asyncio.get_running_loop().call_later(patience, self.abandon)
         self._wake.set()
 
+    def _pause(self, pausing: bool) -> None:
+        for link in self._crew.links:
+            if link.state == "working":
+                link.tell("pause", pausing)
+
     # listening
 
     def _begin(self, link: Link) -> None:
         """A new worker is ready."""
         if self._control.stopping:
             link.tell("stop", self._control.reason or "", self._control.at_once)
+        if self._control.paused:
+            link.tell("pause", True)
         self._errands.deal()
         task = asyncio.create_task(self._listen(link))
         self._listening.add(task)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,6 +55,7 @@ class Assignment:
         foreign_paths: folders of the driver in which no module is to be looked for.
         placement: of the agents that it runs, for other workers' items; None where it has items of its own.
         placed: the placements of all agents that have one.
+        nodes: labels and resources of each node that there was when the worker was started.
     """
 
     worker: str
@@ -80,6 +82,7 @@ class Assignment:
     foreign_paths: tuple[str, ...] = ()
     placement: Placement | None = None
     placed: dict[str, Placement] = field(default_factory=dict[str, Placement])
+    nodes: tuple[tuple[Mapping[str, str], Mapping[str, float]], ...] = ()
 
 
 @dataclass(slots=True)

@@ -32,6 +32,7 @@ from agentbatch.engines.ray.relay import LogRelay, SpanRelay, TraceLines
 from agentbatch.errors import AgentBatchError, ConfigError
 from agentbatch.items import ItemResult
 from agentbatch.limits import Budget
+from agentbatch.placement import Placement
 from agentbatch.process.control import Control
 from agentbatch.process.event_loop import run_loop
 from agentbatch.progress.tally import Tally
@@ -39,6 +40,7 @@ from agentbatch.results.finished import Finishing
 from agentbatch.step import Runnable
 from agentbatch.text.redact import Redactor
 from agentbatch.trace import SpanObserver, Tracer
+from agentbatch.transports.function import FunctionCaller
 
 _T = TypeVar("_T")
 
@@ -56,8 +58,13 @@ class Station:
     """One worker. `start` it with its assignment and the folder of its package; the rest may come from any thread."""
 
     def __init__(
-        self, assignment: Assignment, folder: Path, bank: Callable[[bytes], Awaitable[bytes]] | None = None
+        self,
+        assignment: Assignment,
+        folder: Path,
+        bank: Callable[[bytes], Awaitable[bytes]] | None = None,
+        task_caller: Callable[[str, Placement | None], FunctionCaller] | None = None,
     ) -> None:
+        self._task_caller = task_caller
         self._assignment = assignment
         self._bank = bank
         self._folder = folder
@@ -112,6 +119,10 @@ class Station:
     def stop(self, reason: str, at_once: bool) -> None:
         """The run ends: drain, or cut."""
         self._soon(lambda: self._control.stop(reason, at_once=at_once))
+
+    def pause(self, pausing: bool) -> None:
+        """Begin nothing new, or go on."""
+        self._soon(self._control.pause if pausing else self._control.resume)
 
     def finish(self) -> None:
         """There will be no more items."""
@@ -241,6 +252,11 @@ class Station:
         if self._bench is not None:
             self._bench.offer(agent, runnable)
         return runnable
+
+    def function(self, name: str, placement: Placement | None) -> FunctionCaller | None:
+        """What calls a function on any node; see `Elsewhere`."""
+        private = self._assignment.driver_pid is not None
+        return None if self._task_caller is None else self._task_caller(name, None if private else placement)
 
     def _on_stop(self) -> None:
         """Items that have not begun are not taken. Who works for others is told when nobody needs it any more."""
