@@ -36,6 +36,7 @@ from agentbatch.kept.cache import ResponseCache
 from agentbatch.kept.tape import Recorder, Replayer
 from agentbatch.limits import Budget
 from agentbatch.logs import LogChoice, SpanLog, run_log
+from agentbatch.marks import MarkBook
 from agentbatch.otel.choice import otel_choice
 from agentbatch.otel.pipe import CLOSE_S, OtelPipe
 from agentbatch.process.control import Control
@@ -176,7 +177,7 @@ async def _run(
             await opened.enter_async_context(signals)
         book = ResultBook(
             _book_options(config, options, inputs.count, hearer),
-            new_header(config_shape(config, options.output_format), inputs.digest),
+            new_header(config_shape(config, options.output_format), inputs.digest, _thresholds(config)),
             control,
         )
         opened.enter_context(book)
@@ -187,6 +188,11 @@ async def _run(
         with run.followed():
             await run.go(signals)
     return run.summary(signals.exit_code)
+
+
+def _thresholds(config: Config) -> dict[str, dict[str, float]]:
+    """What its checks must come to, for the header of the results: the report tells it again."""
+    return {name: asked.model_dump(exclude_none=True) for name, asked in config.thresholds.items()}
 
 
 def _book_options(config: Config, options: RunOptions, count: int | None, hearer: Hearer | None) -> BookOptions:
@@ -279,6 +285,7 @@ class _Run:
             logging.getLogger().addHandler(log)
         display.start()
         times = TimeBook(engine.waits)
+        marks = self._mark_book(engine)
         deadline: asyncio.Task[None] | None = None
         for note in engine.notes:
             display.say(note)
@@ -288,6 +295,7 @@ class _Run:
                 source = await self._source(engine)
                 self._control.on_stop(source.close)
                 times.start()
+                marks.start()
                 deadline = self._watch_deadline(engine)
                 await engine.run(source.take, self._deliver)
             self._settle_held()
@@ -299,7 +307,9 @@ class _Run:
             if isinstance(engine, LocalEngine):
                 self._of_batches = list(engine.workshop.batches.notes())
             times.stop()
+            marks.stop()
             self._tally.end()
+            self._book.marks = marks.marks
             self._book.times = shared_out(times.seconds, self._tally.elapsed_s)
             if timer is not None:
                 timer.cancel()
@@ -384,6 +394,12 @@ class _Run:
         if isinstance(engine, LocalEngine):
             return LiveLimits(engine.workshop, lambda: engine.window, engine.resize)
         return FixedLimits(self._config, lambda: self._book.spent_usd + self._tally.counts().cost_usd)
+
+    def _mark_book(self, engine: Engine) -> MarkBook:
+        """What the report marks in its charts; what changes on other machines is not seen here."""
+        if not isinstance(engine, LocalEngine):
+            return MarkBook(dict, dict, dict)
+        return MarkBook(engine.rests, self._limits_of(engine).values, engine.found_limits)
 
     def _local_engine(self, cache: ResponseCache | None) -> Engine:
         return LocalEngine(

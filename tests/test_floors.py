@@ -13,7 +13,7 @@ FLOORS: dict[str, str] = {
     "0 vocabulary": "record errors messages trace settings",
     "1 mechanisms": """
         items templates limits sharing retry stop_rules time_book text files process calls transports placement
-        endpoints.rate_headers endpoints.announced endpoints.learnt_rate
+        marks endpoints.rate_headers endpoints.announced endpoints.learnt_rate
         endpoints.health endpoints.window endpoints.prices endpoints.token_estimate endpoints.retry_after
         batches.config
         inputs.json_lines inputs.id_table kept.begun_calls kept.cache kept.chat_codec

@@ -145,6 +145,20 @@ class LocalEngine:
         waits[Bound("inputs")] += self._reading
         return waits
 
+    def rests(self) -> dict[str, float]:
+        """The models that let nobody in for a while, and how many seconds more."""
+        now = asyncio.get_running_loop().time()
+        endpoints = self._workshop.endpoints.values()
+        return {each.owner: each.resting_until - now for each in endpoints if each.resting_until > now}
+
+    def found_limits(self) -> dict[str, float | None]:
+        """What the models' servers were found to take: at once, and in a minute where they don't say so."""
+        found: dict[str, float | None] = {}
+        for each in self._workshop.endpoints.values():
+            found[f"{each.owner}: in flight at most"] = each.health.size
+            found[f"{each.owner}: requests a minute"] = each.limiter.learnt and each.limiter.learnt.limit
+        return found
+
     @property
     def workshop(self) -> Workshop:
         """What its items are worked on with."""

@@ -13,6 +13,7 @@ from string import Template
 from typing import Any
 
 import agentbatch
+from agentbatch.checks.counts import CheckCount
 from agentbatch.errors import StepError
 from agentbatch.report.blocks import pack
 from agentbatch.report.comparison import Comparison
@@ -21,7 +22,7 @@ from agentbatch.report.reading import ItemTable, RunFigures
 from agentbatch.report.result_lines import STATUSES
 from agentbatch.report.timelines import KINDS
 from agentbatch.report.timelines import STATUSES as SPAN_STATUSES
-from agentbatch.summary import Summary, verdict_line
+from agentbatch.summary import Summary, verdict_line, wanted_of
 from agentbatch.text import figures
 from agentbatch.text.redact import visible
 
@@ -71,7 +72,11 @@ def _words(run: RunFigures, style: str, script: str) -> Mapping[str, str]:
         "title": _html(f"{run.results.name}: {verdict}"),
         "name": _html(run.results.name),
         "verdict": _html(verdict),
-        "tone": "bad" if failed_of(run) else "good" if run.counts else "none",
+        "tone": "bad"
+        if failed_of(run) or not all(check.met for check in run.checks)
+        else "good"
+        if run.counts
+        else "none",
         "facts": _facts(run),
         "version": _html(agentbatch.__version__),
         "style": style,
@@ -117,6 +122,7 @@ def verdict_of(run: RunFigures) -> str:
             agents=(),
             started_at="",
             wall_s=run.course.active_s,
+            checks=run.checks,
         )
     )
 
@@ -248,7 +254,18 @@ def _figures(run: RunFigures) -> Mapping[str, Any]:
         "errors": [asdict(group) for group in run.errors],
         "refusals": [asdict(one) for one in run.refusals],
         "boundBy": [{"words": one.words, "share": one.share, "seconds": one.seconds} for one in run.bound_by],
-        "checks": [
-            {"name": one.name, "passed": one.passed, "failed": one.failed, "mean": one.mean_score} for one in run.checks
-        ],
+        "checks": [_check(one) for one in run.checks],
+        "marks": [asdict(mark) for mark in run.marks],
+    }
+
+
+def _check(check: CheckCount) -> Mapping[str, Any]:
+    wanted = wanted_of(check)
+    return {
+        "name": check.name,
+        "passed": check.passed,
+        "failed": check.failed,
+        "mean": check.mean_score,
+        "wanted": wanted,
+        "met": check.met,
     }

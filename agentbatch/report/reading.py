@@ -8,13 +8,14 @@ from pathlib import Path
 
 from agentbatch.checks.counts import CheckCount
 from agentbatch.errors import InputError
+from agentbatch.marks import Mark
 from agentbatch.record import record
 from agentbatch.report.activity import Activity, Course
 from agentbatch.report.blocks import Packer
 from agentbatch.report.breakdown import AgentBook, Share
 from agentbatch.report.durations import Durations, Spread
 from agentbatch.report.item_book import ErrorGroup, ItemBook
-from agentbatch.report.kept_facts import checks_in, times_of
+from agentbatch.report.kept_facts import kept_facts
 from agentbatch.report.result_lines import ResultLine, ResultLines, count_lines
 from agentbatch.report.rows import Rows
 from agentbatch.report.trace_book import Refusals, TraceBook
@@ -46,6 +47,7 @@ class RunFigures:
         book: every item's last word.
         bound_by: what the time went to, the largest share first; empty where nothing says it.
         checks: what the checks came to.
+        marks: cool-downs and limits that changed.
     """
 
     results: Path
@@ -74,6 +76,7 @@ class RunFigures:
     book: ItemBook
     bound_by: Sequence[BoundTime] = ()
     checks: Sequence[CheckCount] = ()
+    marks: Sequence[Mark] = ()
 
     @property
     def retries(self) -> int | None:
@@ -209,6 +212,7 @@ class _Reading:
         """The sums."""
         traced = self.traced
         with_usage = self.has_usage or not traced.trees
+        kept = kept_facts(self.lines.path, frozenset(self.checks))
         return RunFigures(
             results=self.lines.path,
             traces=self.traces,
@@ -234,8 +238,9 @@ class _Reading:
             errors=self.book.error_groups(),
             refusals=traced.refusals(),
             book=self.book,
-            bound_by=times_of(self.lines.path),
-            checks=checks_in(self.lines.path, frozenset(self.checks)),
+            bound_by=kept.bound_by,
+            checks=kept.checks,
+            marks=kept.marks,
         )
 
     def table(self) -> ItemTable:

@@ -9,6 +9,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -17,11 +18,20 @@ from agentbatch.files.lock import OutputLock
 from agentbatch.items import Status
 from agentbatch.kept.begun_calls import BegunCalls, PaidTwice, open_table
 from agentbatch.kept.journal import JournalFile
+from agentbatch.marks import Mark
 from agentbatch.process.control import Control
 from agentbatch.record import record
 from agentbatch.results.files import ResultFiles, check_output
 from agentbatch.results.finished import FinishedItem
-from agentbatch.results.header import RunHeader, compare_headers, read_header, told_apart, with_times, write_header
+from agentbatch.results.header import (
+    RunHeader,
+    compare_headers,
+    read_header,
+    told_apart,
+    with_marks,
+    with_times,
+    write_header,
+)
 from agentbatch.results.hearer import Heard, Nowhere
 from agentbatch.results.order import OrderedLines, sort_results
 from agentbatch.results.same_errors import SameErrors
@@ -92,6 +102,8 @@ class ResultBook:
         """Set when every item has a result: nothing needs to be kept for a continuation."""
         self.times: Sequence[BoundTime] = ()
         """What the time of this run went to, to be kept with the results."""
+        self.marks: Sequence[Mark] = ()
+        """Cool-downs and changed limits, to be kept, too."""
         self._order = OrderedLines() if options.ordered and options.files is None else None
         self._opened = ExitStack()
         self._lock: OutputLock | None = None
@@ -123,13 +135,13 @@ class ResultBook:
                 self._keep_times(self._options.files)
 
     def _keep_times(self, files: ResultFiles) -> None:
-        """Where the time went is told by the report, too. The run does not fail for it."""
+        """Where the time went, and what is marked in charts, is told by the report. The run does not fail for it."""
         if not self.times:
             return
         with suppress(InputError, OutputError):
             begun = read_header(files.header)
             if begun is not None:
-                write_header(files.header, with_times(begun, self.times))
+                write_header(files.header, with_marks(with_times(begun, self.times), self.marks))
 
     async def settle(self) -> None:
         """Wait until all is on disk.
@@ -308,6 +320,9 @@ class ResultBook:
         if not continues(files, self._header):
             write_header(files.header, self._header)
             return
+        begun = read_header(files.header)
+        if begun is not None and begun.thresholds != self._header.thresholds:
+            write_header(files.header, replace(begun, thresholds=self._header.thresholds))
         self._finished = scan_results(files.results)
         if self._finished.healed_bytes:
             self.notes.append(

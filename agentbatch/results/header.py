@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -13,10 +13,12 @@ import orjson
 import agentbatch
 from agentbatch.errors import InputError, OutputError
 from agentbatch.files.durable import replacing
+from agentbatch.marks import Mark
 from agentbatch.record import record
 from agentbatch.time_book import BoundTime
 
 HEADER_VERSION = 1
+_MOST_MARKS = 500
 
 
 @record
@@ -30,6 +32,8 @@ class RunHeader:
         inputs: the digest of the inputs; None where they came by a pipe.
         created_at: RFC 3339, UTC.
         bound_by: what the time of all its sittings went to, `{what, who, seconds}` each; see `time_book`.
+        thresholds: what its checks must come to, `{min, mean_score}` by name, as of its last sitting.
+        marks: cool-downs and limits that changed in all its sittings, `{at, seconds, what}` each; see `marks`.
     """
 
     version: int
@@ -38,12 +42,16 @@ class RunHeader:
     inputs: str | None
     created_at: str
     bound_by: Sequence[Mapping[str, Any]] = ()
+    thresholds: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
+    marks: Sequence[Mapping[str, Any]] = ()
 
 
-def new_header(shape: Mapping[str, str], inputs: str | None) -> RunHeader:
+def new_header(
+    shape: Mapping[str, str], inputs: str | None, thresholds: Mapping[str, Mapping[str, float]] | None = None
+) -> RunHeader:
     """The header of a run that begins now."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return RunHeader(HEADER_VERSION, agentbatch.__version__, dict(shape), inputs, now)
+    return RunHeader(HEADER_VERSION, agentbatch.__version__, dict(shape), inputs, now, thresholds=thresholds or {})
 
 
 def write_header(path: Path, header: RunHeader) -> None:
@@ -101,7 +109,27 @@ def _header_of(value: Any) -> RunHeader:
         inputs=None if inputs is None else str(inputs),
         created_at=str(fields.get("created_at", "")),
         bound_by=tuple(_bound_times(fields.get("bound_by"))),
+        thresholds=dict(_thresholds(fields.get("thresholds"))),
+        marks=tuple(_marks(fields.get("marks"))),
     )
+
+
+def _thresholds(value: Any) -> Iterator[tuple[str, Mapping[str, float]]]:
+    """Those that can be read: like the times, they are only told again."""
+    for name, asked in cast(dict[str, Any], value).items() if isinstance(value, dict) else ():
+        if isinstance(asked, dict):
+            levels = cast(dict[str, Any], asked)
+            yield name, {key: float(level) for key, level in levels.items() if isinstance(level, int | float)}
+
+
+def _marks(value: Any) -> Iterator[Mapping[str, Any]]:
+    """Those that can be read."""
+    for entry in cast(list[Any], value) if isinstance(value, list) else ():
+        if isinstance(entry, dict):
+            fields = cast(dict[str, Any], entry)
+            at, seconds, what = fields.get("at"), fields.get("seconds"), fields.get("what")
+            if isinstance(at, int | float) and isinstance(seconds, int | float) and isinstance(what, str):
+                yield {"at": float(at), "seconds": float(seconds), "what": what}
 
 
 def _bound_times(value: Any) -> Iterator[Mapping[str, Any]]:
@@ -123,9 +151,16 @@ def with_times(header: RunHeader, times: Iterable[BoundTime]) -> RunHeader:
     return replace(header, bound_by=tuple(entries))
 
 
+def with_marks(header: RunHeader, marks: Iterable[Mark]) -> RunHeader:
+    """The header with the marks of one more sitting, the newest `_MOST_MARKS` of all."""
+    new = [{"at": round(mark.at_s, 3), "seconds": mark.seconds, "what": mark.words} for mark in marks]
+    return replace(header, marks=(*header.marks, *new)[-_MOST_MARKS:])
+
+
 def told_apart(header: RunHeader) -> bytes:
-    """What tells this run from another at the same path: all but the times, to which each of its sittings adds."""
-    return orjson.dumps(asdict(replace(header, bound_by=())))
+    """What tells this run from another at the same path: all but what each of its sittings adds or may change."""
+    fields = asdict(replace(header, bound_by=()))
+    return orjson.dumps({name: value for name, value in fields.items() if name not in ("thresholds", "marks")})
 
 
 def compare_headers(old: RunHeader, new: RunHeader) -> list[str]:

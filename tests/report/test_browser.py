@@ -258,6 +258,24 @@ async def test_two_runs_beside_each_other(page: Page, tmp_path: Path) -> None:
     assert await page.eval(TITLE) == "7"
 
 
+async def test_checks_and_shares_of_the_time_beside_each_other(page: Page, tmp_path: Path) -> None:
+    for name, right, bounds in (("old", 6, {"rpm": 3, "cool_down": 1}), ("r.results", 8, {"rpm": 1, "provider": 3})):
+        verdicts = [{"passed": number < right, "score": number / 10, "message": ""} for number in range(10)]
+        lines = [line(number + 1, checks={"right": verdict}) for number, verdict in enumerate(verdicts)]
+        write_results(tmp_path / f"{name}.jsonl", *lines)  # type: ignore[arg-type]
+        times = [{"what": what, "who": "model m", "seconds": seconds} for what, seconds in bounds.items()]
+        header = {"version": 1, "shape": {}, "inputs": None, "bound_by": times}
+        (tmp_path / f"{name}.run.json").write_text(json.dumps(header))
+    path = tmp_path / "r.html"
+    path.write_bytes(b"".join(make_report(tmp_path / "r.results.jsonl", other=tmp_path / "old.jsonl")))
+    await page.open(path)
+    rows = await texts(page, "#comparison tbody tr")
+    assert "right60.0 %80.0 %+20.0 points0.450 =" in rows
+    assert "rpm of model m75.0 %25.0 %−50.0 points" in rows
+    assert any(row.startswith("cool-down of model m25.0 %") for row in rows)
+    assert any(row.startswith("answers of model m") and "75.0 %" in row for row in rows)
+
+
 async def test_an_empty_run(page: Page, tmp_path: Path) -> None:
     await page.open(made(tmp_path, [], []))
     assert await texts(page, "section:not([hidden]) .empty b") == ["No items"]
@@ -290,13 +308,32 @@ async def test_a_hundred_thousand_items(page: Page, tmp_path: Path) -> None:
 async def test_where_the_time_went_and_what_the_checks_came_to(page: Page, tmp_path: Path) -> None:
     passed, missed = {"passed": True, "score": 1.0, "message": ""}, {"passed": False, "score": 0.5, "message": "no"}
     lines = [line(number, checks={"right": passed if number % 4 else missed}) for number in range(1, 10)]
+    begin = BEGIN_NS / 1e9
+    marks = [
+        {"at": begin + 0.3, "seconds": 0.4, "what": "cool-down of model m"},
+        {"at": begin + 0.8, "seconds": 0, "what": "models.m.rpm 600 -> 300"},
+        {"at": begin - 4000, "seconds": 0, "what": "of another time"},
+    ]
     header = {"version": 1, "shape": {}, "inputs": None, "bound_by": [{"what": "rpm", "who": "model m", "seconds": 3}]}
+    header |= {"thresholds": {"right": {"min": 0.9}}, "marks": marks}
     (tmp_path / "r.results.run.json").write_text(json.dumps(header))
     await page.open(made(tmp_path, lines, []))
     await page.until(f"{ROWS}.length === 9")
     assert "rpm of model m" in await page.eval("document.querySelector('#time').textContent")
     checks = await page.eval("document.querySelector('#checks').innerText")
-    assert [word in checks for word in ("right", "77.8 %", "0.889")] == [True, True, True]
+    assert [word in checks for word in ("right", "77.8 %", "0.889", "missed: share of 90%")] == [True] * 4
+    assert "Below its threshold: right." in await page.eval("document.querySelector('#verdict').textContent")
+    assert await page.eval("document.querySelector('#verdict').dataset.tone") == "bad"
+    assert "cool-down of model m 1 time, 0.40 s together" in (await texts(page, ".marks li"))[0]
+    assert await page.eval("document.querySelectorAll('.lane:first-of-type svg .rest').length") == 1
+    titles = await texts(page, ".lane:first-of-type svg title")
+    assert titles[:2] == ["cool-down of model m", "models.m.rpm 600 -> 300"]
+    await page.eval("document.querySelector('.lane svg').focus()")
+    readouts: set[str] = set()
+    for _ in range(30):
+        await page.press("ArrowRight")
+        readouts.add((await texts(page, ".lane .at"))[0].partition(" · ")[0])
+    assert {"cool-down of model m", "models.m.rpm 600 -> 300"} <= readouts
 
 
 async def test_who_fails_and_who_is_slow_stands_in_the_head(page: Page, tmp_path: Path) -> None:

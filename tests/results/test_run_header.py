@@ -8,7 +8,16 @@ import orjson
 import pytest
 
 from agentbatch.errors import InputError, OutputError
-from agentbatch.results.header import HEADER_VERSION, RunHeader, compare_headers, new_header, read_header, write_header
+from agentbatch.marks import Mark
+from agentbatch.results.header import (
+    HEADER_VERSION,
+    RunHeader,
+    compare_headers,
+    new_header,
+    read_header,
+    with_marks,
+    write_header,
+)
 
 SHAPE = {
     "models.fast.model": "1",
@@ -23,7 +32,9 @@ HEADER = new_header(SHAPE, "digest")
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     path = tmp_path / "x.results.run.json"
     assert read_header(path) is None
-    for header in (HEADER, new_header({}, None)):
+    marked = with_marks(new_header(SHAPE, "digest", {"right": {"min": 0.9}}), [Mark(1.5, 0.0, "models.m.rpm 1 -> 2")])
+    assert marked.marks == ({"at": 1.5, "seconds": 0.0, "what": "models.m.rpm 1 -> 2"},)
+    for header in (HEADER, new_header({}, None), marked):
         write_header(path, header)
         assert read_header(path) == header
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]

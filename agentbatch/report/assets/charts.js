@@ -56,6 +56,13 @@ class TimeScale {
     return this.slices - 1;
   }
 
+  // Where a moment of Unix time stands; null where the run paused.
+  xOf(time) {
+    const part = this.parts.findLast((one) => one.stretch.start_s <= time) || this.parts[0];
+    const slices = (time - part.stretch.start_s) / this.course.slice_s;
+    return slices > part.length + 1 ? null : part.x + Math.min(part.length, Math.max(0, slices)) * this.perSlice;
+  }
+
   x(slice) {
     const part = this.partOf(slice);
     return part.x + (slice - part.first + 0.5) * this.perSlice;
@@ -129,10 +136,24 @@ class Lane {
     const top = niceTop(peaks.reduce((most, number) => Math.max(most, number), 0));
     const y = (value) => bottom - (value / top) * (bottom - 14);
     this.svg.setAttribute("viewBox", `0 0 ${width} ${this.height}`);
-    this.svg.replaceChildren(...this.grid(width, top, y), ...(stacked ? this.bars(all, y) : this.curves(all, y, bottom)));
+    const grid = this.grid(width, top, y), isText = (node) => node.tagName === "text";
+    this.svg.replaceChildren(
+      ...this.marks(bottom), ...grid.filter((node) => !isText(node)),
+      ...(stacked ? this.bars(all, y) : this.curves(all, y, bottom)), ...grid.filter(isText));
     this.line = svg("line", { class: "cursor", y1: 8, y2: bottom, visibility: "hidden" });
     this.svg.append(this.line);
     this.show(this.cursor.slice);
+  }
+
+  // Cool-downs as bands, limits that changed as lines.
+  marks(bottom) {
+    return this.cursor.marks.flatMap((mark) => {
+      const x = this.scale.xOf(mark.at_s), end = this.scale.xOf(mark.at_s + mark.seconds);
+      if (x === null) return [];
+      const title = svg("title", {}, plain(mark.words));
+      if (!mark.seconds) return [svg("line", { class: "change", x1: x, x2: x, y1: 8, y2: bottom }, title)];
+      return [svg("rect", { class: "rest", x, y: 8, width: Math.max(2, (end ?? x) - x), height: bottom - 8 }, title)];
+    });
   }
 
   grid(width, top, y) {
@@ -213,13 +234,20 @@ class Lane {
       const numbers = this.numbers(one);
       this.values[place].textContent = slice === null ? (one.rest ? one.rest(numbers) : "") : this.format(numbers[slice]);
     });
-    this.readout.textContent = slice === null ? "" : "at " + seconds(this.scale.secondsAt(slice));
+    this.readout.textContent = slice === null ? "" : [...this.marked(slice), "at " + seconds(this.scale.secondsAt(slice))].join(" · ");
+  }
+
+  // What is marked within a slice, in words.
+  marked(slice) {
+    const begin = this.course.start_s + this.scale.secondsAt(slice), end = begin + this.course.slice_s;
+    return this.cursor.marks.filter((mark) => mark.at_s < end && mark.at_s + mark.seconds >= begin).slice(0, 3).map((mark) => plain(mark.words));
   }
 }
 
 // One moment of time under the pointer, the same in all lanes.
 class Cursor {
-  constructor() {
+  constructor(marks = []) {
+    this.marks = marks;
     this.lanes = [];
     this.slice = null;
   }

@@ -26,6 +26,40 @@ function showComparison(section, data, open) {
     { title: "change", label: "change", class: "num", of: (row) => row.change(row.before, row.now, row.good) },
   ], [{ title: "The whole run", rows }]));
   section.append(el("div", { class: "sub" }, shareTable(run, other)));
+  const checks = checkTable(run, other), times = boundTable(run, other);
+  if (checks) section.append(el("div", { class: "sub" }, el("h3", {}, "Checks"), checks));
+  if (times) section.append(el("div", { class: "sub" }, el("h3", {}, "Where the time went"), times));
+}
+
+// Each row of this run or of the other with its counterpart, by name: those of this run first.
+function byName(now, before, name) {
+  const old = new Map(before.map((row) => [name(row), row])), here = new Set(now.map(name));
+  return [...now.map((row) => ({ name: name(row), now: row, before: old.get(name(row)) })), ...before.filter((row) => !here.has(name(row))).map((row) => ({ name: name(row), now: null, before: row }))];
+}
+
+function checkTable(run, other) {
+  const passed = (one) => (one && one.passed + one.failed ? one.passed / (one.passed + one.failed) : null);
+  const mean = (one) => (one ? one.mean : null);
+  const asShare = (value) => share(value, 1);
+  return measures([
+    { title: "", class: "name", of: (row) => named(row.name) },
+    { title: named(other.name), label: "before", class: "num", of: (row) => shown(passed(row.before), asShare) },
+    { title: named(run.name), label: "now", class: "num strong", of: (row) => shown(passed(row.now), asShare) },
+    { title: "passed", label: "passed", class: "num", of: (row) => points(passed(row.before), passed(row.now)) },
+    { title: "mean score", label: "mean score", class: "num", of: (row) => [shown(mean(row.now), (value) => value.toFixed(3)), " ", delta(mean(row.before), mean(row.now), 1)] },
+  ], [{ title: "", rows: byName(run.checks, other.checks, (row) => row.name) }]);
+}
+
+function boundTable(run, other) {
+  const part = (one) => (one ? one.share : 0);
+  const rows = byName(run.boundBy, other.boundBy, (row) => row.words).filter((row) => Math.max(part(row.now), part(row.before)) >= 0.005);
+  if (!run.boundBy.length || !other.boundBy.length) return null;
+  return measures([
+    { title: "", class: "name", of: (row) => named(row.name) },
+    { title: named(other.name), label: "before", class: "num", of: (row) => share(part(row.before), 1) },
+    { title: named(run.name), label: "now", class: "num strong", of: (row) => share(part(row.now), 1) },
+    { title: "change", label: "change", class: "num", of: (row) => el("span", { class: "delta same" }, Math.abs(part(row.now) - part(row.before)) < 0.0005 ? "=" : `${part(row.now) > part(row.before) ? "+" : "−"}${(Math.abs(part(row.now) - part(row.before)) * 100).toFixed(1)} points`) },
+  ], [{ title: "", rows }]);
 }
 
 function shown(value, format) {

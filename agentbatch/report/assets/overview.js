@@ -35,13 +35,13 @@ function sum(numbers) {
 }
 
 function showTime(section, data) {
-  const { course, seconds: active } = data.run;
+  const { course, seconds: active, marks } = data.run;
   section.append(sectionHead("Over time", course.stretches.length > 1 ? "The run was continued; the pauses between its sittings are cut out." : ""));
   if (!course.stretches.length) {
     section.append(emptyState("Nothing has happened yet", "Once items end, their course over time stands here."));
     return;
   }
-  const cursor = new Cursor(), traced = course.stretches.some((one) => peak(one.calls) > 0);
+  const cursor = new Cursor(marks), traced = course.stretches.some((one) => peak(one.calls) > 0);
   const most = (numbers) => `${level(peak(numbers))} at most`;
   const ended = (what) => () => `${rate(what / active)} on average`;
   section.append(new Lane(course, {
@@ -60,7 +60,23 @@ function showTime(section, data) {
     ].filter(Boolean),
   }).element);
   showFailures(section, course, cursor, traced);
+  showMarks(section, course, marks);
   showBounds(section, data);
+}
+
+// What is marked in the charts, in words: cool-downs summed up, limits as they changed.
+function showMarks(section, course, marks) {
+  if (!marks.length) return;
+  const rests = new Map();
+  for (const mark of marks.filter((one) => one.seconds)) {
+    const before = rests.get(mark.words) || [0, 0];
+    rests.set(mark.words, [before[0] + 1, before[1] + mark.seconds]);
+  }
+  const changes = marks.filter((one) => !one.seconds);
+  section.append(el("ul", { class: "marks" },
+    [...rests].map(([words, [times, total]]) => el("li", {}, el("i", { class: "swatch rest" }), named(words), ` ${plural(times, "time")}, ${seconds(total)} together`)),
+    changes.slice(0, 12).map((mark) => el("li", {}, el("i", { class: "swatch change" }), named(mark.words), ` at ${seconds(mark.at_s - course.start_s)}`)),
+    changes.length > 12 ? el("li", {}, `and ${count(changes.length - 12)} more changes of limits`) : null));
 }
 
 // What the run waited for, as shares of its time.
@@ -83,12 +99,18 @@ function showChecks(section, data) {
   section.append(sectionHead("Checks", "Items that passed, of those that were checked; one that failed before it could be is not passed."));
   section.append(measures([
     { title: "", class: "name", of: (row) => named(row.name) },
-    { title: "", class: "bar-cell", of: (row) => el("div", { class: "meter", role: "img", "aria-label": share(row.passed, row.passed + row.failed) }, el("i", { vars: { width: (row.passed / (row.passed + row.failed)) * 100 + "%" } })) },
+    { title: "", class: "bar-cell", of: (row) => el("div", { class: "meter", role: "img", "aria-label": share(row.passed, row.passed + row.failed) }, el("i", { vars: { width: (row.passed / (row.passed + row.failed || 1)) * 100 + "%" } })) },
     { title: "share", label: "share", class: "num strong", of: (row) => share(row.passed, row.passed + row.failed) },
     { title: "passed", label: "passed", class: "num", of: (row) => count(row.passed) },
     { title: "failed", label: "failed", class: "num", of: (row) => count(row.failed) },
     { title: "mean score", label: "mean score", class: "num", of: (row) => (row.mean === null ? NOTHING : row.mean.toFixed(3)) },
-  ], [{ title: "", rows: checks }]));
+    checks.some((row) => row.wanted) && { title: "threshold", label: "threshold", class: "threshold", of: threshold },
+  ].filter(Boolean), [{ title: "", rows: checks }]));
+}
+
+function threshold(row) {
+  if (!row.wanted) return NOTHING;
+  return el("span", { class: row.met ? "better" : "worse" }, `${row.met ? "met" : "missed"}: ${row.wanted}`);
 }
 
 function showFailures(section, course, cursor, traced) {
