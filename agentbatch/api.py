@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -236,15 +236,14 @@ class _LoopThread:
         if isinstance(came, BaseException):
             raise came
         if came is not None:
-            self._loop.call_soon_threadsafe(self._taken.release)
+            with suppress(RuntimeError):  # the loop is closed: it was the last one
+                self._loop.call_soon_threadsafe(self._taken.release)
         return came
 
     def close(self) -> None:
         """Stop what still runs, and wait for its end."""
-        try:
+        with suppress(RuntimeError):  # the loop is closed: it has ended by itself
             self._loop.call_soon_threadsafe(self._task.cancel)
-        except RuntimeError:
-            pass  # the loop is closed: it has ended by itself
         self._thread.join()
 
     def _work(self) -> None:

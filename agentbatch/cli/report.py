@@ -37,7 +37,10 @@ def report(
     # late imports: `agentbatch --help` needs none of this
     from agentbatch.report import make_report, traces_of
     from agentbatch.results.files import ResultFiles
+    from agentbatch.results.opening import open_results
 
+    for named in filter(None, (results, compare)):
+        open_results(named).close()
     if output == "-":
         for piece in make_report(results, traces, compare):
             sys.stdout.buffer.write(piece)

@@ -22,7 +22,9 @@ def ask(results: Path, **request: object) -> dict[str, Any]:
     """
     holder = read_holder(results)
     if holder is None:
-        raise InputError(f"{results}: no run writes it now")
+        if not results.exists():
+            raise InputError(f"{results}: there is no such file, and no run that writes it; name the results of a run")
+        raise InputError(f"{results}: no run writes it now; `agentbatch results stats` says what is in it")
     try:
         with connect(socket_path(results), _PATIENCE_S) as connection, connection.makefile("rwb") as lines:
             lines.write(orjson.dumps(request) + b"\n")

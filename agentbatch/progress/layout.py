@@ -23,7 +23,12 @@ Line = tuple[Piece, ...]
 
 _GAP: Final = 2
 _MOST_ROWS: Final = 12
-_NAME_WIDTH: Final = 22
+_NAME_WIDTHS: Final = (22, 36)
+"""The most columns of a name, on a narrow and on a wide terminal: long names differ at their end."""
+
+_WIDE: Final = 120
+_FAILING_ROWS: Final = 3
+"""Of agents that don't all fit, so many that fail most are always among those shown."""
 
 
 @record
@@ -63,7 +68,7 @@ def _bad(number: int, style: str) -> str:
 
 
 _COLUMNS: Final = (
-    Column("agent", lambda row: visible(row.agent.name, _NAME_WIDTH), 0, 8),
+    Column("agent", lambda row: row.agent.name, 0, 8),
     Column("queued", lambda row: figures.short_count(row.agent.queued), 5),
     Column("running", lambda row: figures.short_count(row.agent.running), 3, style=lambda row: "bold"),
     Column("done", lambda row: figures.count(row.agent.done), 1, 6, lambda row: "green"),
@@ -112,21 +117,31 @@ class Layout:
         return [*self._table(self._choose(view, min(_MOST_ROWS, room - 1)), columns - 1), *facts]
 
     def _choose(self, view: View, most: int) -> list[Row]:
-        """All agents if they fit; else the busy ones in the order of the config, and the others' sum."""
+        """All agents if they fit; else those that fail most and the busy ones, in the config's order, and a sum."""
         rows = [Row(*pair) for pair in zip(view.counts.agents, view.calls_per_s, strict=True)]
         if len(rows) <= most:
             return rows
-        ranked = sorted(rows, key=lambda row: (not _busy(row), row.agent.name not in self._shown, not row.calls_per_s))
+        failing = sorted((row for row in rows if row.agent.failed), key=lambda row: -row.agent.failed)[:_FAILING_ROWS]
+        ranked = sorted(
+            rows,
+            key=lambda row: (
+                row not in failing,
+                not _busy(row),
+                row.agent.name not in self._shown,
+                not row.calls_per_s,
+            ),
+        )
         self._shown = frozenset(row.agent.name for row in ranked[: most - 1])
         hidden = [row for row in rows if row.agent.name not in self._shown]
         return [*(row for row in rows if row.agent.name in self._shown), _sum(hidden)]
 
     def _table(self, rows: Sequence[Row], columns: int) -> Iterable[Line]:
-        cells = {column.title: [column.cell(row) for row in rows] for column in _COLUMNS}
+        most = _NAME_WIDTHS[columns >= _WIDE - 1]
+        cells = {column.title: [visible(column.cell(row), most) for row in rows] for column in _COLUMNS}
         for column in _COLUMNS:
             widest = max((cell_len(cell) for cell in cells[column.title]), default=0)
             before = self._widths.get(column.title, 0)
-            self._widths[column.title] = max(before, min(widest, _NAME_WIDTH), column.least, len(column.title))
+            self._widths[column.title] = max(before, min(widest, most), column.least, len(column.title))
         shown = self._fitting(columns)
         yield tuple((self._aligned(column, column.title), "dim") for column in shown)
         for at, row in enumerate(rows):

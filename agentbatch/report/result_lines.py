@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 from agentbatch.errors import InputError
 from agentbatch.results import FLOW_KINDS
 from agentbatch.results.lines import parse_result
+from agentbatch.results.opening import no_results, open_results
 
 STATUSES = ("ok", "error", "timeout", "cancelled", "skipped")
 _READ_AHEAD = 1 << 20
@@ -88,7 +89,7 @@ class ResultLines:
         """
         good = False
         try:
-            with self.path.open("rb", buffering=_READ_AHEAD) as file:
+            with open_results(self.path) as file:
                 for number, line in enumerate(file, 1):
                     result = read_result(number, line)
                     if result is not None:
@@ -99,7 +100,7 @@ class ResultLines:
         except OSError as error:
             raise InputError(f"{self.path}: can't be read: {error.strerror or error}") from error
         if self.bad and not good and not (len(self.bad) == 1 and _may_be_torn(self.path)):
-            raise InputError(f"{self.path}: is no results file of agentbatch: name the one that `agentbatch run` wrote")
+            raise no_results(self.path)
 
 
 def _may_be_torn(path: Path) -> bool:
@@ -113,10 +114,8 @@ def count_lines(path: Path) -> int:
     Raises:
         InputError: it can't be read.
     """
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; name the results file in it")
     try:
-        with path.open("rb") as file:
+        with open_results(path) as file:
             lines, last = 0, b"\n"
             while chunk := file.read(_READ_AHEAD):
                 lines, last = lines + chunk.count(b"\n"), chunk[-1:]

@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 
 Format = Literal["csv", "jsonl", "parquet"]
 
+_FORMATS: Final[Mapping[str, Format]] = {
+    "": "jsonl",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".csv": "csv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+
 DEFAULT_FIELDS: Final = (
     "id",
     "index",
@@ -193,6 +203,13 @@ class _Kind:
 
 
 def format_of(path: Path | None) -> Format:
-    """The format that a file's name asks for; JSON lines where it does not say."""
+    """The format that a file's name asks for; JSON lines where it has no ending.
+
+    Raises:
+        InputError: its ending is that of no format.
+    """
     suffix = "" if path is None else path.suffix.lower()
-    return "csv" if suffix == ".csv" else "parquet" if suffix in (".parquet", ".pq") else "jsonl"
+    found = _FORMATS.get(suffix)
+    if found is None:
+        raise InputError(f"{path}: {suffix!r} names no format; end it in .csv, .jsonl or .parquet, or give --format")
+    return found

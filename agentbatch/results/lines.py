@@ -17,6 +17,7 @@ import orjson
 
 from agentbatch.errors import InputError
 from agentbatch.results.openai_batch import with_output
+from agentbatch.results.opening import no_results, open_results
 
 _BEGINNING: Final = re.compile(rb'\{"id":("(?:[^"\\]|\\.)*"|-?\d+),"index":')
 """How our lines begin: what is needed of most is found without parsing them."""
@@ -30,7 +31,7 @@ def reading(path: Path) -> Generator[BinaryIO]:
     Raises:
         InputError: it can't be read.
     """
-    file = _opened(path)
+    file = open_results(path)
     try:
         with file:
             yield file
@@ -84,7 +85,7 @@ class CountedLines:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file: BinaryIO = _opened(path)
+        self._file: BinaryIO = open_results(path)
         self._offsets: dict[int, int] = {}
         self._superseded: set[int] = set()
         self._end = 0
@@ -160,7 +161,7 @@ class CountedLines:
                 self._offsets[key] = self._end
             self._end += len(line)
         if not self._offsets and os.fstat(self._file.fileno()).st_size:
-            raise InputError(f"{self.path}: has no result line of agentbatch in it")
+            raise no_results(self.path)
 
 
 def _id_token(line: bytes) -> bytes | None:
@@ -170,10 +171,3 @@ def _id_token(line: bytes) -> bytes | None:
         return found[1]
     fields = parse_result(line)
     return None if fields is None else orjson.dumps(fields["id"])
-
-
-def _opened(path: Path) -> BinaryIO:
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error

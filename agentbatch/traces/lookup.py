@@ -12,6 +12,7 @@ from agentbatch.record import record
 from agentbatch.results import format_time
 from agentbatch.results.files import ResultFiles
 from agentbatch.results.lines import find_result, parse_result, reading
+from agentbatch.results.opening import no_results
 from agentbatch.text.redact import visible
 from agentbatch.trace import Span
 from agentbatch.traces.entries import TraceEntry, entry_of_result
@@ -52,6 +53,9 @@ class TraceLookup:
             traces = traces or _beside(results)
         self.has_traces = traces is not None
         self.index = TraceIndex(results, read=entry_of_result, keep=False) if traces is None else TraceIndex(traces)
+        if not self.has_traces and not len(self.index) and results.stat().st_size:
+            self.index.close()
+            raise no_results(results)
 
     def __enter__(self) -> Self:
         return self

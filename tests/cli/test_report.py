@@ -50,12 +50,12 @@ def test_two_runs_side_by_side(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("none.jsonl",), 2, b"none.jsonl: can't be read: No such file"),
+        (("none.jsonl",), 2, b"none.jsonl: there is no such file"),
         (("x.jsonl", "-o", "x.jsonl"), 2, b"is what the report is made from"),
         (("x.jsonl", "--compare", "y.jsonl", "-o", "y.jsonl"), 2, b"is what the report is made from"),
         (("x.jsonl", "-o", "x.traces.jsonl"), 2, b"is what the report is made from"),
         (("x.jsonl", "-o", "no/such/folder.html"), 74, b"no/such/folder.html: can't be written: No such file"),
-        (("inputs.jsonl",), 2, b"is no results file of agentbatch"),
+        (("inputs.jsonl",), 2, b"has no result line of agentbatch"),
     ],
 )
 def test_what_can_not_be_done(tmp_path: Path, arguments: tuple[str, ...], code: int, said: bytes) -> None:

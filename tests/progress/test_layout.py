@@ -51,7 +51,7 @@ def test_what_does_not_fit_is_summed() -> None:
     lines = plain(Layout(Glyphs()).lines(view_of(agents=40), 120, 40))
     rows = [line for line in lines if line.startswith(("agent_", "and "))]
     assert len(rows) == 12
-    assert rows[-1].split()[:6] == ["and", "29", "more", "0", "0", "289"]
+    assert rows[-1].split()[:6] == ["and", "29", "more", "0", "0", "290"]
 
 
 def test_the_busy_agents_are_the_ones_shown() -> None:
@@ -62,6 +62,28 @@ def test_the_busy_agents_are_the_ones_shown() -> None:
     run.begin("agent_37", working=True)
     lines = plain(Layout(Glyphs()).lines(Watch(tally).look(), 120, 40))
     assert any(line.startswith("agent_37 ") for line in lines)
+
+
+def test_the_agents_that_fail_are_shown_however_many_there_are() -> None:
+    tally = Tally()
+    tracer = Tracer([tally])
+    names = tuple(f"agent_{number}" for number in range(40))
+    run = ScriptedRun(tracer, names)
+    run.item(1)
+    run.begin("agent_3", working=True)
+    tracer.end(tracer.start("agent_29", "agent"), "error", "server", "502")
+    lines = plain(Layout(Glyphs()).lines(Watch(tally).look(), 120, 40))
+    assert [line.split()[0] for line in lines if line.startswith("agent_")][-1] == "agent_29"
+    assert any(line.startswith("agent_3 ") for line in lines)
+
+
+def test_long_names_have_more_room_on_a_wide_terminal() -> None:
+    tally = Tally()
+    ScriptedRun(Tracer([tally]), ("a_rather_long_name_number_17",)).item(1)
+    view = Watch(tally).look()
+    wide, narrow = (plain(Layout(Glyphs()).lines(view, columns, 30))[1] for columns in (120, 80))
+    assert wide.startswith("a_rather_long_name_number_17 ")
+    assert narrow.startswith("a_rather_long_name_...  ")
 
 
 def test_columns_do_not_jump_when_figures_shrink() -> None:

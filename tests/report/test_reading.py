@@ -141,9 +141,9 @@ def test_an_empty_run(tmp_path: Path) -> None:
 def test_what_is_no_results_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is a folder"):
         read_run(tmp_path, None)
-    with pytest.raises(InputError, match=r"missing\.jsonl: can't be read"):
+    with pytest.raises(InputError, match=r"missing\.jsonl: there is no such file"):
         read_run(tmp_path / "missing.jsonl", None)
     with pytest.raises(InputError, match=r"t\.jsonl: can't be read"):
         read_run(write_results(tmp_path / "r.jsonl", result(1)), tmp_path / "t.jsonl")
-    with pytest.raises(InputError, match="is no results file"):
+    with pytest.raises(InputError, match="has no result line"):
         read_run(write_results(tmp_path / "in.jsonl", b'{"product": "lamp"}\n'), None)

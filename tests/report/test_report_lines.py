@@ -66,12 +66,12 @@ def test_a_run_that_was_killed_at_once_is_an_empty_one(tmp_path: Path, content: 
 
 @pytest.mark.parametrize("content", [b"id,name\n1,x\n", b'{"product": "lamp"}\n{"product": "shoe"}\n'])
 def test_another_kind_of_file_is_refused(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(InputError, match="is no results file of agentbatch"):
+    with pytest.raises(InputError, match="has no result line of agentbatch"):
         read(write_results(tmp_path / "r.jsonl", content))
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"r\.jsonl: can't be read: No such file"):
+    with pytest.raises(InputError, match=r"r\.jsonl: there is no such file"):
         read(tmp_path / "r.jsonl")
 
 

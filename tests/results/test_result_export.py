@@ -103,3 +103,8 @@ def test_parquet(results: Path) -> None:
 def test_a_name_says_the_format(name: str, form: str) -> None:
     assert format_of(Path(name)) == form
     assert format_of(None) == "jsonl"
+
+
+def test_a_name_that_asks_for_another_format_is_refused() -> None:
+    with pytest.raises(InputError, match=r"x\.xlsx: '\.xlsx' names no format; end it in \.csv, \.jsonl or \.parquet"):
+        format_of(Path("x.xlsx"))

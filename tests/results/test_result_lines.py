@@ -35,7 +35,7 @@ def test_what_is_no_result(line: bytes) -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="there is no such file"):
         find_result(tmp_path / "no.jsonl", "a")
 
 
@@ -93,5 +93,5 @@ def test_an_empty_file_is_fine_and_another_one_is_not(tmp_path: Path) -> None:
     (tmp_path / "other").write_text("hello\n")
     with pytest.raises(InputError, match="has no result line of agentbatch"):
         CountedLines(tmp_path / "other")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="there is no such file"):
         CountedLines(tmp_path / "no")

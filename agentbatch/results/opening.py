@@ -1,0 +1,48 @@
+"""Opening a results file that somebody names: where it can't be, one line says why, and what to name instead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from agentbatch.errors import InputError
+
+_GZIP: Final = b"\x1f\x8b"
+
+
+def open_results(path: Path) -> BinaryIO:
+    """The file, to be read from its beginning.
+
+    Raises:
+        InputError: there is none, it can't be read, or it is compressed.
+    """
+    try:
+        file = path.open("rb", buffering=1 << 20)
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file; {_instead(path)}") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder; name the results file in it") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        compressed = file.peek(2)[:2] == _GZIP
+    except OSError as error:
+        file.close()
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    if compressed:
+        file.close()
+        raise InputError(f"{path}: is compressed; unpack it first: gunzip --keep {path}")
+    return file
+
+
+def no_results(path: Path) -> InputError:
+    """It can be read, and is none."""
+    return InputError(f"{path}: has no result line of agentbatch in it; {_instead(path)}")
+
+
+def _instead(path: Path) -> str:
+    """Who names the inputs means the results that a run writes by default."""
+    default = path.with_name(f"{path.stem}.results.jsonl")
+    if default.is_file():
+        return f"did you mean {default}?"
+    return "name the results that `agentbatch run` wrote"
