@@ -8,6 +8,7 @@ https://opentelemetry.io/docs/specs/semconv/gen-ai/. Those are still in developm
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, cast
 
 import orjson
@@ -68,14 +69,51 @@ def _text(key: str, value: str) -> dict[str, Any]:
     return {"key": key, "value": {"stringValue": value}}
 
 
-_OPERATION_ATTRIBUTES: Final = {
-    kind: _text("gen_ai.operation.name", operation) for kind, (operation, _) in _OPERATIONS.items()
-}
-_STATUS_ATTRIBUTES: Final = {
-    status: _text(_PREFIX + "status", status)
-    for status in ("ok", "error", "timeout", "cancelled", "skipped", "stopped")
-}
-_OK_STATUS: Final = {"code": _OK}
+_LABELS: Final = frozenset(
+    {
+        "attempt",
+        "model",
+        "response_model",
+        "provider",
+        "endpoint",
+        "finish_reason",
+        "kind",
+        "path",
+        "workflow",
+        "server",
+    }
+)
+"""Attributes whose values are few and come again with every item: their JSON is made once."""
+
+
+@lru_cache(maxsize=4096)
+def _labels(kind: SpanKind, status: SpanStatus, name: str) -> orjson.Fragment:
+    """The attributes that begin every span: what it did, how it ended, and its own name where it has one."""
+    operation, own_name = _OPERATIONS[kind]
+    labels = [_text("gen_ai.operation.name", operation), _text(_PREFIX + "status", status)]
+    if own_name is not None:
+        labels.append(_text(own_name, name))
+    return orjson.Fragment(_json(labels)[1:-1])
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _label(plain: str, value: Any) -> orjson.Fragment:
+    return orjson.Fragment(_json({"key": _key(plain), "value": _value([value] if plain == "finish_reason" else value)}))
+
+
+@lru_cache(maxsize=1024)
+def _key(plain: str) -> str:
+    return _NAMES.get(plain) or _PREFIX + plain
+
+
+def _json(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # such as half of a surrogate pair, which a model can write
+        return orjson.dumps(to_plain(value))
+
+
+_OK_STATUS: Final = orjson.Fragment(orjson.dumps({"code": _OK}))
 _HEAD: Final = (
     b'{"resourceSpans":[{"resource":{"attributes":'
     + orjson.dumps([_text("service.name", "agentbatch"), _text("service.version", __version__)])
@@ -92,15 +130,24 @@ def encode_trace(tree: Sequence[Span], *, content: bool) -> bytes:
     try:
         encoded = orjson.dumps(spans, default=str)
     except TypeError:  # such as half of a surrogate pair, which a model can write
-        encoded = orjson.dumps(to_plain(spans))
+        encoded = orjson.dumps(_cleaned(spans))
     return b"".join((_HEAD, encoded, _TAIL))
 
 
+def _cleaned(value: Any) -> Any:
+    """The same with nothing in it that JSON does not have; what is encoded already stays."""
+    if isinstance(value, orjson.Fragment):
+        return value
+    if isinstance(value, list):
+        return [_cleaned(one) for one in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        return {key: _cleaned(one) for key, one in cast("dict[str, Any]", value).items()}
+    return to_plain(value)
+
+
 def _span(span: Span, content: bool) -> dict[str, Any]:
-    operation, own_name = _OPERATIONS[span.kind]
-    attributes: list[Any] = [_OPERATION_ATTRIBUTES[span.kind], _STATUS_ATTRIBUTES[span.status]]
-    if own_name is not None:
-        attributes.append({"key": own_name, "value": {"stringValue": span.name}})
+    operation = _OPERATIONS[span.kind][0]
+    attributes: list[Any] = [_labels(span.kind, span.status, span.name)]
     if span.error_type is not None:
         attributes.append({"key": "error.type", "value": {"stringValue": span.error_type}})
     _add_attributes(attributes, span.attributes, content)
@@ -135,6 +182,12 @@ def _add_attributes(encoded: list[Any], attributes: Mapping[str, Any], content: 
     for plain, value in attributes.items():
         if value is None:
             continue
+        if plain in _LABELS:
+            encoded.append(_label(plain, value))
+            continue
+        if type(value) is float:
+            encoded.append({"key": _key(plain), "value": {"doubleValue": value}})
+            continue
         key = _NAMES.get(plain)
         if key is None:
             if plain in _CONTENT_NAMES:
@@ -142,8 +195,6 @@ def _add_attributes(encoded: list[Any], attributes: Mapping[str, Any], content: 
                     encoded.append(_text(_CONTENT_NAMES[plain], _content(plain, value, attributes)))
                 continue
             key = _PREFIX + plain
-        elif plain == "finish_reason":
-            value = [value]
         encoded.append({"key": key, "value": _value(value)})
 
 
