@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal, NamedTuple
@@ -17,7 +17,8 @@ from xml.sax.saxutils import escape, quoteattr
 from agentbatch.errors import AgentBatchError, OutputError
 from agentbatch.files.durable import replacing
 from agentbatch.results.lines import CountedLines
-from agentbatch.summary import Summary, verdict_line
+from agentbatch.summary import Summary, verdict_line, wanted_of
+from agentbatch.text import figures
 
 _UNFIT: Final = re.compile("[^\t\n\r -~\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 (section 2.2) does not allow, and the control characters that it does."""
@@ -42,7 +43,7 @@ class Case(NamedTuple):
 
 
 def write_junit(path: Path, results: Path | None, summary: Summary, workflow: str) -> None:
-    """Write all items that have a result, those of earlier runs too; and how the run ended, if not by itself.
+    """Write all items that have a result, those of earlier runs too; the thresholds; how it ended, if not by itself.
 
     Args:
         results: the results file; None, or a file that is not there, stands for no results.
@@ -51,14 +52,14 @@ def write_junit(path: Path, results: Path | None, summary: Summary, workflow: st
     Raises:
         OutputError: it can't be written. InputError: the results can't be read.
     """
-    end = _end(summary)
+    last = [*_thresholds(summary), *_end(summary)]
     with ExitStack() as opened:
         if results is None or not results.exists():
             lines: Iterable[Mapping[str, Any]] = ()
         else:
             lines = opened.enter_context(CountedLines(results))
-        counts = Counter(case.outcome for case in _cases(lines, end))
-        _write(path, _cases(lines, end), counts, workflow, summary.started_at, summary.wall_s)
+        counts = Counter(case.outcome for case in _cases(lines, last))
+        _write(path, _cases(lines, last), counts, workflow, summary.started_at, summary.wall_s)
 
 
 def write_broken(path: Path, error: AgentBatchError, workflow: str, started_at: str) -> None:
@@ -71,11 +72,10 @@ def write_broken(path: Path, error: AgentBatchError, workflow: str, started_at: 
     _write(path, [case], Counter(error=1), workflow, started_at, 0.0)
 
 
-def _cases(lines: Iterable[Mapping[str, Any]], end: Case | None) -> Iterator[Case]:
+def _cases(lines: Iterable[Mapping[str, Any]], last: Sequence[Case]) -> Iterator[Case]:
     for line in lines:
         yield case_of(line)
-    if end is not None:
-        yield end
+    yield from last
 
 
 def case_of(line: Mapping[str, Any]) -> Case:
@@ -117,11 +117,22 @@ def _has_score(check: Mapping[str, Any]) -> bool:
     return isinstance(check.get("score"), int | float)
 
 
-def _end(summary: Summary) -> Case | None:
+def _thresholds(summary: Summary) -> Iterator[Case]:
+    """A case for each threshold. A run that was stopped has not had its chance to come to it."""
+    if summary.verdict not in ("ok", "failed"):
+        return
+    for check in summary.checks:
+        if wanted := wanted_of(check):
+            mean = "" if check.mean_score is None else f", mean score {check.mean_score:.3f}"
+            message = f"{figures.percent(check.share)} passed{mean}; the threshold is a {wanted}"
+            outcome, kind = ("passed", "") if check.met else ("failure", "threshold")
+            yield Case(f"threshold of {check.name}", 0.0, outcome, kind, message)
+
+
+def _end(summary: Summary) -> Iterator[Case]:
     """The case that stands for the items without a result, where the run ended before them."""
-    if summary.verdict in ("ok", "failed"):
-        return None
-    return Case("the run", summary.wall_s, "error", summary.verdict, verdict_line(summary))
+    if summary.verdict not in ("ok", "failed"):
+        yield Case("the run", summary.wall_s, "error", summary.verdict, verdict_line(summary))
 
 
 def _write(

@@ -7,6 +7,7 @@ from ended_run import SUMMARY
 from junit_schema import read_junit
 from recorded_run import item_result
 
+from agentbatch.checks.counts import CheckCount
 from agentbatch.ci.junit import case_of, write_broken, write_junit
 from agentbatch.errors import InputError, OutputError
 
@@ -112,3 +113,22 @@ def test_a_failed_check_is_a_failure(tmp_path: Path) -> None:
     assert (other[1].text or "").endswith("\nscores good 1.000, right 0.200, near 0.200")
     assert other[0].attrib == {"type": "check", "message": "right: 0.2 is below 0.7"}
     assert other[0].text == "right: 0.2 is below 0.7\nnear: 0.2 is below 0.7"
+
+
+def test_each_threshold_is_a_case(tmp_path: Path) -> None:
+    results, path = tmp_path / "r.jsonl", tmp_path / "j.xml"
+    results.write_bytes(item_result("a", 0))
+    checks = (
+        CheckCount("right", 8, 2, 0.85, least_share=0.9),
+        CheckCount("short", 10, 0, None, least_share=0.5),
+        CheckCount("polite", 3, 7, None),
+    )
+    ended = replace(SUMMARY, verdict="failed", checks=checks)
+    write_junit(path, results, ended, "flow")
+    item, missed, met = read_junit(path)
+    assert item.attrib["name"] == "a"
+    assert (missed.attrib["name"], missed[0].tag) == ("threshold of right", "failure")
+    assert missed[0].text == "80% passed, mean score 0.850; the threshold is a share of 90%"
+    assert (met.attrib["name"], list(met)) == ("threshold of short", [])
+    write_junit(path, results, replace(ended, verdict="stopped"), "flow")
+    assert [case.attrib["name"] for case in read_junit(path)] == ["a", "the run"]
