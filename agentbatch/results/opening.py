@@ -25,7 +25,8 @@ def open_results(path: Path) -> BinaryIO:
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     try:
-        compressed = file.peek(2)[:2] == _GZIP
+        compressed = file.read(len(_GZIP)) == _GZIP
+        file.seek(0)
     except OSError as error:
         file.close()
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
