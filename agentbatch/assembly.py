@@ -12,6 +12,7 @@ from agentbatch.kept.tape import Tape
 from agentbatch.limits import Budget, Limiter
 from agentbatch.placement import Placement
 from agentbatch.process.control import Control
+from agentbatch.results.artifacts import ArtifactFolder
 from agentbatch.step import Runnable, Step
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Assembly(Protocol):
         ...
 
     @property
-    def artifacts(self) -> Path | None:
+    def artifacts(self) -> ArtifactFolder | None:
         """The folder for files that agents leave behind; None where results go to stdout."""
         ...
 

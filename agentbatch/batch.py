@@ -46,6 +46,7 @@ from agentbatch.progress.log import SpokenLog
 from agentbatch.progress.view import Pressure
 from agentbatch.record import record
 from agentbatch.results import bad_line_result
+from agentbatch.results.artifacts import ArtifactFolder
 from agentbatch.results.book import BookOptions, ResultBook
 from agentbatch.results.files import ResultFiles
 from agentbatch.results.finished import FinishedItem, Finishing
@@ -409,7 +410,7 @@ class _Run:
             budget=Budget(self._config.limits.max_cost, spent=self._book.spent_usd),
             journal=self._book.journal,
             cache=cache,
-            artifacts=self._artifacts(),
+            artifacts=None if self._options.files is None else ArtifactFolder(self._options.files.artifacts),
             tape=self._tape,
             batches=None if self._options.files is None else self._options.files.batches,
         )
@@ -423,7 +424,7 @@ class _Run:
         left = None if cap is None else max(0.0, cap - self._book.spent_usd)
         terms = RunTerms(self._options.log.lowest_level, self._options.cache, self._artifacts(), left)
         followers = [each for each in self._tracer.observers if each not in (self._tally, self._traces)]
-        watchers = Watchers(self._tally, self._traces, tuple(followers))
+        watchers = Watchers(self._tally, self._traces, tuple(followers), self._artifacts())
         self._book.leave_begun_unknown()
         return open_ray_engine(
             self._config, terms, control=self._control, watchers=watchers, journal=self._book.journal

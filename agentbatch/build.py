@@ -46,6 +46,7 @@ from agentbatch.limits import Budget, Limiter, Permits
 from agentbatch.models.base import HttpModelConfig, Model, ModelConfig, ReplayedModel, ServedModelConfig
 from agentbatch.process.control import Control
 from agentbatch.process.descriptors import connections_left, shared_out
+from agentbatch.results.artifacts import ArtifactFolder
 from agentbatch.retry import RetryPolicy
 from agentbatch.sharing.leases import SharedLimits
 from agentbatch.step import NO_TERMS, Bounded, Runnable, Step, Terms
@@ -78,7 +79,7 @@ class Workshop:
         budget: Budget,
         journal: Journal | None = None,
         cache: ResponseCache | None = None,
-        artifacts: Path | None = None,
+        artifacts: ArtifactFolder | None = None,
         tape: Tape | None = None,
         batches: Path | None = None,
         elsewhere: Elsewhere | None = None,

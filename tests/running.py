@@ -14,6 +14,7 @@ from agentbatch.engines.local import LocalEngine
 from agentbatch.items import Item, ItemResult
 from agentbatch.limits import Budget
 from agentbatch.process.control import Control
+from agentbatch.results.artifacts import ArtifactFolder
 from agentbatch.results.encode import encode_result
 from agentbatch.trace import Tracer
 
@@ -29,9 +30,8 @@ async def run_here(config: Config, *inputs: Any, artifacts: Path | None = None) 
     items = iter([Item(str(index + 1), index, fields, index + 1) for index, fields in enumerate(inputs)])
     ended: list[ItemResult] = []
     control = Control()
-    async with LocalEngine(
-        config, tracer=Tracer(), control=control, budget=Budget(None), artifacts=artifacts
-    ) as engine:
+    kept = None if artifacts is None else ArtifactFolder(artifacts)
+    async with LocalEngine(config, tracer=Tracer(), control=control, budget=Budget(None), artifacts=kept) as engine:
         async with asyncio.timeout(60):
             await engine.run(lambda: next(items, None), ended.append)
     return [json.loads(encode_result(each)) for each in sorted(ended, key=lambda each: each.item.index)]

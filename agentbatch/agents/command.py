@@ -26,7 +26,7 @@ from agentbatch.kept.tape import Tape
 from agentbatch.limits import Budget
 from agentbatch.process.control import Control
 from agentbatch.record import record
-from agentbatch.results.artifacts import file_name, keep_artifacts
+from agentbatch.results.artifacts import ArtifactFolder
 from agentbatch.settings import Duration, PositiveInt, TemplateText, TemplateValue
 from agentbatch.step import Visit
 from agentbatch.templates import Template
@@ -80,7 +80,7 @@ class Workplace:
     base: Path
     files: TemplateTree | None
     artifacts: tuple[str, ...]
-    kept_in: Path | None
+    kept_in: ArtifactFolder | None
     threads: Threads
 
     @asynccontextmanager
@@ -108,8 +108,8 @@ class Workplace:
         """
         if not self.artifacts or self.kept_in is None:
             return []
-        target = self.kept_in / file_name(str(item.id)) / file_name(step)
-        return await self._in_thread(lambda: keep_artifacts(list(self.artifacts), folder, target))
+        kept_in, patterns = self.kept_in, list(self.artifacts)
+        return await self._in_thread(lambda: kept_in.keep(patterns, folder, str(item.id), step))
 
     def _inside(self, text: str) -> Path:
         folder = (self.folder / text).resolve() if "\0" not in text else Path()

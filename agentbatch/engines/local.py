@@ -20,6 +20,7 @@ from agentbatch.kept.tape import Tape
 from agentbatch.limits import Budget
 from agentbatch.process.control import Control
 from agentbatch.progress.view import Pressure
+from agentbatch.results.artifacts import ArtifactFolder
 from agentbatch.step import Visit, ending, within
 from agentbatch.time_book import Bound, Waits, strongest_limit
 from agentbatch.trace import Tracer, current_item
@@ -51,7 +52,7 @@ class LocalEngine:
         budget: Budget,
         journal: Journal | None = None,
         cache: ResponseCache | None = None,
-        artifacts: Path | None = None,
+        artifacts: ArtifactFolder | None = None,
         tape: Tape | None = None,
         batches: Path | None = None,
         elsewhere: Elsewhere | None = None,

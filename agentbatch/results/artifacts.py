@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
 from agentbatch.errors import CommandFault
+from agentbatch.record import record
 
 MAX_BYTES = 1024 * 1024 * 1024
 MAX_FILES = 10_000
@@ -23,6 +25,22 @@ def file_name(text: str) -> str:
         return name
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
     return f"{name[: _LONGEST_NAME - 25]}-{digest}"
+
+
+@record
+class ArtifactFolder:
+    """Where the files of all items go. `on_kept` hears, in the thread that copies, of each step's folder inside it."""
+
+    path: Path
+    on_kept: Callable[[Path], None] | None = None
+
+    def keep(self, patterns: list[str], source: Path, item: str, step: str) -> list[str]:
+        """As of `keep_artifacts`, for one step of an item."""
+        inside = Path(file_name(item), file_name(step))
+        kept = keep_artifacts(patterns, source, self.path / inside)
+        if self.on_kept is not None:
+            self.on_kept(inside)
+        return kept
 
 
 def keep_artifacts(patterns: list[str], source: Path, target: Path) -> list[str]:

@@ -13,6 +13,7 @@ import os
 from collections import Counter
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -21,6 +22,7 @@ from agentbatch.engines.ray.backlog import Backlog
 from agentbatch.engines.ray.cluster import Cluster
 from agentbatch.engines.ray.crew import Crew
 from agentbatch.engines.ray.errands.desk import ErrandDesk
+from agentbatch.engines.ray.files_home import write_pieces
 from agentbatch.engines.ray.link import Link
 from agentbatch.engines.ray.paid_calls import PaidCalls
 from agentbatch.engines.ray.parcels import Batch, Chunk, FinishedRow
@@ -54,6 +56,8 @@ class Watchers:
     traces: TraceFile | None = None
     spans: tuple[SpanObserver, ...] = field(default=())
     """Of every single span, which costs the driver much more than results do."""
+    artifacts: Path | None = None
+    """Where files go that agents leave behind on nodes."""
 
 
 class RayEngine:
@@ -261,6 +265,8 @@ class RayEngine:
 
     def _on_batch(self, link: Link, batch: Batch) -> None:
         watchers = self._watchers
+        if batch.files and watchers.artifacts is not None:
+            write_pieces(watchers.artifacts, batch.files)
         for row in batch.finished:
             self._finish(link, row)
         if batch.calls:

@@ -52,7 +52,6 @@ def open_ray_engine(
     """
     if config.engine.address is None:
         protect_private()
-    _refuse_artifacts(config)
     package = _in_place(config) if config.engine.address is None else pack(config)
     cluster = Cluster()
     placed = {} if config.engine.address is None else placements(config)
@@ -113,7 +112,7 @@ def _assignment(
         log_level=terms.log_level,
         journal=keeps_calls,
         cache=(terms.cache, str(cache_path(config).absolute())),
-        artifacts=None if terms.artifacts is None else str(terms.artifacts.absolute()),
+        artifacts=_artifacts(config, terms),
         grace_s=config.engine.node_grace,
         ttl_s=config.engine.limiter.ttl,
         budget=terms.budget,
@@ -136,11 +135,8 @@ def _window(config: Config) -> int | None:
     return min(asked) if asked else None
 
 
-def _refuse_artifacts(config: Config) -> None:
-    """Files that agents leave behind stay on the machine that made them: on a cluster nobody would find them."""
-    keeping = [name for name, agent in config.agents.items() if getattr(agent, "artifacts", None)]
-    if keeping and config.engine.address is not None:
-        raise ConfigError(
-            f"agents.{keeping[0]}.artifacts: files stay on the node that made them; run it on one machine, without"
-            " --address, or put what matters into the output"
-        )
+def _artifacts(config: Config, terms: RunTerms) -> str | None:
+    """Where workers put files: of a private Ray the folder itself; from other machines they are sent."""
+    if terms.artifacts is None:
+        return None
+    return str(terms.artifacts.absolute()) if config.engine.address is None else ""

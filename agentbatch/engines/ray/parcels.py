@@ -25,6 +25,9 @@ FinishedRow = tuple[
 CallRow = tuple[int, str, int, bytes, bytes]
 """A finished call of an unfinished item: item, path of the step, number, digest of what was asked, answer."""
 
+PieceRow = tuple[str, bytes | None]
+"""A file among the artifacts, and more of what is in it; None empties a step's folder."""
+
 SpanRow = tuple[str, int, Span]
 """`started`, `working` or `ended`, when (Unix nanoseconds), and the span, without its tree."""
 
@@ -47,7 +50,8 @@ class Assignment:
         traces: whether trace lines are wanted; follow: whether every span is, for the events or the log.
         log_level: messages from this level on are wanted.
         journal: whether finished calls of unfinished items are kept.
-        cache: `open_run_cache`'s choice, and its file; artifacts: the folder for files, None for none.
+        cache: `open_run_cache`'s choice, and its file; artifacts: the folder for files that agents
+            leave behind, empty where they are sent to the driver, None for none.
         grace_s: a driver that was silent for half of it has given this worker up.
         share: its rank among so many workers, where limits are split; None where they are borrowed.
         ttl_s: how long a lease lasts. budget: US dollars left of the run's cap, None for no cap.
@@ -119,6 +123,7 @@ class Batch:
         calls_through: the number of the last of `calls`, which are numbered from 1.
         part: what its tally has counted from its beginning.
         asked: steps that it wants done elsewhere; dropped: those of them that it wants no more.
+        files: what agents left behind; all that tells of them comes later.
         news: of the steps that it does for others.
         waits: what its items wait for now.
         stopped: why the run has to end, as this worker sees it.
@@ -137,6 +142,7 @@ class Batch:
     pressure: Pressure | None = None
     asked: list[AskRow] = field(default_factory=list[AskRow])
     dropped: list[int] = field(default_factory=list[int])
+    files: list[PieceRow] = field(default_factory=list[PieceRow])
     news: list[NewsRow] = field(default_factory=list[NewsRow])
     waits: Waits = field(default_factory=dict[Bound, float])
     stopped: str | None = None

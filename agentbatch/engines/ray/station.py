@@ -24,6 +24,7 @@ from agentbatch.engines.local import LocalEngine
 from agentbatch.engines.ray.errands.away import Away, RemoteStep
 from agentbatch.engines.ray.errands.bench import Bench
 from agentbatch.engines.ray.far_journal import LAZY_S, FarJournal
+from agentbatch.engines.ray.files_home import FilesHome
 from agentbatch.engines.ray.inbox import Inbox
 from agentbatch.engines.ray.leases.borrower import Borrower
 from agentbatch.engines.ray.leases.fixed import take_part
@@ -36,6 +37,7 @@ from agentbatch.placement import Placement
 from agentbatch.process.control import Control
 from agentbatch.process.event_loop import run_loop
 from agentbatch.progress.tally import Tally
+from agentbatch.results.artifacts import ArtifactFolder
 from agentbatch.results.finished import Finishing
 from agentbatch.step import Runnable
 from agentbatch.text.redact import Redactor
@@ -75,6 +77,7 @@ class Station:
         self._journal = FarJournal(self._hurry)
         self._away = Away(self._control, self._journal, self._speak)
         self._bench: Bench | None = None
+        self._files: FilesHome | None = None
         self._tally = Tally()
         self._finished: deque[FinishedRow] = deque()
         self._bytes = 0
@@ -218,7 +221,7 @@ class Station:
             budget=budget,
             journal=self._journal if assignment.journal else None,
             cache=cache,
-            artifacts=None if assignment.artifacts is None else Path(assignment.artifacts),
+            artifacts=self._artifact_folder(),
             elsewhere=self,
         )
         self._engine = engine
@@ -262,6 +265,15 @@ class Station:
         """Items that have not begun are not taken. Who works for others is told when nobody needs it any more."""
         if self._bench is None or self._control.at_once:
             self._inbox.close()
+
+    def _artifact_folder(self) -> ArtifactFolder | None:
+        told = self._assignment.artifacts
+        if told is None:
+            return None
+        if told:
+            return ArtifactFolder(Path(told))
+        self._files = FilesHome()
+        return ArtifactFolder(self._files.folder, self._files.send)
 
     def _budget(self) -> Budget:
         """The run's cap: this worker's part of it, or nothing yet, where it is borrowed."""
@@ -337,12 +349,16 @@ class Station:
             pass
 
     def _batch(self, most: int) -> Batch:
-        calls, through = self._journal.collect()
-        finished = self._some(most)
-        if not self._finished:
+        files = [] if self._files is None else self._files.take(_MOST_BYTES)
+        more_files = self._files is not None and self._files.waiting
+        calls, through = ([], 0) if more_files else self._journal.collect()
+        finished = [] if more_files else self._some(most)
+        if not self._finished and not more_files:
             self._something.clear()
             self._urgent.clear()
-        over = self._over and not self._finished
+        over = self._over and not self._finished and not more_files
+        if over and self._files is not None:
+            self._files.close()
         self._number += 1
         now = asyncio.get_running_loop().time()
         part = None
@@ -360,7 +376,8 @@ class Station:
             pressure=self._engine.pressure() if part is not None and not over else None,
             asked=_taken(self._away.asked),
             dropped=_taken(self._away.dropped),
-            news=_taken([] if self._bench is None else self._bench.news),
+            files=files,
+            news=_taken([] if self._bench is None or more_files else self._bench.news),
             waits={} if over else self._engine.waits(),
             stopped=None if self._alone else self._control.reason,
             fault=self._fault,
