@@ -120,3 +120,34 @@ def test_no_node_fits(project: RayProject, cluster: str):
     assert "box: 1" in line
     assert "ray start --address=HEAD:PORT --labels disk=tape --num-gpus 1" in line
     assert project.results() == []
+
+
+def test_files_and_hooks_of_agents_on_either_node(project: RayProject, cluster: str):
+    project.config = """\
+version: 1
+models: {m: {provider: mock, latency: 10ms, reply: "{{ prompt }}"}}
+agents:
+  near: {kind: command, command: [sh, -c, "echo near > near.txt; echo near"], artifacts: ["*.txt"]}
+  far: {kind: command, command: [sh, -c, "head -c 1500000 /dev/zero > far.bin; echo far"], artifacts: ["*.bin"],
+        placement: {disk: ssd}}
+  ask: {model: m, prompt: "secret {{ far.output }}", placement: {disk: ssd}}
+workflow: [near, far, ask]
+hooks: {before_model: "guard:mask", on_result: "guard:stamp"}
+"""
+    (project.folder / "guard.py").write_text(
+        "from dataclasses import replace\n\n"
+        "def mask(call):\n"
+        "    masked = (replace(each, content=each.content.replace('secret', '***')) for each in call.messages)\n"
+        "    return replace(call, messages=tuple(masked))\n\n"
+        "def stamp(end):\n"
+        "    return replace(end, output=end.output + ' stamped')\n"
+    )
+    project.write(5)
+    code, said = run(project, cluster)
+    assert code == 0, said
+    assert [line["output"] for line in project.results()] == ["*** far stamped"] * 5
+    kept = project.folder / "in.results.artifacts"
+    for line in project.results():
+        assert line["agents"]["far"]["artifacts"] == ["far.bin"]
+        assert (kept / line["id"] / "near" / "near.txt").read_text() == "near\n"
+        assert (kept / line["id"] / "far" / "far.bin").stat().st_size == 1_500_000

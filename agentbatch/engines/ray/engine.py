@@ -89,11 +89,6 @@ class RayEngine:
 
     async def __aenter__(self) -> Self:
         engine = self._config.engine
-        if self._config.limits.shared is not None:
-            raise ConfigError(
-                "limits.shared is for runs on one machine; on Ray the workers of a run share its limits by themselves:"
-                " take limits.shared out, or run with --engine local"
-            )
         if engine.address is None:
             await self._cluster.open_private(engine.workers or os.cpu_count() or 1)
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +15,9 @@ from agentbatch.engines.ray.engine import RayEngine, Watchers
 from agentbatch.engines.ray.folder import Package, pack
 from agentbatch.engines.ray.parcels import Assignment
 from agentbatch.engines.ray.placements import placements
+from agentbatch.engines.ray.refusals import notes, refuse
 from agentbatch.errors import ConfigError
 from agentbatch.kept.journal import JournalFile
-from agentbatch.placement import Placement
 from agentbatch.process.control import Control
 
 if TYPE_CHECKING:
@@ -52,10 +51,10 @@ def open_ray_engine(
     """
     if config.engine.address is None:
         protect_private()
+    placed = {} if config.engine.address is None else placements(config)
+    refuse(config, placed)
     package = _in_place(config) if config.engine.address is None else pack(config)
     cluster = Cluster()
-    placed = {} if config.engine.address is None else placements(config)
-    _refuse_split_limits(config, placed)
     assignment = replace(_assignment(config, terms, package, watchers, keeps_calls=journal is not None), placed=placed)
     crew = Crew(
         config,
@@ -67,7 +66,9 @@ def open_ray_engine(
         (package.digest, package.data),
         terms.budget,
     )
-    return RayEngine(config, cluster=cluster, crew=crew, control=control, watchers=watchers, journal=journal)
+    engine = RayEngine(config, cluster=cluster, crew=crew, control=control, watchers=watchers, journal=journal)
+    engine.notes += notes(config)
+    return engine
 
 
 def _in_place(config: Config) -> Package:
@@ -119,15 +120,6 @@ def _assignment(
         driver_pid=os.getpid() if config.engine.address is None else None,
         foreign_paths=(str(config.folder.resolve()), str(Path.cwd())) if package.digest else (),
     )
-
-
-def _refuse_split_limits(config: Config, placed: Mapping[str, Placement]) -> None:
-    """Fixed parts of limits would go to workers that never need them."""
-    if placed and config.engine.limiter.mode == "static":
-        raise ConfigError(
-            f"agents.{next(iter(placed))}.placement needs limits that go where they are needed: take out"
-            " engine.limiter.mode: static"
-        )
 
 
 def _window(config: Config) -> int | None:

@@ -1,0 +1,98 @@
+"""What else belongs to a run on other machines: files that agents leave behind, and what can't be had there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from workflow import config_of
+
+from agentbatch.config import Config
+from agentbatch.engines.ray.files_home import FilesHome, write_pieces
+from agentbatch.engines.ray.placements import placements
+from agentbatch.engines.ray.refusals import notes, refuse
+from agentbatch.errors import ConfigError, OutputError
+from agentbatch.results.artifacts import ArtifactFolder
+
+
+def left_behind(folder: Path, **files: bytes) -> Path:
+    for name, data in files.items():
+        path = folder / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return folder
+
+
+def travel(home: FilesHome, to: Path) -> int:
+    """Carry everything, and say in how many loads."""
+    loads = 0
+    while home.waiting:
+        write_pieces(to, home.take(1_000_000))
+        loads += 1
+    return loads
+
+
+def test_files_come_home_whole_in_pieces_and_leave_nothing(tmp_path: Path):
+    home = FilesHome()
+    large = bytes(range(256)) * 9000
+    source = left_behind(tmp_path / "work", out__a=large, empty=b"", **{"b.txt": b"b"})
+    kept = ArtifactFolder(home.folder, home.send).keep(["**/*"], source, "item/1", "coder[2]")
+    assert kept == ["b.txt", "empty", "out/a"]
+    assert travel(home, tmp_path / "kept") == 3
+    folder = tmp_path / "kept" / "item%2F1" / "coder[2]"
+    assert (folder / "out" / "a").read_bytes() == large
+    assert (folder / "empty").read_bytes() == b""
+    assert [path for path in home.folder.rglob("*") if path.is_file()] == []
+    home.close()
+    assert not home.folder.exists()
+
+
+def test_a_step_that_is_done_again_replaces_what_it_left_before(tmp_path: Path):
+    for name in ("one", "two"):
+        home = FilesHome()
+        ArtifactFolder(home.folder, home.send).keep(["*"], left_behind(tmp_path / name, **{name: b"x"}), "1", "coder")
+        travel(home, tmp_path / "kept")
+        home.close()
+    assert [path.name for path in (tmp_path / "kept" / "1" / "coder").iterdir()] == ["two"]
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x"])
+def test_no_file_goes_outside(tmp_path: Path, name: str):
+    with pytest.raises(OutputError, match="outside"):
+        write_pieces(tmp_path / "kept", [(name, b"x")])
+    assert list(tmp_path.iterdir()) == []
+
+
+def on_cluster(folder: Path, agents: dict[str, Any], **sections: Any) -> Config:
+    engine = {"kind": "ray", "address": "10.0.0.1:6379", **sections.pop("engine", {})}
+    return config_of(folder, agents, engine=engine, **sections)
+
+
+def test_what_can_not_be_had_there_is_refused_in_one_line(tmp_path: Path):
+    (tmp_path / "docs").mkdir()
+    placed = {"first": {"placement": {"disk": "ssd"}}}
+    refused = {
+        "limits.shared": on_cluster(tmp_path, {"first": {}}, limits={"shared": "x"}),
+        "agents.first.placement needs": on_cluster(tmp_path, placed, engine={"limiter": {"mode": "static"}}),
+        "tools.look.read_file.root: other machines do not have 'docs'": on_cluster(
+            tmp_path, {"first": {"tools": ["look"]}}, tools={"look": {"read_file": {"root": "docs"}}}
+        ),
+    }
+    for words, config in refused.items():
+        with pytest.raises(ConfigError) as caught:
+            refuse(config, placements(config))
+        assert words in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_folders_that_go_along_are_there(tmp_path: Path):
+    (tmp_path / "docs").mkdir()
+    agents = {"first": {"tools": ["look"], "content": [{"image": "{{ input.path }}"}]}}
+    tools = {"look": {"read_file": {"root": "docs"}}}
+    config = on_cluster(tmp_path, agents, tools=tools, engine={"working_dir": "."})
+    refuse(config, {})
+    assert notes(config) == []
+    (note,) = notes(on_cluster(tmp_path, {"first": {"content": [{"image": "{{ input.path }}"}]}}))
+    assert "agents.first.content_root" in note
+    assert "engine.working_dir" in note
