@@ -69,7 +69,7 @@ def _tell(found: Survey, *, with_agents: bool) -> None:
         )
     if not with_agents:
         rows = [row[:-1] for row in rows]
-    typer.echo(f"Ray {found.ray}, {len(found.nodes)} nodes")
+    typer.echo(f"Ray {found.ray}, {len(found.nodes)} node{'s' if len(found.nodes) != 1 else ''}")
     for line in aligned([[visible(cell, 60) for cell in row] for row in rows], left=range(len(head))):
         typer.echo(line)
     for each in found.nodes:

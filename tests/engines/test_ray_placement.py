@@ -119,6 +119,8 @@ def test_no_node_fits(project: RayProject, cluster: str):
     assert "disk=ssd" in line
     assert "box: 1" in line
     assert "ray start --address=HEAD:PORT --labels disk=tape --num-gpus 1" in line
+    assert "is lost" not in said
+    assert "Traceback" not in said
     assert project.results() == []
 
 

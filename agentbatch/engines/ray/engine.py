@@ -96,6 +96,8 @@ class RayEngine:
         try:
             await self._crew.open(self._begin)
         except BaseException:
+            for task in self._listening:
+                task.cancel()
             await self._close()
             raise
         self._control.on_stop(self._on_stop)
@@ -252,8 +254,9 @@ class RayEngine:
             _LOGGER.warning("worker %s is lost: %s; %s run again", link.name, link.why, again)
             self._watchers.tally.lose(link.name)
         self._cluster.kill(link.remote)  # an ended one would keep its core, and one that is cut off its calls
-        self._backlog.give_back(sorted(link.held.values(), key=lambda item: item.index))
-        link.held.clear()
+        if link.held:  # none before the run has begun
+            self._backlog.give_back(sorted(link.held.values(), key=lambda item: item.index))
+            link.held.clear()
         self._errands.lose(link)
         self._crew.on_ended(link)
         self._wake.set()
