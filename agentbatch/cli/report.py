@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,14 +43,19 @@ def report(
     for named in filter(None, (results, compare)):
         open_results(named).close()
     if output == "-":
-        for piece in make_report(results, traces, compare):
+        for piece in make_report(results, traces, compare, processes=_processes()):
             sys.stdout.buffer.write(piece)
         return
     path = ResultFiles(results).report if output is None else Path(output)
     sources = (results, traces_of(results, traces), compare, compare and traces_of(compare))
     _refuse_own_files(path, *sources)
-    size = _write(path, make_report(results, traces, compare))
+    size = _write(path, make_report(results, traces, compare, processes=_processes()))
     typer.echo(f"wrote {path} ({_size(size)})")
+
+
+def _processes() -> int:
+    """As many as there are cores for this one."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _refuse_own_files(path: Path, *sources: Path | None) -> None:

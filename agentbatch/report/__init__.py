@@ -13,19 +13,23 @@ from agentbatch.results.files import ResultFiles
 __all__ = ["make_report", "traces_of"]
 
 
-def make_report(results: Path, traces: Path | None = None, other: Path | None = None) -> Iterator[bytes]:
+def make_report(
+    results: Path, traces: Path | None = None, other: Path | None = None, *, processes: int = 1
+) -> Iterator[bytes]:
     """The page of a run, piece by piece, beside another run where `other` names its results.
 
     Args:
+        processes: how many may read a large trace file. More than one start this program's main module anew, which
+            has to stand that (`if __name__ == "__main__"`).
         traces: the trace file; by default the one beside the results, where there is one, as for `other`.
 
     Raises:
         InputError: a file is not there, or is no results file.
     """
-    run, table = read_run(results, traces_of(results, traces))
+    run, table = read_run(results, traces_of(results, traces), processes)
     if other is None:
         return write_page(run, table)
-    compared = read_figures(other, traces_of(other))
+    compared = read_figures(other, traces_of(other), processes)
     return write_page(run, table, compared, compare_items(run.book, compared.book))
 
 

@@ -73,12 +73,12 @@ class Course:
 class Activity:
     """Collects what happened when. Times are Unix nanoseconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, origin: int | None = None) -> None:
+        """`origin` is what times are counted from; by default the first that is told."""
         self._shift = _NARROWEST
-        self._origin: int | None = None
-        self._first = 0
+        self._origin = origin
+        self._first: int | None = None
         self._last = 0
-        self._ended = [0, 0]
         self._slices: dict[int, list[int]] = {}
         """Per slice and track: starts, the sum of their times, ends, the sum of their times. Sums over slices stay
         true when slices are joined, and give the exact average in flight."""
@@ -87,8 +87,8 @@ class Activity:
     def took(self, track: Track, start_ns: int, end_ns: int) -> None:
         """Something ran from one time to the other."""
         if self._origin is None:
-            self._origin = self._first = self._last = start_ns
-        if start_ns < self._first:
+            self._origin = start_ns
+        if self._first is None or start_ns < self._first:
             self._first = start_ns
         end_ns = max(start_ns, end_ns)
         if end_ns > self._last:
@@ -100,10 +100,34 @@ class Activity:
     def failed(self, error_type: str, at_ns: int) -> None:
         """Something that was told with `took` failed at this time."""
         if self._origin is None:
-            self._origin = self._first = self._last = at_ns
+            self._origin = at_ns
         slices = self._failures.setdefault(error_type, {})
         at = (at_ns - self._origin) >> self._shift
         slices[at] = slices.get(at, 0) + 1
+
+    @property
+    def origin(self) -> int | None:
+        """What times are counted from; None while nothing was told."""
+        return self._origin
+
+    def include(self, other: Activity) -> None:
+        """All that another one was told, whose times are counted from the same origin. The other is used up."""
+        while self._shift < other._shift:
+            self._widen()
+        while other._shift < self._shift:
+            other._widen()
+        for index, numbers in other._slices.items():
+            into = self._slices.get(index)
+            self._slices[index] = numbers if into is None else [a + b for a, b in zip(into, numbers, strict=True)]
+        for error_type, slices in other._failures.items():
+            into = self._failures.setdefault(error_type, {})
+            for index, number in slices.items():
+                into[index] = into.get(index, 0) + number
+        while len(self._slices) > _MOST_KEPT:
+            self._widen()
+        self._origin = other._origin if self._origin is None else self._origin
+        firsts = [first for first in (self._first, other._first) if first is not None]
+        self._first, self._last = min(firsts, default=None), max(self._last, other._last)
 
     def _note(self, at: int, place: int) -> None:
         slices = self._slices
@@ -142,7 +166,7 @@ class Activity:
             self._widen()
         slice_s = (1 << self._shift) / 1e9
         stretches = [self._stretch(first, last) for first, last in self._spans()]
-        return Course(slice_s, stretches, self._first / 1e9, self._last / 1e9)
+        return Course(slice_s, stretches, (self._first or 0) / 1e9, self._last / 1e9)
 
     def _length(self, spans: Sequence[tuple[int, int]]) -> int:
         return sum(last - first + 1 for first, last in spans)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from base64 import b64encode
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
@@ -72,11 +73,33 @@ class Blocks:
             self._close()
         return self.count - 1
 
+    @property
+    def loose(self) -> list[Any]:
+        """The values that don't fill a block yet."""
+        return self._open
+
+    def whole(self) -> list[bytes]:
+        """The full blocks."""
+        return [packed.result() for packed in self._packed]
+
+    def include(self, blocks: Sequence[bytes]) -> int:
+        """Full blocks of as many values each that another one packed; the place of their first value.
+
+        They may come only while no value is loose.
+        """
+        first = self.count
+        for block in blocks:
+            packed: Future[bytes] = Future()
+            packed.set_result(block)
+            self._packed.append(packed)
+        self.count += len(blocks) * self.size
+        return first
+
     def finish(self) -> list[bytes]:
         """All blocks, the last one maybe shorter."""
         if self._open:
             self._close()
-        return [packed.result() for packed in self._packed]
+        return self.whole()
 
     def _close(self) -> None:
         self._packed.append(self._packer.pack(self._open))

@@ -92,6 +92,15 @@ class ShareBook:
             self.priced += 1
             self.cost_usd += cost_usd
 
+    def include(self, other: ShareBook) -> None:
+        """All that another one counted."""
+        for name in _SUMS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.work.include(other.work)
+        self.queue.include(other.queue)
+        for error_type, count in other.errors.items():
+            self.errors[error_type] = self.errors.get(error_type, 0) + count
+
     def share(self, with_retries: bool = True) -> Share:
         """The figures so far."""
         return Share(
@@ -112,6 +121,12 @@ class ShareBook:
         )
 
 
+_SUMS = (
+    "ok", "failed", "skipped", "attempts", "retries", "input_tokens", "output_tokens", "priced", "unpriced", "cost_usd"
+)  # fmt: skip
+"""What of a book is a number that adds up."""
+
+
 class AgentBook:
     """All agents of a run, in the order they are first met."""
 
@@ -124,6 +139,11 @@ class AgentBook:
         if found is None:
             found = self.rows[name] = ShareBook(name)
         return found
+
+    def include(self, other: AgentBook) -> None:
+        """All that another one counted."""
+        for name, book in other.rows.items():
+            self.row(name).include(book)
 
     def add(self, steps: Sequence[StepLine]) -> None:
         """Count the agents of one result line. What an agent spent does not include the agents it called as tools."""

@@ -47,6 +47,10 @@ class Durations:
         """Count one duration; what a clock that was set back made negative counts as zero."""
         self._seconds.append(seconds if seconds > 0 else 0.0)
 
+    def include(self, other: Durations) -> None:
+        """All that another one counted."""
+        self._seconds.extend(other._seconds)
+
     def spread(self) -> Spread:
         """The figures of all that were added."""
         ordered = sorted(self._seconds)

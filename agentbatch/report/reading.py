@@ -18,12 +18,9 @@ from agentbatch.report.item_book import ErrorGroup, ItemBook
 from agentbatch.report.kept_facts import kept_facts
 from agentbatch.report.result_lines import ResultLine, ResultLines, count_lines
 from agentbatch.report.rows import Rows
-from agentbatch.report.trace_book import Refusals, TraceBook
+from agentbatch.report.trace_book import Refusals, TraceTerms
+from agentbatch.report.trace_parts import Traces, read_parts
 from agentbatch.time_book import BoundTime
-from agentbatch.traces.otlp import decode_trace
-
-_READ_AHEAD = 1 << 20
-"""A trace is some kilobytes long: the usual 8 would be a read for each."""
 
 
 @record
@@ -111,32 +108,32 @@ class ItemTable:
     chars: int
 
 
-def read_run(results: Path, traces: Path | None) -> tuple[RunFigures, ItemTable]:
-    """Read a run whole. Memory: some 100 bytes an item, and the packed rows.
+def read_run(results: Path, traces: Path | None, processes: int = 1) -> tuple[RunFigures, ItemTable]:
+    """Read a run whole, by several `processes` where it is large. Memory: 100 bytes an item, and the packed rows.
 
     Raises:
         InputError: there are no results, or what is there is none.
     """
     with Packer() as packer:
-        reading = _read(results, traces, Rows(count_lines(results), packer), packer)
+        reading = _read(results, traces, Rows(count_lines(results), packer), packer, processes)
         return reading.figures(), reading.table()
 
 
-def read_figures(results: Path, traces: Path | None) -> RunFigures:
+def read_figures(results: Path, traces: Path | None, processes: int = 1) -> RunFigures:
     """Read a run for its figures only.
 
     Raises:
         InputError: there are no results, or what is there is none.
     """
     with Packer() as packer:
-        return _read(results, traces, Rows(None, packer), packer).figures()
+        return _read(results, traces, Rows(None, packer), packer, processes).figures()
 
 
-def _read(results: Path, traces: Path | None, rows: Rows, packer: Packer) -> _Reading:
+def _read(results: Path, traces: Path | None, rows: Rows, packer: Packer, processes: int) -> _Reading:
     reading = _Reading(results, rows, packer)
     reading.read_results()
     if traces is not None:
-        reading.read_traces(traces)
+        reading.read_traces(traces, processes)
     return reading
 
 
@@ -155,8 +152,7 @@ class _Reading:
         self.cost_usd = 0.0
         self.has_steps = self.has_usage = False
         self.checks: set[str] = set()
-        self.bad_traces = 0
-        self.traced = TraceBook(self.activity, self.agents, self.rows, self.book, packer)
+        self.traced = Traces(None, packer)
         self.traces: Path | None = None
 
     def read_results(self) -> None:
@@ -192,25 +188,23 @@ class _Reading:
             self.priced += 1
             self.cost_usd += line.cost_usd
 
-    def read_traces(self, path: Path) -> None:
+    def read_traces(self, path: Path, processes: int) -> None:
         """All traces, where the file is there; it belongs to a results file that has been read."""
+        origin = self.activity.origin
+        wanted = frozenset(self.rows.row_of_trace)
         try:
-            with path.open("rb", buffering=_READ_AHEAD) as file:
-                for line in file:
-                    tree = decode_trace(line)
-                    if tree:
-                        self.traced.add(tree, with_agents=not self.has_steps)
-                        tree.clear()  # its spans hold it: this breaks the circle
-                    elif line.strip():
-                        self.bad_traces += 1
+            parts = read_parts(path, TraceTerms(wanted, self.rows.chars, not self.has_steps, origin), processes)
         except OSError as error:
             raise InputError(f"{path}: can't be read: {error.strerror or error}") from error
-        if self.traced.trees:
+        self.traced.include(parts)
+        self.activity.include(self.traced.sums.activity)
+        self.agents.include(self.traced.sums.agents)
+        if self.traced.sums.trees:
             self.traces = path
 
     def figures(self) -> RunFigures:
         """The sums."""
-        traced = self.traced
+        traced = self.traced.sums
         with_usage = self.has_usage or not traced.trees
         kept = kept_facts(self.lines.path, frozenset(self.checks))
         return RunFigures(
@@ -220,9 +214,9 @@ class _Reading:
             lines=self.read,
             superseded=self.book.superseded,
             bad_lines=self.lines.bad,
-            bad_traces=self.bad_traces,
+            bad_traces=traced.bad,
             traced=traced.ended,
-            unfinished=traced.unfinished,
+            unfinished=sum(self.book.slot_of(item_id) is None for item_id in traced.stopped),
             input_tokens=self.input_tokens if with_usage else traced.total("input_tokens"),
             output_tokens=self.output_tokens if with_usage else traced.total("output_tokens"),
             requests=self.requests if with_usage else traced.total("attempts"),
@@ -248,8 +242,8 @@ class _Reading:
         rows, timelines = self.rows, self.traced.timelines
         row_blocks = rows.finish()
         places = array("I", [0]) * len(rows)
-        for row, place in self.traced.places.items():
-            places[row] = place + 1
+        for key, place in self.traced.places.items():
+            places[rows.row_of_trace[key]] = place + 1
         return ItemTable(
             total=len(self.book),
             rows=len(rows),

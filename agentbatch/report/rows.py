@@ -58,7 +58,8 @@ class Rows:
         self._packer = packer
         self._blocks: list[Future[bytes]] = []
         self._row_of_slot: dict[int, int] = {}
-        self._row_of_trace: dict[bytes, int] = {}
+        self.row_of_trace: dict[bytes, int] = {}
+        """The row whose timeline a trace is, by `trace_key`."""
         self._columns = _Columns()
         self._origin_ns: int | None = None
 
@@ -78,15 +79,11 @@ class Rows:
         self.slots.append(slot)
         self._row_of_slot[slot] = row
         if line.trace_id:
-            self._row_of_trace[_key(line.trace_id)] = row
+            self.row_of_trace[trace_key(line.trace_id)] = row
         self._columns.add(line, self._offset_ms(line), book.error_number(slot))
         self.texts.add(item_texts(line, self.chars))
         if len(self._columns.ids) == _ROWS_A_BLOCK:
             self._close()
-
-    def row_of_trace(self, trace_id: str) -> int | None:
-        """The row whose timeline this trace is."""
-        return self._row_of_trace.get(_key(trace_id))
 
     def dead(self) -> list[int]:
         """Rows of lines that a later line superseded."""
@@ -111,8 +108,8 @@ class Rows:
         self._columns = _Columns()
 
 
-def _key(trace_id: str) -> bytes:
-    """Half the memory of the text, where it is an id as W3C writes it."""
+def trace_key(trace_id: str) -> bytes:
+    """An id in half the memory of the text, where it is an id as W3C writes it."""
     try:
         return bytes.fromhex(trace_id)
     except ValueError:

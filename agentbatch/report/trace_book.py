@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from agentbatch.record import record
 from agentbatch.report.activity import Activity
 from agentbatch.report.blocks import Blocks, Packer
 from agentbatch.report.breakdown import AgentBook, ShareBook
-from agentbatch.report.item_book import ItemBook
-from agentbatch.report.rows import Rows
+from agentbatch.report.rows import trace_key
 from agentbatch.report.timelines import encode_timeline
 from agentbatch.trace import Span
 
-_TIMELINES_A_BLOCK = 128
+TIMELINES_A_BLOCK = 128
 _LONGEST_MESSAGE = 500
 
 
@@ -27,29 +26,86 @@ class Refusals:
     message: str
 
 
+@record
+class TraceTerms:
+    """What has to be known of the results before their traces are read.
+
+    Attributes:
+        wanted: the traces (by `trace_key`) whose timelines the page shows.
+        chars: how much text of one item is kept.
+        with_agents: the results say nothing of their agents, so the spans have to.
+        origin: Unix nanoseconds that times are counted from; None where the results say nothing of time.
+    """
+
+    wanted: Container[bytes]
+    chars: int
+    with_agents: bool
+    origin: int | None
+
+
+class TraceSums:
+    """What traces come to. The sums of the parts of a file, taken together in its order, are those of the whole.
+
+    Attributes:
+        models: by their names in the config, where the traces have them, and what the provider calls them.
+        trees: traces read; `ended` of them are of items that have a result.
+        bad: lines that are no traces.
+        stopped: the ids of items that were stopped in the middle.
+        possibly_billed: failed attempts that the provider may have billed.
+    """
+
+    def __init__(self, origin: int | None = None) -> None:
+        self.activity, self.agents = Activity(origin), AgentBook()
+        self.models: dict[tuple[str, str], ShareBook] = {}
+        self.trees = self.ended = self.bad = self.possibly_billed = 0
+        self.stopped: set[str] = set()
+        self.failed: dict[tuple[str, str], Refusals] = {}
+
+    def include(self, other: TraceSums) -> None:
+        """All that another one counted, later in the file."""
+        self.activity.include(other.activity)
+        self.agents.include(other.agents)
+        for key, book in other.models.items():
+            if key in self.models:
+                self.models[key].include(book)
+            else:
+                self.models[key] = book
+        self.trees, self.ended = self.trees + other.trees, self.ended + other.ended
+        self.bad, self.possibly_billed = self.bad + other.bad, self.possibly_billed + other.possibly_billed
+        self.stopped |= other.stopped
+        for key, refused in other.failed.items():
+            before = self.failed.get(key)
+            count = refused.count + (0 if before is None else before.count)
+            self.failed[key] = Refusals(refused.type, refused.model, count, refused.message)
+
+    def total(self, field: str) -> int:
+        """A sum over all models."""
+        return sum(getattr(model, field) for model in self.models.values())
+
+    def refusals(self) -> list[Refusals]:
+        """The failed attempts, the most frequent first."""
+        return sorted(self.failed.values(), key=lambda one: -one.count)
+
+
 class TraceBook:
     """Counts traces, one at a time.
 
     Attributes:
-        models: by their names in the config, where the traces have them, and what the provider calls them.
-        timelines: packed; `places` says which row's stands where.
-        trees: traces read; `ended` of them are of items that have a result.
-        unfinished: items that were begun and have no result.
-        possibly_billed: failed attempts that the provider may have billed.
+        sums: what they come to.
+        timelines: packed; `keys` says whose stands where.
     """
 
-    def __init__(self, activity: Activity, agents: AgentBook, rows: Rows, book: ItemBook, packer: Packer) -> None:
-        self._activity, self._agents, self._rows, self._book = activity, agents, rows, book
-        self.models: dict[tuple[str, str], ShareBook] = {}
-        self.timelines = Blocks(_TIMELINES_A_BLOCK, packer)
-        self.places: dict[int, int] = {}
-        self.trees = self.ended = self.possibly_billed = 0
-        self._stopped: set[str] = set()
-        self._refusals: dict[tuple[str, str], Refusals] = {}
+    def __init__(self, terms: TraceTerms, packer: Packer) -> None:
+        self.sums = TraceSums(terms.origin)
+        self.timelines = Blocks(TIMELINES_A_BLOCK, packer)
+        self.keys: list[bytes] = []
+        self._terms = terms
+        self._activity, self._agents = self.sums.activity, self.sums.agents
 
-    def add(self, tree: list[Span], *, with_agents: bool) -> None:
-        """One item's spans. `with_agents`: the results say nothing of their agents, so the spans have to."""
-        self.trees += 1
+    def add(self, tree: list[Span]) -> None:
+        """One item's spans."""
+        sums, with_agents = self.sums, self._terms.with_agents
+        sums.trees += 1
         agents = {span.span_id: span for span in tree if span.kind == "agent"}
         for span in tree:
             if span.kind == "chat":
@@ -60,25 +116,13 @@ class TraceBook:
                 self._add_waits(span)
         root = tree[-1]
         if root.status == "stopped":
-            self._stopped.add(str(root.attributes.get("item.id")))
+            sums.stopped.add(str(root.attributes.get("item.id")))
             return
-        self.ended += 1
-        row = self._rows.row_of_trace(root.trace_id)
-        if row is not None:
-            self.places[row] = self.timelines.add(encode_timeline(tree, self._rows.chars))
-
-    @property
-    def unfinished(self) -> int:
-        """Items that were stopped in the middle, and have no result to this day."""
-        return sum(self._book.slot_of(item_id) is None for item_id in self._stopped)
-
-    def total(self, field: str) -> int:
-        """A sum over all models."""
-        return sum(getattr(model, field) for model in self.models.values())
-
-    def refusals(self) -> list[Refusals]:
-        """The failed attempts, the most frequent first."""
-        return sorted(self._refusals.values(), key=lambda one: -one.count)
+        sums.ended += 1
+        key = trace_key(root.trace_id)
+        if key in self._terms.wanted:
+            self.keys.append(key)
+            self.timelines.add(encode_timeline(tree, self._terms.chars))
 
     def _add_call(self, span: Span, agents: Mapping[str, Span], with_agents: bool) -> None:
         if span.attributes.get("recalled") or span.attributes.get("cached"):
@@ -106,11 +150,11 @@ class TraceBook:
 
     def _model(self, span: Span) -> ShareBook:
         name = str(span.attributes.get("endpoint") or span.name)
-        found = self.models.get((name, span.name))
+        found = self.sums.models.get((name, span.name))
         if found is None:
             provider = str(span.attributes.get("provider") or "")
             about = provider if name == span.name else " ".join(dict.fromkeys((provider, span.name)))
-            found = self.models[name, span.name] = ShareBook(name, about)
+            found = self.sums.models[name, span.name] = ShareBook(name, about)
         return found
 
     def _add_agent(self, span: Span) -> None:
@@ -123,12 +167,12 @@ class TraceBook:
 
     def _add_refusal(self, span: Span, error_type: str) -> None:
         self._activity.failed(error_type, span.end_ns)
-        self.possibly_billed += bool(span.attributes.get("possibly_billed"))
+        self.sums.possibly_billed += bool(span.attributes.get("possibly_billed"))
         model = str(span.attributes.get("endpoint") or span.name)
-        before = self._refusals.get((error_type, model))
+        before = self.sums.failed.get((error_type, model))
         count = 1 if before is None else before.count + 1
         message = (span.error_message or "")[:_LONGEST_MESSAGE]
-        self._refusals[error_type, model] = Refusals(error_type, model, count, message)
+        self.sums.failed[error_type, model] = Refusals(error_type, model, count, message)
 
     def _add_waits(self, span: Span) -> None:
         for at, name, facts in span.events:

@@ -6,7 +6,7 @@ from run_files import failed, result, step, trace_id
 from agentbatch.report.blocks import Packer
 from agentbatch.report.item_book import ItemBook
 from agentbatch.report.result_lines import ResultLine, read_result
-from agentbatch.report.rows import MOST_ROWS, Rows, Sampling, excerpt, item_texts
+from agentbatch.report.rows import MOST_ROWS, Rows, Sampling, excerpt, item_texts, trace_key
 
 
 def line_of(fields: dict[str, Any], number: int = 1) -> ResultLine:
@@ -48,9 +48,9 @@ def test_a_superseded_line_leaves_a_dead_row() -> None:
             line = line_of(fields, number)
             rows.add(line, book.enter(line), book)
         assert rows.dead() == [0]
-        assert rows.row_of_trace(trace_id(9)) == 2
-        assert rows.row_of_trace(trace_id(2)) == 1
-        assert rows.row_of_trace("no trace") is None
+        assert rows.row_of_trace[trace_key(trace_id(9))] == 2
+        assert rows.row_of_trace[trace_key(trace_id(2))] == 1
+        assert trace_key("no trace") not in rows.row_of_trace
 
 
 def test_an_excerpt_is_one_short_line() -> None:
