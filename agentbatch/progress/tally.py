@@ -196,6 +196,7 @@ class TallyPart:
     """What the tally of another process has counted so far of agents and calls; its items are counted here."""
 
     rows: Mapping[str, _Row]
+    models: Mapping[str, _Row]
     refusals: Mapping[str, Refusal]
     possibly_billed: int
 
@@ -230,7 +231,7 @@ class Tally:
 
     def part(self) -> TallyPart:
         """What this tally has counted, for the one of another process; its rows go on counting."""
-        return TallyPart(self._rows, self._refusals, self._possibly_billed)
+        return TallyPart(self._rows, self._models, self._refusals, self._possibly_billed)
 
     def take_in(self, source: str, part: TallyPart) -> None:
         """What another process has counted from its beginning; it replaces what that one said before."""
@@ -299,14 +300,14 @@ class Tally:
     def counts(self) -> Counts:
         """All figures now."""
         return Counts(
-            agents=tuple(row.stats() for row in self._all_rows()),
+            agents=tuple(row.stats() for row in self._with_parts(self._rows, lambda part: part.rows)),
             items=dict(self._items),
             items_started=self._items_started,
             errors=self._error_groups(),
             refusals=self._clean_refusals(),
             possibly_billed=self._possibly_billed + sum(part.possibly_billed for part in self._parts.values()),
             elapsed_s=self.elapsed_s,
-            models=tuple(row.stats() for row in list(self._models.values())),
+            models=tuple(row.stats() for row in self._with_parts(self._models, lambda part: part.models)),
         )
 
     @property
@@ -318,12 +319,12 @@ class Tally:
         """The run has ended: what is still to be closed is not its time."""
         self._ended = self._ended or perf_counter()
 
-    def _all_rows(self) -> list[_Row]:
+    def _with_parts(self, own: Mapping[str, _Row], of_part: Callable[[TallyPart], Mapping[str, _Row]]) -> list[_Row]:
         """The rows with what other processes counted."""
         if not self._parts:
-            return list(self._rows.values())
-        merged = {name: _Row(name) for name in self._rows}
-        for rows in (self._rows, *(part.rows for part in list(self._parts.values()))):
+            return list(own.values())
+        merged = {name: _Row(name) for name in own}
+        for rows in (own, *(of_part(part) for part in list(self._parts.values()))):
             for name, row in list(rows.items()):
                 (merged.get(name) or merged.setdefault(name, _Row(name))).add(row)
         return list(merged.values())

@@ -218,3 +218,29 @@ def test_what_an_earlier_run_answered_says_nothing_of_how_long_an_agent_takes(ta
     stats = agent(tally, "writer")
     assert (stats.done, stats.calls) == (2, 0)
     assert stats.p50_s == pytest.approx(2.0, rel=0.1)
+
+
+def test_what_other_processes_counted_is_in_the_rows_of_agents_and_models():
+    near = Tally(("writer",))
+    for source in ("w1", "w2"):
+        far = Tally()
+        tracer = Tracer([far])
+        agent = tracer.start("writer", "agent")
+        chat = tracer.start("gpt", "chat", agent, {"endpoint": "fast", "input_tokens": 3})
+        tracer.end(chat)
+        tracer.end(agent)
+        near.take_in(source, far.part())
+    (writer,), (fast,) = near.counts().agents, near.counts().models
+    assert (writer.name, writer.done, writer.calls, writer.input_tokens) == ("writer", 2, 2, 6)
+    assert (fast.name, fast.calls, fast.input_tokens) == ("fast", 2, 6)
+
+
+def test_calls_under_a_span_of_another_process_are_its_agents():
+    tally = Tally(("writer",))
+    tracer = Tracer([tally])
+    elsewhere = Tracer().start("writer", "agent")
+    tally.work_for("writer", elsewhere.span_id)
+    tracer.end(tracer.start("gpt", "chat", elsewhere))
+    tally.end_work_for(elsewhere.span_id)
+    (writer,) = tally.counts().agents
+    assert (writer.calls, writer.done, writer.running) == (1, 0, 0)

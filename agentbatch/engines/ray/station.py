@@ -228,7 +228,8 @@ class Station:
         async with engine:
             tasks = [asyncio.create_task(self._watch())]
             if self._bench is not None:
-                await engine.workshop.open()
+                if self._has_tools(config):
+                    await engine.workshop.open()
                 self._bench.open(tracer)
             borrower = self._borrower(engine, budget)
             if borrower is not None:
@@ -265,6 +266,11 @@ class Station:
         """Items that have not begun are not taken. Who works for others is told when nobody needs it any more."""
         if self._bench is None or self._control.at_once:
             self._inbox.close()
+
+    def _has_tools(self, config: Config) -> bool:
+        """Whether agents that run here have any: what others' tools need is not asked of this node."""
+        here = [name for name, placement in self._assignment.placed.items() if placement == self._assignment.placement]
+        return any(getattr(config.agents[name], "tools", ()) for name in here)
 
     def _artifact_folder(self) -> ArtifactFolder | None:
         told = self._assignment.artifacts
