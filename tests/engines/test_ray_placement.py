@@ -6,11 +6,13 @@ import json
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from end_to_end.provider import Provider, good, running
 from engines_ray_project import RayProject
 from ray_cluster import CLUSTER, labelled_cluster
 
@@ -153,3 +155,41 @@ hooks: {before_model: "guard:mask", on_result: "guard:stamp"}
         assert line["agents"]["far"]["artifacts"] == ["far.bin"]
         assert (kept / line["id"] / "near" / "near.txt").read_text() == "near\n"
         assert (kept / line["id"] / "far" / "far.bin").stat().st_size == 1_500_000
+
+
+PAID = """\
+version: 1
+models: {m: {provider: openai, model: test-model, base_url: URL, api_key: none, max_concurrency: 12}}
+agents:
+  near: {kind: function, function: "mine:pid"}
+  first: {model: m, prompt: "first item={{ item.id }};"}
+  second: {model: m, prompt: "second item={{ item.id }}; {{ first.output }}", placement: {disk: ssd}}
+  third: {model: m, prompt: "third item={{ item.id }}; {{ second.output }}", placement: {disk: ssd}}
+  far: {kind: function, function: "mine:pid", placement: {disk: ssd}}
+workflow: [near, first, second, third, far]
+engine: {node_grace: 6s}
+"""
+AT_ONCE = 12
+
+
+def test_whichever_worker_is_killed_only_what_was_in_flight_is_asked_again(project: RayProject, cluster: str):
+    (project.folder / "mine.py").write_text("import os\n\ndef pid():\n    return os.getpid()\n")
+    with running(Provider(lambda asked: good(asked.id, delay=0.1))) as provider:
+        project.config = PAID.replace("URL", provider.url)
+        project.write(200)
+        process = project.start("--address", cluster, "--workers", "2", **CLUSTER)
+        for lines, agent in ((20, "far"), (80, "near")):
+            give_up = time.monotonic() + 150
+            while len(project.results()) < lines:
+                assert process.poll() is None, process.communicate()
+                assert time.monotonic() < give_up
+                time.sleep(0.1)
+            os.kill(project.results()[-1]["agents"][agent]["output"], signal.SIGKILL)
+        _, said = process.communicate(timeout=200)
+    assert process.returncode == 0, said
+    lines = project.results()
+    assert [line["index"] for line in lines] == list(range(200))
+    assert {line["status"] for line in lines} == {"ok"}
+    prompts = Counter(asked.prompt for asked in provider.requests)
+    assert len(prompts) == 600
+    assert sum(prompts.values()) - 600 <= 2 * AT_ONCE
