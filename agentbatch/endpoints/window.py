@@ -20,6 +20,9 @@ from operator import attrgetter
 START = 200
 """In flight until the first good answer, where more are allowed: a server that takes fewer refuses few."""
 
+_WIDEST_STEP = 400
+"""Thousands let in at once would keep the event loop from everything else while they set out."""
+
 _AUTO_START = 8
 _REMEMBERED = 400
 _EVIDENCE = 3
@@ -112,7 +115,7 @@ class Window:
         """
         if self._auto or self._floor or self._owed or self._open >= self.limit:
             return False
-        self._open = min(self.limit, 2 * self._open)
+        self._open = min(self.limit, 2 * self._open, self._open + _WIDEST_STEP)
         return self._open < self.limit
 
     def on_answer(self, sent: Sent, seconds: float) -> None:

@@ -32,6 +32,9 @@ DRAIN_S = 5.0
 """What is in flight when the run is told to stop gets so long to end."""
 
 
+_BEGIN_A_TURN = 100
+"""Each item that begins lets another one begin: thousands of them in one turn would keep the loop from all else."""
+
 _PRICES_AFTER_S = 0.075
 """Published prices are loaded so long after the beginning (it takes 60 ms): the first requests are on their way then,
 and their answers mostly not here yet."""
@@ -68,6 +71,8 @@ class LocalEngine:
         """Whether somebody said how many items may be in flight."""
         self.notes = self._workshop.notes
         self._workers: dict[asyncio.Task[None], Visit | None] = {}
+        self._beginning = 0
+        """Workers that are to begin in the next turn of the loop."""
         self._reading = self._committing = 0
         """Workers that wait for an item to come, and for a result to be written."""
         self._read_all = False
@@ -199,7 +204,8 @@ class LocalEngine:
         return max(64, min(10_000, sum(each.health.window.limit for each in self._workshop.endpoints.values())))
 
     def _hire(self) -> None:
-        if len(self._workers) < self._places() and not self._control.stopping:
+        if self._beginning < _BEGIN_A_TURN and len(self._workers) < self._places() and not self._control.stopping:
+            self._beginning += 1
             worker = asyncio.create_task(self._work())
             self._workers[worker] = None
             worker.add_done_callback(self._retire)
@@ -236,6 +242,7 @@ class LocalEngine:
 
     async def _work(self) -> None:
         """Take items until there are none or the run stops."""
+        self._beginning -= 1
         worker = asyncio.current_task()
         assert worker is not None
         items = 0

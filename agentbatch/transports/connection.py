@@ -16,6 +16,7 @@ from agentbatch.errors import BadResponse, ConnectionFault, StepError
 from agentbatch.transports import faults
 from agentbatch.transports.decoding import too_large
 from agentbatch.transports.read_room import LARGE_BYTES, Place, ReadRoom
+from agentbatch.transports.wake_ups import WakeUps
 
 _MOST_OVERHEAD = 256 * 1024
 """Bytes that a head, trailers and the framing of chunks may take, beside eight for each byte of the body."""
@@ -58,6 +59,7 @@ class Connection(asyncio.Protocol):
         "_transport",
         "_unread",
         "_waiter",
+        "_wake_ups",
         "_where",
         "begun",
         "closed",
@@ -69,9 +71,12 @@ class Connection(asyncio.Protocol):
     _transport: asyncio.Transport
     _parser: Any
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, where: str, most_bytes: int, room: ReadRoom) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, where: str, most_bytes: int, room: ReadRoom, wake_ups: WakeUps
+    ) -> None:
         self._loop = loop
         self._room = room
+        self._wake_ups = wake_ups
         self._place: Place | None = None
         self._where = where
         self._most_bytes = most_bytes
@@ -238,8 +243,10 @@ class Connection(asyncio.Protocol):
             self._wake()
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            self._waiter = None  # once is enough
+            self._wake_ups.wake(waiter)
 
     # what the parser tells
 

@@ -14,6 +14,7 @@ from agentbatch.transports import faults
 from agentbatch.transports.connection import Connection
 from agentbatch.transports.read_room import ReadRoom
 from agentbatch.transports.request_head import Origin
+from agentbatch.transports.wake_ups import WakeUps
 
 _CONNECTS_AT_ONCE = 256
 """A ramp of thousands of TLS handshakes would starve each other past the connect timeout: let them queue instead."""
@@ -41,6 +42,7 @@ class Pool:
         self._connect_timeout = connect_timeout
         self._most_bytes = most_bytes
         self._room = ReadRoom()
+        self._wake_ups = WakeUps(self._loop)
         self._idle: dict[Origin, list[Connection]] = {}
         self._names = _Names(self._loop)
         self._door = asyncio.Semaphore(_CONNECTS_AT_ONCE)
@@ -94,7 +96,7 @@ class Pool:
         options: dict[str, Any] = {"ssl": context, "server_hostname": origin.host if origin.tls else None}
 
         def make() -> Connection:
-            return Connection(self._loop, where, self._most_bytes, self._room)
+            return Connection(self._loop, where, self._most_bytes, self._room, self._wake_ups)
 
         if len(addresses) == 1:
             host, port = addresses[0][4][:2]

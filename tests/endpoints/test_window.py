@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from itertools import pairwise
 
 import pytest
 from fake_time import run_in_fake_time
@@ -126,6 +127,14 @@ def test_it_opens_by_itself_up_to_the_limit_while_nobody_is_refused() -> None:
     while window.open_wider():
         sizes.append(window.size)
     assert [*sizes, window.size] == [START, START * 2, START * 4, START * 5]
+
+
+def test_it_never_lets_thousands_in_at_once() -> None:
+    window = Window(10_000)
+    sizes = [window.size]
+    while window.open_wider():
+        sizes.append(window.size)
+    assert max(after - before for before, after in pairwise(sizes)) <= 400
 
 
 def test_a_refusal_ends_the_opening() -> None:
