@@ -8,7 +8,7 @@ from typing import Protocol
 
 from agentbatch.record import record
 
-MAX_BODY_BYTES = 64 * 1024 * 1024
+MAX_BODY_BYTES = 32 * 1024 * 1024
 """A decoded answer larger than this is refused while it is read."""
 
 CONNECT_TIMEOUT_S = 5.0
