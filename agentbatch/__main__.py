@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import signal
@@ -13,6 +14,7 @@ if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
 from agentbatch.errors import AgentBatchError, ExitCode
 from agentbatch.process import pydantic_plugins
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SIGNALLED = 128
 """Exit codes from here on say that a signal ended the run."""
 
@@ -65,6 +67,8 @@ def _verdict() -> int:
         _abandon_stdout()
         return ExitCode.SIGPIPE
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            return _no_room(error)
         _report(error)
         return ExitCode.INTERNAL
     return _flushed(ExitCode.OK)
@@ -83,6 +87,13 @@ def _flushed(code: int) -> int:
             print(f"stdout: cannot be written: {error.strerror}", file=sys.stderr)  # noqa: T201
         return ExitCode.IO_ERROR
     return code
+
+
+def _no_room(error: OSError) -> int:
+    """A disk's fault, not ours. What is written to stdout has no name."""
+    _abandon_stdout()
+    print(f"{error.filename or 'the output'}: cannot be written: {error.strerror}", file=sys.stderr)  # noqa: T201
+    return ExitCode.IO_ERROR
 
 
 def _abandon_stdout() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from typing import TYPE_CHECKING
 
 import typer
@@ -23,7 +22,7 @@ def confirming(*, yes: bool, quiet: bool) -> Confirm:
 
     Nobody is asked in CI, or where stdin or stderr is no terminal: then the run goes on if nothing is against it.
     """
-    asks = not yes and not os.environ.get("CI") and sys.stdin.isatty() and sys.stderr.isatty()
+    asks = not yes and not os.environ.get("CI") and os.isatty(0) and os.isatty(2)
 
     async def confirm(found: Canary) -> bool:
         from agentbatch.canary.text import render_canary  # late: only a run with a canary needs it

@@ -237,7 +237,7 @@ def run(
     from agentbatch.api import Terminal, run_batch
     from agentbatch.cli.canary import confirming
     from agentbatch.cli.overrides import said_overrides
-    from agentbatch.cli.run_end import Telling, broken_runs_told, tell_end
+    from agentbatch.cli.run_end import Telling, broken_runs_told, refuse_unwritable, tell_end
     from agentbatch.config import load
     from agentbatch.logs import LogChoice
     from agentbatch.process.event_loop import run_loop
@@ -264,6 +264,17 @@ def run(
         )
         show_forecast(loaded, choice, as_json=as_json)
         return
+    telling = Telling(
+        results=files and files.results,
+        workflow=loaded.workflow if isinstance(loaded.workflow, str) else config.stem,
+        quiet=quiet,
+        no_color=no_color,
+        summary=summary,
+        as_json=as_json,
+        junit=junit,
+        github=os.environ.get("GITHUB_ACTIONS") == "true" if github is None else github,
+    )
+    refuse_unwritable(telling)
     batch = run_batch(
         loaded,
         inputs,
@@ -290,16 +301,6 @@ def run(
             confirming(yes=yes, quiet=quiet),
             _continue_command(),
         ),
-    )
-    telling = Telling(
-        results=files and files.results,
-        workflow=loaded.workflow if isinstance(loaded.workflow, str) else config.stem,
-        quiet=quiet,
-        no_color=no_color,
-        summary=summary,
-        as_json=as_json,
-        junit=junit,
-        github=os.environ.get("GITHUB_ACTIONS") == "true" if github is None else github,
     )
     with broken_runs_told(telling), redirect_stdout(sys.stderr):  # what a user's function prints is no data of ours
         ended = run_loop(batch.finish())

@@ -65,6 +65,27 @@ def tell_end(ended: Summary, telling: Telling) -> None:
     _do_all(jobs)
 
 
+def refuse_unwritable(telling: Telling) -> None:
+    """See that the end can be told where it is to be told, before anything is paid.
+
+    Raises:
+        OutputError: it can't.
+    """
+    for path, what in ((telling.summary, "summary"), (telling.junit, "JUnit file")):
+        if path is not None and (why := _why_unwritable(path)):
+            raise OutputError(f"{path}: the {what} cannot be written: {why}")
+
+
+def _why_unwritable(path: Path) -> str | None:
+    if path.is_dir():
+        return "it is a folder; name a file in it"
+    if path.exists():
+        return None if os.access(path, os.W_OK) else "no permission, or a read-only disk"
+    if not path.parent.is_dir():
+        return f"its folder does not exist; make it: mkdir -p {path.parent}"
+    return None if os.access(path.parent, os.W_OK) else "no permission to write in its folder, or a read-only disk"
+
+
 @contextmanager
 def broken_runs_told(telling: Telling) -> Generator[None]:
     """Where a run can't begin or breaks off, CI is told why in the form it asked for."""

@@ -44,11 +44,17 @@ def sync_folder(path: Path) -> None:
 def replacing(path: Path) -> Generator[BinaryIO, None, None]:
     """Write a file anew: at the end of the `with` the whole of it takes the place of `path`, durably.
 
-    Left by an exception, or killed, it leaves `path` as it was. One writer at a time.
+    Left by an exception, or killed, it leaves `path` as it was. One writer at a time. Behind a symbolic link it is the
+    file that is replaced, not the link; a device or a pipe (`/dev/stdout`) keeps its place, and is written to.
 
     Raises:
         OSError: it can't be written.
     """
+    if path.exists() and not path.is_file():
+        with path.open("wb") as stream:
+            yield stream
+        return
+    path = path.resolve()
     draft = path.with_name(f"{path.name}.tmp")
     try:
         with draft.open("wb") as file:

@@ -87,9 +87,16 @@ def _sqlite_files(path: Path) -> list[Path]:
 
 
 def files_for(inputs: str, output: str | None = None) -> ResultFiles:
-    """The files of a run over `inputs` (a path, or `-`): those of `output`, or `<inputs stem>.results.jsonl` here."""
+    """The files of a run over `inputs` (a path, or `-`): those of `output`, or `<inputs stem>.results.jsonl` here.
+
+    Raises:
+        OutputError: `output` can't be the name of a file.
+    """
     if output is not None:
-        return ResultFiles(Path(output))
+        path = Path(output)
+        if not path.name:  # `.` and `/` have none that others could be made of
+            raise OutputError(f"{path}: is a folder; name a file in it")
+        return ResultFiles(path)
     return ResultFiles(Path(f"{inputs_stem(inputs)}.results.jsonl"))
 
 

@@ -13,6 +13,7 @@ from junit_schema import read_junit
 from summary_schema import SUMMARY_SCHEMA
 
 ROOT = Path(__file__).parents[2]
+NEEDS_DEV_FULL = pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="there is no /dev/full here")
 CONFIG = """\
 version: 1
 models: {m: {provider: mock, retries: 0, errors: {bad_request: 0.3}}}
@@ -115,11 +116,38 @@ def test_github_is_told_in_its_steps_and_only_there(folder: Path) -> None:
     assert "::error" in run(folder, "--overwrite", "--github").stderr
 
 
+@NEEDS_DEV_FULL
 def test_a_summary_that_can_t_be_written_is_no_failure_but_a_junit_file_is(folder: Path) -> None:
     done = run(folder, "--max-failures", "100%", GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=str(folder))
     assert done.returncode == 0
     assert "the step's summary cannot be written" in done.stderr
-    done = run(folder, "--junit", "no/j.xml", "--summary", "s.json", "--max-failures", "100%")
+    done = run(folder, "--junit", "/dev/full", "--summary", "s.json", "--max-failures", "100%")
     assert done.returncode == 74
-    assert "no/j.xml: the JUnit file cannot be written" in done.stderr
+    assert "/dev/full: the JUnit file cannot be written" in done.stderr
     assert json.loads((folder / "s.json").read_text())["verdict"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--summary", "nowhere/s.json"), "mkdir -p nowhere"),
+        (("--junit", "nowhere/j.xml"), "mkdir -p nowhere"),
+        (("--junit", "."), "name a file in it"),
+        (("-o", "."), "name a file in it"),
+    ],
+)
+def test_what_can_not_be_written_is_said_before_anything_is_paid(
+    folder: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    done = run(folder, *arguments)
+    assert (done.returncode, len(done.stderr.splitlines())) == (74, 1), done.stderr
+    assert words in done.stderr
+    assert not (folder / "r.jsonl").exists()
+
+
+@NEEDS_DEV_FULL
+def test_a_full_stdout_is_no_bug_of_ours(folder: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "agentbatch", "--version"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, cwd=folder, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (74, "the output: cannot be written: No space left on device\n")

@@ -110,7 +110,6 @@ def test_a_summary_that_cannot_be_written_is_said(project: Project, provider: Pr
     assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.slow
 def test_no_stdin_at_all_is_needed(project: Project, provider: Provider) -> None:
     ids = project.give(3)
     ended = project.run(under=["sh", "-c", 'exec "$@" <&-', "sh"])

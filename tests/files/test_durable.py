@@ -34,3 +34,21 @@ def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
         raise ZeroDivisionError
     assert path.read_bytes() == b"one"
     assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_link_and_a_pipe_keep_their_places(tmp_path: Path) -> None:
+    link, behind, pipe = tmp_path / "link", tmp_path / "behind", tmp_path / "pipe"
+    link.symlink_to(behind)
+    with replacing(link) as file:
+        file.write(b"one")
+    assert link.is_symlink() and behind.read_bytes() == b"one"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with replacing(pipe) as file:
+            file.write(b"two")
+        assert pipe.is_fifo() and os.read(reader, 9) == b"two"
+    finally:
+        os.close(reader)
+    with pytest.raises(IsADirectoryError), replacing(tmp_path):
+        pass
