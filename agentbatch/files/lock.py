@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import socket
+import stat
 import weakref
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,6 +14,7 @@ from dataclasses import field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType, TracebackType
+from typing import Protocol
 
 from agentbatch.errors import LockedError, OutputError
 from agentbatch.files.filesystems import is_network
@@ -27,7 +29,7 @@ class OutputLock:
     The kernel decides who holds it: it lets go when the holder dies, however that happens. The text in the file (pid,
     host, boot id, start) is a hint for people, and a stale one blocks nobody. Children don't keep the lock: an `exec`
     closes it, and so does a `fork` of this process. Symbolic links are followed first, so that two names of one output
-    have one lock.
+    have one lock. Should somebody delete the lock file, the lock on the output itself still tells (`hold_output`).
 
     Use as a context manager, or `acquire` and `release`.
 
@@ -37,7 +39,8 @@ class OutputLock:
     """
 
     def __init__(self, output: Path) -> None:
-        self.path = Path(f"{output.resolve()}.lock")
+        self._output = output.resolve()
+        self.path = Path(f"{self._output}.lock")
         self._fd = -1
         self._since = ""
 
@@ -56,12 +59,13 @@ class OutputLock:
             while self._fd < 0:
                 self._fd = self._try()
             self._refuse_other_host()
+            self._refuse_while_written()
             self._since = datetime.now(UTC).isoformat(timespec="seconds")
             self._write_hint()
         except OSError as error:
             self._close()
             raise OutputError(f"{self.path}: cannot lock the output: {error.strerror}") from error
-        _close_after_fork(self)
+        close_after_fork(self)
 
     def tell(self, **facts: object) -> None:
         """Write beside who holds the lock what the run is about, for those who watch it. Never fails a run."""
@@ -121,6 +125,20 @@ class OutputLock:
             f"{self.path}: a run on another host may hold this output: {_describe_fields(left)}; "
             "if it is not alive, delete that file"
         )
+
+    def _refuse_while_written(self) -> None:
+        """Somebody may have deleted the lock file of a run that goes on."""
+        try:
+            fd = os.open(self._output, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError:
+            return  # there is no output yet, or what stops it from being read is told by those who read it
+        try:
+            hold_output(fd, self._output)
+        except LockedError:
+            self._close()
+            raise
+        finally:
+            os.close(fd)
 
     def _write_hint(self, facts: Mapping[str, object] = MappingProxyType({})) -> None:
         hint = {
@@ -192,7 +210,34 @@ def _is_zombie(pid: int) -> bool:
         return False
 
 
-def _close_after_fork(lock: OutputLock) -> None:
+def hold_output(fd: int, output: Path) -> None:
+    """Lock the output itself, for as long as its descriptor is open: for when its lock file is not there any more.
+
+    Raises:
+        LockedError: another run writes to it.
+    """
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise LockedError(
+            f"{output}: another run writes to it, though its lock file was deleted; wait for it, stop it, or name"
+            " another --output"
+        ) from None
+    except OSError:
+        pass  # a file system without locks: there the lock file has to do
+
+
+class Forgetful(Protocol):
+    """What holds a descriptor with a lock on it."""
+
+    def forget(self) -> None:
+        """In a forked child: close the descriptor. The parent keeps the lock."""
+        ...
+
+
+def close_after_fork(lock: Forgetful) -> None:
     """A forked worker shares the descriptor, and with it the lock, beyond its parent's death: have it closed there."""
     held = weakref.ref(lock)
 

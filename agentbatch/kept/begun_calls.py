@@ -8,6 +8,7 @@ claimed.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import mmap
 import os
@@ -23,10 +24,12 @@ from agentbatch.record import record
 SHARED_MEMORY = Path("/dev/shm")
 """It outlives the process, and is gone when the machine or the container is."""
 
-_MAGIC = b"agbbegn1"
+_MAGIC = b"agbbegn2"
 _HEADER = struct.Struct("<8s16sQQQQd")
 _SLOT = struct.Struct("<QQ")
-_HEADER_BYTES = 128
+_PATH_AT = 128
+_HEADER_BYTES = 4096
+"""What tells the run, its sums, and from `_PATH_AT` on the path of its results."""
 _FIRST_SLOTS = 1024
 
 
@@ -93,9 +96,11 @@ class BegunCalls:
     def close(self, *, complete: bool) -> None:
         """Leave the table for the next run, or, where everything is done, take it away."""
         self._memory.close()
-        os.close(self._file)
         if complete:
             self.path.unlink(missing_ok=True)
+        else:
+            os.utime(self._file)
+        os.close(self._file)
 
     def begin(self, item: int, place: int) -> int:
         """Enter a call; returns its slot, where it stands until its item is forgotten. 0: there is no room."""
@@ -206,11 +211,14 @@ def open_table(results: Path, header: bytes, *, fresh: bool, folder: Path = SHAR
     """
     path = table_path(results, folder)
     identity = hashlib.blake2b(header, digest_size=16).digest()
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    file = -1
+    while file < 0:
+        file = _open_held(path)
     try:
         known = fresh or _is_of(file, identity)
         if fresh or not known:
-            _begin(file, identity)
+            _begin(file, identity, results.resolve())
+        os.utime(file)
         if os.fstat(file).st_uid != os.geteuid():
             raise PermissionError(f"{path} belongs to somebody else")
         return BegunCalls(path, file, identity), known
@@ -219,10 +227,41 @@ def open_table(results: Path, header: bytes, *, fresh: bool, folder: Path = SHAR
         raise
 
 
+def _open_held(path: Path) -> int:
+    """A descriptor with a lock that tells it is in use, for as long as it is open; -1 where the file was removed in
+    between as stale."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        if os.path.samestat(os.fstat(file), path.stat()):
+            return file
+    except FileNotFoundError:
+        pass
+    except BaseException:
+        os.close(file)
+        raise
+    os.close(file)
+    return -1
+
+
+def results_of(file: int) -> Path | None:
+    """The results that an open table belongs to; None where it does not say."""
+    head = os.pread(file, _HEADER_BYTES, 0)
+    if not head.startswith(_MAGIC):
+        return None
+    path = head[_PATH_AT:].partition(b"\0")[0]
+    return Path(os.fsdecode(path)) if path else None
+
+
 def table_path(results: Path, folder: Path = SHARED_MEMORY) -> Path:
     """Where the table of these results stands, while their run is not complete."""
     name = hashlib.blake2b(os.fsencode(results.resolve()), digest_size=12).hexdigest()
-    return folder / f"agentbatch-{os.geteuid()}-{name}"
+    return folder / f"{table_prefix()}{name}"
+
+
+def table_prefix() -> str:
+    """How the names of all of this user's tables begin."""
+    return f"agentbatch-{os.geteuid()}-"
 
 
 def _is_of(file: int, identity: bytes) -> bool:
@@ -232,7 +271,7 @@ def _is_of(file: int, identity: bytes) -> bool:
     return whole and len(head) == _HEADER.size and _HEADER.unpack(head)[:2] == (_MAGIC, identity)
 
 
-def _begin(file: int, identity: bytes) -> None:
+def _begin(file: int, identity: bytes, results: Path) -> None:
     """An empty table; its memory is taken at once, for a store into memory that is not there kills the process."""
     os.ftruncate(file, 0)
     try:
@@ -242,3 +281,6 @@ def _begin(file: int, identity: bytes) -> None:
             os.ftruncate(file, 0)
         raise
     os.pwrite(file, _HEADER.pack(_MAGIC, identity, 0, 0, 0, 0, 0.0), 0)
+    path = os.fsencode(results)
+    if len(path) < _HEADER_BYTES - _PATH_AT:
+        os.pwrite(file, path, _PATH_AT)

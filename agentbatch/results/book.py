@@ -6,6 +6,7 @@ Entered before anything is paid, so that whatever is wrong with the output is fo
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
@@ -18,6 +19,7 @@ from agentbatch.files.lock import OutputLock
 from agentbatch.items import Status
 from agentbatch.kept.begun_calls import BegunCalls, PaidTwice, open_table
 from agentbatch.kept.journal import JournalFile
+from agentbatch.kept.stale_tables import remove_stale_tables
 from agentbatch.marks import Mark
 from agentbatch.process.control import Control
 from agentbatch.record import record
@@ -312,6 +314,7 @@ class ResultBook:
         except OSError:
             return None
         self._begun_known = known or (finished is not None and _all_done(finished, self._options.count))
+        remove_stale_tables(time.time())
         if finished is not None:
             table.forget([index for index in table.items if finished.status_of(index) is not None])
         return table

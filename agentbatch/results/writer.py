@@ -17,8 +17,9 @@ from queue import Empty, SimpleQueue
 from time import perf_counter
 from typing import Protocol
 
-from agentbatch.errors import ExitCode, OutputError
+from agentbatch.errors import ExitCode, LockedError, OutputError
 from agentbatch.files.durable import sync_folder
+from agentbatch.files.lock import close_after_fork, hold_output
 
 GATHER_S = 0.005
 """How long the writer waits for company after the first line of a group."""
@@ -73,6 +74,7 @@ class ResultsFile:
 
     Raises:
         OutputError: it can't be opened, or ends in an unfinished line (see `scan_results`).
+        LockedError: another run writes to it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -86,13 +88,15 @@ class ResultsFile:
             self._size = os.fstat(self._fd).st_size
             if self._size and os.pread(self._fd, 1, self._size - 1) != b"\n":
                 raise OutputError(f"{path}: ends in an unfinished line; nothing may be written behind it")
+            hold_output(self._fd, path)
             sync_folder(path)
         except OSError as error:
             os.close(self._fd)
             raise self._error("cannot be opened", error) from error
-        except OutputError:
+        except (OutputError, LockedError):
             os.close(self._fd)
             raise
+        close_after_fork(self)
 
     def append(self, data: bytes) -> None:
         """Write and sync. On failure the file is cut back to its last committed line, and never written again."""
@@ -114,6 +118,12 @@ class ResultsFile:
             if not self._failed:
                 self._check_still_ours()
         finally:
+            os.close(self._fd)
+            self._fd = -1
+
+    def forget(self) -> None:
+        """In a forked child: close the descriptor. The parent goes on writing."""
+        if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 

@@ -29,6 +29,27 @@ def test_the_second_run_is_refused_with_the_pid_of_the_first(project: Project, p
     assert sorted(provider.counts.values()) == [1] * 30, "an item was paid twice"
 
 
+def test_a_lock_file_that_somebody_deletes_lets_nobody_in(project: Project, provider: Provider) -> None:
+    ids = project.give(30)
+    release = threading.Event()
+    provider.script = lambda asked: good(asked.id, delay=0.0 if release.is_set() else 2.0)
+    with project.start() as first:
+        provider.wait_for(1)
+        lock = project.results.with_name(f"{project.results.name}.lock")
+        lock.unlink()
+        for arguments in ((), ("--overwrite",)):
+            second = project.run(*arguments)
+            assert second.code == 75, second.stderr
+            assert "another run writes to it" in second.stderr
+            lock.unlink(missing_ok=True)
+        release.set()
+        assert first.end().code == 0
+    assert not faults_of(project.results, ids)
+    assert sorted(provider.counts.values()) == [1] * 30, "an item was paid twice"
+    assert project.run().code == 0, "and then it is free"
+    assert len(provider.requests) == 30
+
+
 @pytest.mark.slow
 def test_of_several_that_begin_at_once_one_works(project: Project, provider: Provider) -> None:
     ids = project.give(10)
