@@ -28,6 +28,9 @@ WINDOW_S = 60.0
 _JITTER_S = 0.5
 """The network may squeeze requests together by so much; the books of a rate look back that much further."""
 
+_LOOK_AGAIN_S = 0.5
+"""Where only requests that wait for another rate stand in the way: nobody knows when they go out."""
+
 _NO_LIMIT = 1_000_000_000
 
 _SLOWER = 1.015
@@ -177,6 +180,8 @@ class Grant:
 
     taken_at: float
     amount: float
+    held: bool = False
+    """Its request waits for something else, and has not gone out."""
 
 
 class Rate:
@@ -203,6 +208,7 @@ class Rate:
         self._next = 0.0
         self._ledger: deque[Grant] = deque()
         self._in_window = 0.0
+        self._on_hold = 0.0
         self._waiting: list[tuple[int, int, float, asyncio.Future[Grant]]] = []
         self._arrivals = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -278,10 +284,34 @@ class Rate:
             self._serve()
             return
         self._next += change * self._seconds_per_unit
-        if grant.taken_at > asyncio.get_running_loop().time() - WINDOW_S - _JITTER_S:
+        if grant.held:
+            self._on_hold += change
+            self._in_window += change
+        elif grant.taken_at > asyncio.get_running_loop().time() - WINDOW_S - _JITTER_S:
             self._in_window += change
         if self._waiting:
             self._serve()
+
+    def hold(self, grant: Grant) -> None:
+        """Its request has to wait for another rate: it counts from when it goes out, and until then as well."""
+        if self._loan is not None:
+            return
+        behind: list[Grant] = []
+        while self._ledger and self._ledger[-1] is not grant:
+            behind.append(self._ledger.pop())
+        if self._ledger:
+            self._ledger.pop()
+            grant.held = True
+            self._on_hold += grant.amount
+        self._ledger.extend(reversed(behind))
+
+    def goes_out(self, grant: Grant) -> None:
+        """The request of a grant that was held goes out now."""
+        if grant.held:
+            grant.held = False
+            self._on_hold -= grant.amount
+            grant.taken_at = asyncio.get_running_loop().time()
+            self._ledger.append(grant)
 
     def resize(self, limit: int) -> None:
         """Change the limit, from now on. Whoever waits for more than it allows is let in when all else is quiet."""
@@ -318,13 +348,15 @@ class Rate:
                 excess -= grant.amount
                 if excess <= 1e-9:
                     return max(ready, grant.taken_at + WINDOW_S + _JITTER_S)
+            if self._on_hold:
+                return max(ready, now + _LOOK_AGAIN_S)
         return ready
 
     def _forget(self, now: float) -> None:
         while self._ledger and self._ledger[0].taken_at <= now - WINDOW_S - _JITTER_S:
             self._in_window -= self._ledger.popleft().amount
         if not self._ledger:
-            self._in_window = 0.0
+            self._in_window = self._on_hold
 
     def enter(self, amount: float, now: float) -> Grant:
         """Enter `amount` in the books; its time has come."""
@@ -378,6 +410,14 @@ class RateLike(Protocol):
 
     def settle(self, grant: Grant, actual: float) -> None:
         """Correct a grant to what was really used."""
+        ...
+
+    def hold(self, grant: Grant) -> None:
+        """The request waits for another rate, and has not gone out."""
+        ...
+
+    def goes_out(self, grant: Grant) -> None:
+        """Now it does."""
         ...
 
     def turn_away(self, error: Exception) -> None:
@@ -498,11 +538,14 @@ class Admission:
                     self._permits.append(permits)
             for limiter in self._limiters:
                 if limiter.rpm is not None:
-                    self._grants.append((limiter.rpm, await limiter.rpm.take(self._priority, 1)))
+                    await self._take(limiter.rpm, 1)
                 if limiter.learnt is not None:
-                    self._grants.append((limiter.learnt, await limiter.learnt.take(self._priority, 1)))
+                    await self._take(limiter.learnt, 1)
                 if limiter.tpm is not None:
-                    self._grants.append((limiter.tpm, await limiter.tpm.take(self._priority, self._tokens)))
+                    await self._take(limiter.tpm, self._tokens)
+            for rate, grant in self._grants:
+                if grant.held:
+                    rate.goes_out(grant)
         except BaseException:
             for rate, grant in self._grants:
                 rate.settle(grant, 0)
@@ -512,6 +555,13 @@ class Admission:
 
     async def __aexit__(self, *_: object) -> None:
         self._release()
+
+    async def _take(self, rate: RateLike, amount: float) -> None:
+        """Take from one more rate; those taken before count from when all of them are."""
+        if self._grants:
+            before, grant = self._grants[-1]
+            before.hold(grant)
+        self._grants.append((rate, await rate.take(self._priority, amount)))
 
     def used(self, tokens: float) -> None:
         """Correct the reserved tokens to those the provider counted."""

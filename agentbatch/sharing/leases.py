@@ -98,6 +98,12 @@ class SharedRate:
         if change and isinstance(grant, LeasedGrant):
             self._correct(grant.lease, change)
 
+    def hold(self, grant: Grant) -> None:
+        """The books know only when it was leased."""
+
+    def goes_out(self, grant: Grant) -> None:
+        """Nothing was held."""
+
     def turn_away(self, error: Exception) -> None:
         """Send everybody in the queue home with `error`."""
         waiting, self._waiting = self._waiting, []
