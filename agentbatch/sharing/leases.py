@@ -144,7 +144,7 @@ class SharedRate:
                 return
             lease.left -= amount
             heappop(self._waiting)
-            future.set_result(LeasedGrant(now, amount, lease.number))
+            future.set_result(LeasedGrant(now, amount, lease=lease.number))
 
     def demand(self) -> tuple[float, float]:
         """How much is waited for, and how much by the first in the queue."""
