@@ -261,6 +261,7 @@ class _Run:
         self._checks = CheckTally(config.checks, config.thresholds) if has_checks else None
         self._read_all = False
         self._trial = _trial(config, options)
+        self._budget = Budget(None)
         self._canary_items: CanaryItems | None = None
         self._canary: Canary | None = None
         self._display: Progress = Silent()
@@ -311,6 +312,7 @@ class _Run:
             marks.stop()
             self._tally.end()
             self._book.marks = marks.marks
+            self._book.unfinished_usd = self._budget.unfinished
             self._book.times = shared_out(times.seconds, self._tally.elapsed_s)
             if timer is not None:
                 timer.cancel()
@@ -403,11 +405,12 @@ class _Run:
         return MarkBook(engine.rests, self._limits_of(engine).values, engine.found_limits)
 
     def _local_engine(self, cache: ResponseCache | None) -> Engine:
+        self._budget = Budget(self._config.limits.max_cost, spent=self._book.spent_usd)
         return LocalEngine(
             self._config,
             tracer=self._tracer,
             control=self._control,
-            budget=Budget(self._config.limits.max_cost, spent=self._book.spent_usd),
+            budget=self._budget,
             journal=self._book.journal,
             cache=cache,
             artifacts=None if self._options.files is None else ArtifactFolder(self._options.files.artifacts),

@@ -25,7 +25,7 @@ from agentbatch.config.step_graph import dependencies, name_of, names_set, root_
 from agentbatch.endpoints.answering import Answering, Door, Link
 from agentbatch.endpoints.endpoint import Endpoint, EndpointSettings
 from agentbatch.endpoints.pool import EndpointPool, Lane
-from agentbatch.endpoints.prices import Pricing, PublishedTariff, Tariff, rates
+from agentbatch.endpoints.prices import BatchPrice, Pricing, PublishedTariff, Tariff, rates
 from agentbatch.errors import ConfigError, RunStopped
 from agentbatch.flows import kind_of
 from agentbatch.flows.base import GroupConfig, Member, MemberConfig
@@ -438,11 +438,27 @@ def provider_of(config: ModelConfig) -> str:
     return getattr(config, "provider")  # noqa: B009
 
 
+def planned_tariff(config: ModelConfig) -> Pricing | None:
+    """What most of its requests will cost: through `provider_batch`, where it says so, at the price of batches."""
+    tariff = tariff_of(config)
+    batched = getattr(config, "provider_batch", None)
+    return tariff if tariff is None or not batched else BatchPrice(tariff, config.batch_share)
+
+
 def tariff_of(config: ModelConfig) -> Pricing | None:
     """What the model costs: as the config says, else as published; None where nothing says it."""
     if config.price is not None:
         price = config.price
-        return Tariff((rates(price.input, price.output, price.cached_input, price.cache_write),))
+        own = rates(
+            price.input,
+            price.output,
+            price.cached_input,
+            price.cache_write,
+            cache_write_1h=price.cache_write_1h,
+            reasoning=price.reasoning,
+            request=price.request,
+        )
+        return Tariff((own,))
     if isinstance(config, HttpModelConfig):
         return PublishedTariff(provider_of(config), config.model)
     return None

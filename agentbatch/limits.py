@@ -581,6 +581,8 @@ class Budget:
         self.cap = cap
         self.spent = spent
         self.set_aside = 0.0
+        self.unfinished = 0.0
+        """What attempts may have cost whose items did not come to their end."""
         self.on_want: Callable[[], None] | None = None
         """Set where the cap is borrowed and may grow: called when a request needs more of it."""
         self.exhausted: str | None = None
@@ -664,6 +666,10 @@ class Spending:
         self._budget = budget
         self._set_aside = set_aside
         self.usd = 0.0
+
+    def all(self) -> None:
+        """What it has really cost is not known: it counts as all that was set aside."""
+        self.usd = self._set_aside
 
     async def __aenter__(self) -> Spending:
         await self._budget.enter(self._set_aside)

@@ -16,7 +16,8 @@ class Usage:
     """Tokens and requests of one call, or the sum over many.
 
     `input_tokens` counts all prompt tokens, cached ones included; `output_tokens` counts all generated tokens,
-    reasoning included. The other token fields say how many of them were of that kind.
+    reasoning included. The other token fields say how many of them were of that kind; `cache_write_1h_tokens` are among
+    the `cache_write_tokens`.
     """
 
     input_tokens: int = 0
@@ -25,6 +26,7 @@ class Usage:
     cached_tokens: int = 0
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
+    cache_write_1h_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -34,6 +36,7 @@ class Usage:
             self.cached_tokens + other.cached_tokens,
             self.cache_write_tokens + other.cache_write_tokens,
             self.reasoning_tokens + other.reasoning_tokens,
+            self.cache_write_1h_tokens + other.cache_write_1h_tokens,
         )
 
 

@@ -27,6 +27,9 @@ PENDING = Result(status="cancelled")
 
 _NO_USAGE = Usage()
 
+POSSIBLY_BILLED = "possibly_billed_usd"
+"""What an item's attempts without an answer, and answers without a count of tokens, may have cost at most."""
+
 Ending = tuple[Status, Output | None, Failure | None]
 """How a step's work ended."""
 
@@ -86,6 +89,7 @@ class Visit:
     cached_tokens: int = 0
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
+    cache_write_1h_tokens: int = 0
     cost_usd: float | None = 0.0
     steps: dict[str, Result] = field(default_factory=NEW_DICT)
     extra: dict[str, Any] = field(default_factory=NEW_DICT)
@@ -156,6 +160,15 @@ class Visit:
             visit._worked += seconds
             visit = visit.parent
 
+    def may_have_cost(self, usd: float) -> None:
+        """Note on the item that up to so many US dollars, which are in no cost, may be billed all the same."""
+        if not usd:
+            return
+        visit = self
+        while visit.parent is not None:
+            visit = visit.parent
+        visit.extra[POSSIBLY_BILLED] = visit.extra.get(POSSIBLY_BILLED, 0.0) + usd
+
     def count(self, usage: Usage, cost_usd: float | None) -> None:
         """Enter one request's tokens and price in the books of this visit and of all above it."""
         visit: Visit | None = self
@@ -166,6 +179,7 @@ class Visit:
             visit.cached_tokens += usage.cached_tokens
             visit.cache_write_tokens += usage.cache_write_tokens
             visit.reasoning_tokens += usage.reasoning_tokens
+            visit.cache_write_1h_tokens += usage.cache_write_1h_tokens
             visit.cost_usd = None if cost_usd is None or visit.cost_usd is None else visit.cost_usd + cost_usd
             visit = visit.parent
 
@@ -221,6 +235,7 @@ class Visit:
             self.cached_tokens,
             self.cache_write_tokens,
             self.reasoning_tokens,
+            self.cache_write_1h_tokens,
         )
 
 

@@ -14,13 +14,13 @@ from agentbatch.batches.base import NotInBatch
 from agentbatch.batches.config import ProviderBatchConfig
 from agentbatch.batches.desk import BatchDesk
 from agentbatch.batches.waiting import WaitingRoom
-from agentbatch.endpoints.endpoint import Endpoint, EndpointSettings, describe, note_request
-from agentbatch.endpoints.prices import HalfPrice, Pricing
+from agentbatch.endpoints.endpoint import Endpoint, EndpointSettings, describe, describe_usage, note_request
+from agentbatch.endpoints.prices import HALF, BatchPrice, Pricing
 from agentbatch.errors import StepError
 from agentbatch.kept.begun_calls import BegunCall
 from agentbatch.kept.chat_codec import request_bytes
 from agentbatch.limits import Limiter
-from agentbatch.messages import ChatRequest, ChatResponse
+from agentbatch.messages import ChatRequest, ChatResponse, Usage
 from agentbatch.models.base import Model
 from agentbatch.step import Visit
 from agentbatch.trace import Span
@@ -38,6 +38,7 @@ class BatchedEndpoint:
         room: where items wait.
         encode: gives a request's body.
         config: `provider_batch`.
+        share: of the ordinary price, that batches cost.
 
     Attributes:
         sent_online: requests that went the ordinary way in the end.
@@ -50,6 +51,7 @@ class BatchedEndpoint:
         room: WaitingRoom,
         encode: Callable[[ChatRequest], Awaitable[bytes]],
         config: ProviderBatchConfig,
+        share: float = HALF,
     ) -> None:
         self.online = online
         self.desk = desk
@@ -58,7 +60,7 @@ class BatchedEndpoint:
         self._encode = encode
         self._config = config
         tariff = online.settings.tariff
-        self._tariff: Pricing | None = None if tariff is None else HalfPrice(tariff)
+        self._tariff: Pricing | None = None if tariff is None else BatchPrice(tariff, share)
 
     @property
     def seconds_a_request(self) -> float:
@@ -126,9 +128,15 @@ class BatchedEndpoint:
             with self._room.waiting(visit.item.index):
                 async with online.budget.reserved(online.worst_cost(request, self._tariff)) as spending:
                     line = await self.desk.answer(key, await self._encode(request), again=attempt > 1)
-                    response = self.desk.api.read(line, request)
-                    cost = None if self._tariff is None else self._tariff.cost(response.usage)
+                    try:
+                        response = self.desk.api.read(line, request)
+                    except StepError as error:
+                        spending.usd = self._paid_in_vain(span, visit, error)
+                        raise
+                    cost = self._cost(response.usage)
                     spending.usd = cost or 0.0
+                    if cost is None:
+                        spending.all()
         except StepError as error:
             self._failed(span, visit, error)
             raise
@@ -142,6 +150,18 @@ class BatchedEndpoint:
         span.attributes["messages"] = request.messages
         tracer.end(span)
         return response
+
+    def _cost(self, usage: Usage) -> float | None:
+        return None if self._tariff is None else self._tariff.cost(usage)
+
+    def _paid_in_vain(self, span: Span, visit: Visit, error: StepError) -> float:
+        """US dollars for an answer that is none; what it says it used is counted."""
+        if error.usage is None:
+            return 0.0
+        cost = self._cost(error.usage)
+        visit.count(error.usage, cost)
+        describe_usage(span, error.usage, cost)
+        return cost or 0.0
 
     def _failed(self, span: Span, visit: Visit, error: StepError) -> None:
         span.attributes["http_status"] = error.http_status

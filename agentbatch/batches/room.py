@@ -82,7 +82,7 @@ class BatchRoom:
         async def body_of(request: ChatRequest) -> bytes:
             return await model.api.body_of(request, model.encode)
 
-        made = BatchedEndpoint(online, desk, self.waiting, body_of, own)
+        made = BatchedEndpoint(online, desk, self.waiting, body_of, own, config.batch_share)
         self._doors.append(made)
         self.waiting.most = max(self.waiting.most, own.max_waiting)
         return made

@@ -230,14 +230,17 @@ class Endpoint:
                 response = await self.model.chat(request.traced(span.traceparent))
         except StepError as error:
             spending.usd = self._paid_in_vain(error) or 0.0
-            return self._failed(span, visit, error)
+            return self._failed(span, visit, error, request, spending)
         except TimeoutError:
-            return self._failed(span, visit, StepTimeout(f"no whole answer within {self.settings.timeout:g} s"))
+            error = StepTimeout(f"no whole answer within {self.settings.timeout:g} s")
+            return self._failed(span, visit, error, request, spending)
         except BaseException:
-            self._failed(span, visit, StepTimeout("cancelled"), "cancelled")
+            self._failed(span, visit, StepTimeout("cancelled"), request, spending, "cancelled")
             raise
         cost = self._cost(response.usage)
         spending.usd = cost or 0.0
+        if cost is None:
+            self._may_cost_all(request, visit, spending)
         visit.count(response.usage, cost)
         describe(span, response, cost)
         note_request(visit, response.request_id)
@@ -254,17 +257,32 @@ class Endpoint:
         """US dollars for what a failed answer says it used; None where the price is not known."""
         return 0.0 if error.usage is None else self._cost(error.usage)
 
-    def _failed(self, span: Span, visit: Visit, error: StepError, status: str = "error") -> StepError:
+    def _may_cost_all(self, request: ChatRequest, visit: Visit, spending: Spending) -> None:
+        """Nobody says what a request came to: it counts against the cap with what it could cost at worst."""
+        spending.all()
+        visit.may_have_cost(self._worst(request, self.estimate.of(request).usage, self.settings.tariff))
+
+    def _failed(
+        self,
+        span: Span,
+        visit: Visit,
+        error: StepError,
+        request: ChatRequest,
+        spending: Spending,
+        status: str = "error",
+    ) -> StepError:
         cost = self._paid_in_vain(error)
         visit.count(error.usage or _ONE_REQUEST, cost)
         if error.usage is not None:
-            _describe_usage(span, error.usage, cost)
+            describe_usage(span, error.usage, cost)
         span.attributes["http_status"] = error.http_status
         if error.request_id:
             span.attributes["request_id"] = error.request_id
             note_request(visit, error.request_id)
         if _may_be_billed(error):
             span.attributes["possibly_billed"] = True
+            if error.usage is None:
+                self._may_cost_all(request, visit, spending)
         if status == "cancelled":
             visit.tracer.end(span, "cancelled")
         else:
@@ -287,10 +305,14 @@ class Endpoint:
         return self._most(request, self.estimate.of(request).usage, tariff)
 
     def _most(self, request: ChatRequest, expected: Usage, tariff: Pricing | None) -> float:
-        if tariff is None or self.budget.cap is None:
+        return 0.0 if self.budget.cap is None else self._worst(request, expected, tariff)
+
+    def _worst(self, request: ChatRequest, expected: Usage, tariff: Pricing | None) -> float:
+        """What a request can cost at most, as far as its price is known."""
+        if tariff is None:
             return 0.0
         output = output_cap(request) or max(_LONG_ANSWER, expected.output_tokens)
-        return tariff.cost(Usage(expected.input_tokens, output)) or 0.0
+        return tariff.most(Usage(expected.input_tokens, output)) or 0.0
 
     def _judge(self, error: StepError, sent: Sent, attempt: int) -> Verdict:
         """Let the endpoint's health learn from a failure, and do what it says."""
@@ -403,7 +425,7 @@ def note_request(visit: Visit, request_id: str | None) -> None:
 
 def describe(span: Span, response: ChatResponse, cost: float | None) -> None:
     attributes = span.attributes
-    _describe_usage(span, response.usage, cost)
+    describe_usage(span, response.usage, cost)
     attributes["finish_reason"] = response.finish_reason
     if response.first_token_s is not None:
         attributes["first_token_s"] = response.first_token_s
@@ -412,7 +434,8 @@ def describe(span: Span, response: ChatResponse, cost: float | None) -> None:
     attributes["answer"] = response
 
 
-def _describe_usage(span: Span, usage: Usage, cost: float | None) -> None:
+def describe_usage(span: Span, usage: Usage, cost: float | None) -> None:
+    """Note what was used, and what it cost in US dollars."""
     attributes = span.attributes
     attributes["input_tokens"] = usage.input_tokens
     attributes["output_tokens"] = usage.output_tokens

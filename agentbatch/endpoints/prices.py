@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Protocol
@@ -13,23 +13,40 @@ from agentbatch.record import record
 
 @record
 class Rates:
-    """US dollars per token, for requests of more than `above` input tokens."""
+    """US dollars per token, and for each `request`, of requests of more than `above` input tokens."""
 
     input: float
     output: float
     cached_input: float
     cache_write: float
+    cache_write_1h: float
+    reasoning: float
+    request: float = 0.0
     above: int = 0
 
     def cost(self, usage: Usage) -> float:
-        """US dollars for these tokens; cached and cache-writing ones at their own price."""
-        plain = usage.input_tokens - usage.cached_tokens - usage.cache_write_tokens
+        """US dollars for one request's tokens; what was read from or written to a cache, and reasoning, at its price.
+
+        A count of a part that is more than the whole is taken for the whole.
+        """
+        written = min(usage.cache_write_tokens, usage.input_tokens)
+        written_1h = min(usage.cache_write_1h_tokens, written)
+        cached = min(usage.cached_tokens, usage.input_tokens - written)
+        reasoning = min(usage.reasoning_tokens, usage.output_tokens)
         return (
-            max(0, plain) * self.input
-            + usage.cached_tokens * self.cached_input
-            + usage.cache_write_tokens * self.cache_write
-            + usage.output_tokens * self.output
+            (usage.input_tokens - cached - written) * self.input
+            + cached * self.cached_input
+            + (written - written_1h) * self.cache_write
+            + written_1h * self.cache_write_1h
+            + (usage.output_tokens - reasoning) * self.output
+            + reasoning * self.reasoning
+            + self.request
         )
+
+    def most(self, usage: Usage) -> float:
+        """US dollars for so many tokens at most: all of the prompt written to a cache, all of the answer reasoning."""
+        prompt = max(self.input, self.cache_write, self.cache_write_1h)
+        return usage.input_tokens * prompt + usage.output_tokens * max(self.output, self.reasoning) + self.request
 
 
 @record
@@ -41,23 +58,46 @@ class Tariff:
     known = True
 
     def cost(self, usage: Usage) -> float | None:
-        """US dollars for one request's tokens; None where the provider counted none, unless they are free."""
+        """US dollars for one request's tokens; None where its prompt was not counted, unless that is free."""
         rates = self.steps[0]
-        if not usage.input_tokens and not usage.output_tokens:
-            return None if rates.input or rates.output else 0.0
-        for step in self.steps[1:]:
-            if usage.input_tokens > step.above:
-                rates = step
-        return rates.cost(usage)
+        if not usage.input_tokens and (rates.input or (rates.output and not usage.output_tokens)):
+            return None
+        return self._reached(usage).cost(usage)
+
+    def most(self, usage: Usage) -> float | None:
+        """US dollars for one request that takes so many tokens, at most."""
+        return self._reached(usage).most(usage)
+
+    def _reached(self, usage: Usage) -> Rates:
+        return next((step for step in reversed(self.steps) if usage.input_tokens > step.above), self.steps[0])
 
 
 def rates(
-    prompt: float, answer: float, cached_input: float | None = None, cache_write: float | None = None, above: int = 0
+    prompt: float,
+    answer: float,
+    cached_input: float | None = None,
+    cache_write: float | None = None,
+    *,
+    cache_write_1h: float | None = None,
+    reasoning: float | None = None,
+    request: float | None = None,
+    above: int = 0,
 ) -> Rates:
-    """Rates from US dollars per 1M tokens of prompt and answer."""
+    """Rates from US dollars per 1M tokens of prompt and answer, and per request. What is None costs as its kind."""
     cached = prompt if cached_input is None else cached_input
     written = prompt if cache_write is None else cache_write
-    return Rates(prompt / 1e6, answer / 1e6, cached / 1e6, written / 1e6, above)
+    written_1h = written if cache_write_1h is None else cache_write_1h
+    thought = answer if reasoning is None else reasoning
+    return Rates(
+        prompt / 1e6,
+        answer / 1e6,
+        cached / 1e6,
+        written / 1e6,
+        written_1h / 1e6,
+        thought / 1e6,
+        request or 0.0,
+        above,
+    )
 
 
 class PublishedTariff:
@@ -72,6 +112,11 @@ class PublishedTariff:
         """US dollars for one request's tokens; None where the price is not known."""
         tariff = self._tariff
         return None if tariff is None else tariff.cost(usage)
+
+    def most(self, usage: Usage) -> float | None:
+        """US dollars for one request that takes so many tokens, at most; None where the price is not known."""
+        tariff = self._tariff
+        return None if tariff is None else tariff.most(usage)
 
     @property
     def known(self) -> bool:
@@ -95,12 +140,21 @@ class Pricing(Protocol):
         """US dollars for one request's tokens; None where the price is not known."""
         ...
 
+    def most(self, usage: Usage) -> float | None:
+        """US dollars for one request that takes so many tokens, at most; None where the price is not known."""
+        ...
 
-class HalfPrice:
-    """What the same costs in a provider's batch."""
 
-    def __init__(self, whole: Pricing) -> None:
+HALF = 0.5
+"""What OpenAI's and Anthropic's batches cost, compared to ordinary requests: of every kind of token."""
+
+
+class BatchPrice:
+    """What the same costs in a provider's batch: a `share` of the ordinary price."""
+
+    def __init__(self, whole: Pricing, share: float = HALF) -> None:
         self._whole = whole
+        self._share = share
 
     @property
     def known(self) -> bool:
@@ -110,7 +164,12 @@ class HalfPrice:
     def cost(self, usage: Usage) -> float | None:
         """US dollars for one request's tokens; None where the price is not known."""
         cost = self._whole.cost(usage)
-        return None if cost is None else cost / 2
+        return None if cost is None else cost * self._share
+
+    def most(self, usage: Usage) -> float | None:
+        """US dollars for one request that takes so many tokens, at most; None where the price is not known."""
+        most = self._whole.most(usage)
+        return None if most is None else most * self._share
 
 
 def published_tariff(provider: str, model: str) -> Tariff | None:
@@ -125,10 +184,22 @@ def published_tariff(provider: str, model: str) -> Tariff | None:
     except LookupError:
         return None
     price = found.get_prices(datetime.now(UTC))
-    parts = (price.input_mtok, price.output_mtok, price.cache_read_mtok, price.cache_write_mtok)
-    if parts[0] is None or parts[1] is None:
+    parts = {name: getattr(price, published, None) for name, published in _PUBLISHED.items()}
+    if parts["prompt"] is None or parts["answer"] is None:
         return None
-    return Tariff(tuple(_rates_above(parts, above) for above in _thresholds(parts)))
+    return Tariff(tuple(_rates_above(parts, above) for above in _thresholds(tuple(parts.values()))))
+
+
+_PUBLISHED = {
+    "prompt": "input_mtok",
+    "answer": "output_mtok",
+    "cached_input": "cache_read_mtok",
+    "cache_write": "cache_write_mtok",
+    "cache_write_1h": "cache_write_1h_mtok",
+    "reasoning": "output_reasoning_mtok",
+    "request": "requests_kcount",
+}
+"""What the catalogue calls our rates."""
 
 
 def _thresholds(parts: Sequence[Any]) -> list[int]:
@@ -136,9 +207,11 @@ def _thresholds(parts: Sequence[Any]) -> list[int]:
     return [0, *sorted(set(tiers))]
 
 
-def _rates_above(parts: Sequence[Any], above: int) -> Rates:
-    numbers = [None if part is None else _price_above(part, above) for part in parts]
-    return rates(numbers[0] or 0.0, numbers[1] or 0.0, numbers[2], numbers[3], above)
+def _rates_above(parts: Mapping[str, Any], above: int) -> Rates:
+    numbers = {name: _price_above(part, above) for name, part in parts.items() if part is not None}
+    prompt, answer = numbers.pop("prompt"), numbers.pop("answer")
+    request = numbers.pop("request", 0.0) / 1000
+    return rates(prompt, answer, **numbers, request=request, above=above)
 
 
 def _price_above(part: Any, above: int) -> float:

@@ -21,7 +21,7 @@ from agentbatch.limits import Budget
 from agentbatch.process.control import Control
 from agentbatch.progress.view import Pressure
 from agentbatch.results.artifacts import ArtifactFolder
-from agentbatch.step import Visit, ending, within
+from agentbatch.step import POSSIBLY_BILLED, Visit, ending, within
 from agentbatch.time_book import Bound, Waits, strongest_limit
 from agentbatch.trace import Tracer, current_item
 
@@ -297,6 +297,7 @@ class LocalEngine:
             status, output, error = await ending(work, visit, None)
         except BaseException:
             self._tracer.end(span, "stopped")
+            self._budget.unfinished += visit.extra.get(POSSIBLY_BILLED, 0.0)
             raise
         result = visit.result("item", status, output, error)
         span.attributes["queued_s"], span.attributes["cost_usd"] = result.queued_s, result.cost_usd

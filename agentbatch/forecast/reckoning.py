@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from agentbatch.agents.base import AgentConfig
-from agentbatch.build import tariff_of
+from agentbatch.build import planned_tariff
 from agentbatch.flows.condition import ConditionConfig
 from agentbatch.flows.route import RouteConfig, case_key
 from agentbatch.forecast.bounds import EVERYTHING, Account, Bill, Bounds, Range, Spend
@@ -122,7 +122,7 @@ class _Reckoning:
         self._mended = mended
         self._assumed = assumed
         self._prompts = Prompts(config, assumed)
-        self._tariffs = {name: tariff_of(model) for name, model in config.models.items()}
+        self._tariffs = {name: planned_tariff(model) for name, model in config.models.items()}
         self._latencies = {name: latency_of(model, assumed.latency_s) for name, model in config.models.items()}
         self.uncapped: list[str] = []
         self.lists = False

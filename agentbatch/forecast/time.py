@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from agentbatch.config import Config
 
 _MINUTE = 60.0
+_DAY_S = 86_400.0
+"""Within which OpenAI and Anthropic promise a batch's answers."""
 _AUTO_REQUESTS = 64
 """What `max_concurrency: auto` is reckoned with."""
 
@@ -58,6 +60,11 @@ def constraints(config: Config, spent: Mapping[Account, Bounds], items: int, ite
 
 def _of_section(owner: str, section: object, spent: Bounds) -> Iterator[Constraint]:
     low, high = spent
+    batched = getattr(section, "provider_batch", None)
+    if batched and high.calls:
+        most = getattr(batched, "max_wait", None) or _DAY_S
+        yield Constraint(f"provider batches of {owner}, a minute to a day each", Range(min(_MINUTE, most), most))
+        return
     limits = {name: getattr(section, name, None) for name in ("rpm", "tpm", "max_concurrency")}
     rpm, tpm, at_once = limits["rpm"], limits["tpm"], limits["max_concurrency"]
     if rpm is not None:

@@ -104,7 +104,7 @@ class _Look:
             problem=self._problem,
             items=self._good,
             drawn=tuple(sorted(drawn, key=lambda item: item.index)),
-            spent_usd=0.0 if self._finished is None else self._finished.cost_usd,
+            spent_usd=0.0 if self._finished is None else self._finished.cost_usd + self._finished.possibly_billed_usd,
         )
 
     def _draw(self) -> list[Item]:

@@ -279,6 +279,7 @@ def usage_of(answer: Mapping[str, Any]) -> Usage:
         requests=1,
         cached_tokens=read,
         cache_write_tokens=written,
+        cache_write_1h_tokens=count(mapping(counts.get("cache_creation")).get("ephemeral_1h_input_tokens")),
         reasoning_tokens=count(mapping(counts.get("output_tokens_details")).get("thinking_tokens")),
     )
 

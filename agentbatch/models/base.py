@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol, Self
 
 from pydantic import Field
 
+from agentbatch.endpoints.prices import HALF
 from agentbatch.errors import InternalFault
 from agentbatch.messages import ChatRequest, ChatResponse
 from agentbatch.models.credentials import ApiKey, BaseUrl, HeaderName
@@ -28,12 +29,24 @@ FallbackError = Literal[
 
 
 class Price(Settings):
-    """US dollars per 1M tokens. `cached_input` and `cache_write` default to the price of input."""
+    """US dollars per 1M tokens."""
 
     input: float = Field(ge=0)
+    """Of the prompt."""
     output: float = Field(ge=0)
+    """Of the answer."""
     cached_input: float | None = Field(default=None, ge=0)
+    """Of the prompt, read from the provider's cache. Default: as input."""
     cache_write: float | None = Field(default=None, ge=0)
+    """Of the prompt, written to the provider's cache. Default: as input."""
+    cache_write_1h: float | None = Field(default=None, ge=0)
+    """The same, to be kept for an hour (Anthropic). Default: as `cache_write`."""
+    reasoning: float | None = Field(default=None, ge=0)
+    """Of the answer, spent on reasoning. Default: as output, which is what most providers charge."""
+    request: float = Field(default=0.0, ge=0)
+    """US dollars for each request, on top."""
+    batch: float = Field(default=HALF, ge=0)
+    """What all this costs through `provider_batch`, as a share."""
 
 
 class FallbackModel(Settings):
@@ -64,6 +77,11 @@ class ModelConfig(Settings):
     """Default: looked up by the model's name."""
     fallbacks: list[ModelName | FallbackModel] = Field(default_factory=list["str | FallbackModel"])
     """Other models to ask, in order, when this one is overloaded, down, or finds the request too long."""
+
+    @property
+    def batch_share(self) -> float:
+        """What requests cost through `provider_batch`, as a share of the ordinary price."""
+        return HALF if self.price is None else self.price.batch
 
     @property
     def fallback_names(self) -> list[str]:

@@ -12,7 +12,8 @@ from agentbatch.errors import BadContent, BadResponse
 from agentbatch.messages import ToolCall
 from agentbatch.text.redact import visible
 
-_MOST_TOKENS = 2**53
+_MOST_TOKENS = 100_000_000
+"""No request has more: a larger count is not believed."""
 
 
 def parse_answer(body: bytes) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from agentbatch.results.header import (
     told_apart,
     with_marks,
     with_times,
+    with_unfinished,
     write_header,
 )
 from agentbatch.results.hearer import Heard, Nowhere
@@ -92,6 +93,7 @@ class ResultBook:
         self._header = header
         self._control = control
         self._finished: Finished | None = None
+        self._unfinished_before = 0.0
         self._held: list[FinishedItem] = []
         self._same_errors = SameErrors(options.same_error)
         self._uncommitted: deque[tuple[int, Status]] = deque()
@@ -106,6 +108,8 @@ class ResultBook:
         """What the time of this run went to, to be kept with the results."""
         self.marks: Sequence[Mark] = ()
         """Cool-downs and changed limits, to be kept, too."""
+        self.unfinished_usd = 0.0
+        """What attempts of this run may have cost whose items got no line; to be kept with the results, too."""
         self._order = OrderedLines() if options.ordered and options.files is None else None
         self._opened = ExitStack()
         self._lock: OutputLock | None = None
@@ -138,12 +142,13 @@ class ResultBook:
 
     def _keep_times(self, files: ResultFiles) -> None:
         """Where the time went, and what is marked in charts, is told by the report. The run does not fail for it."""
-        if not self.times:
+        if not self.times and not self.unfinished_usd:
             return
         with suppress(InputError, OutputError):
             begun = read_header(files.header)
             if begun is not None:
-                write_header(files.header, with_marks(with_times(begun, self.times), self.marks))
+                header = with_marks(with_times(begun, self.times), self.marks)
+                write_header(files.header, with_unfinished(header, self.unfinished_usd))
 
     async def settle(self) -> None:
         """Wait until all is on disk.
@@ -180,8 +185,11 @@ class ResultBook:
 
     @property
     def spent_usd(self) -> float:
-        """What the lines of earlier runs cost, as far as it is known."""
-        return 0.0 if self._finished is None else self._finished.cost_usd
+        """What the lines of earlier runs cost, and what may be billed on top: it counts against a cap."""
+        finished = self._finished
+        if finished is None:
+            return 0.0
+        return finished.cost_usd + finished.possibly_billed_usd + self._unfinished_before
 
     @property
     def continued(self) -> bool:
@@ -327,6 +335,8 @@ class ResultBook:
         if begun is not None and begun.thresholds != self._header.thresholds:
             write_header(files.header, replace(begun, thresholds=self._header.thresholds))
         self._finished = scan_results(files.results)
+        begun = read_header(files.header)
+        self._unfinished_before = 0.0 if begun is None else begun.unfinished_usd
         if self._finished.healed_bytes:
             self.notes.append(
                 f"cut {self._finished.healed_bytes:,} bytes that a crash left at the end of {files.results}"

@@ -15,6 +15,7 @@ from agentbatch.inputs import BadLine
 from agentbatch.items import Failure, Item, ItemResult, Result
 from agentbatch.messages import Usage
 from agentbatch.results.openai_batch import OutputFormat, as_batch_line
+from agentbatch.step import POSSIBLY_BILLED
 
 FLOW_KINDS = frozenset({"sequence", "parallel", "loop", "iteration", "route", "condition", "graph", "for_each"})
 """Steps of these kinds are made of others: whose outputs stand in the line, so theirs does not."""
@@ -52,6 +53,8 @@ def encode_result(
     if with_usage:
         line["usage"] = _usage(result.usage)
     line["cost_usd"] = _dollars(result.cost_usd)
+    if POSSIBLY_BILLED in result.extra:
+        line[POSSIBLY_BILLED] = _dollars(result.extra[POSSIBLY_BILLED])
     line["started_at"] = format_time(ended.started_ns)
     line["queued_s"] = round(result.queued_s, 6)
     line["duration_s"] = round(result.duration_s, 6)
@@ -147,6 +150,8 @@ def _usage(usage: Usage) -> dict[str, int]:
         fields["cached_tokens"] = usage.cached_tokens
     if usage.cache_write_tokens:
         fields["cache_write_tokens"] = usage.cache_write_tokens
+    if usage.cache_write_1h_tokens:
+        fields["cache_write_1h_tokens"] = usage.cache_write_1h_tokens
     if usage.reasoning_tokens:
         fields["reasoning_tokens"] = usage.reasoning_tokens
     return fields

@@ -34,6 +34,7 @@ class RunHeader:
         bound_by: what the time of all its sittings went to, `{what, who, seconds}` each; see `time_book`.
         thresholds: what its checks must come to, `{min, mean_score}` by name, as of its last sitting.
         marks: cool-downs and limits that changed in all its sittings, `{at, seconds, what}` each; see `marks`.
+        unfinished_usd: what attempts may have cost whose items were left without a line: it counts against a cap.
     """
 
     version: int
@@ -44,6 +45,7 @@ class RunHeader:
     bound_by: Sequence[Mapping[str, Any]] = ()
     thresholds: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
     marks: Sequence[Mapping[str, Any]] = ()
+    unfinished_usd: float = 0.0
 
 
 def new_header(
@@ -111,6 +113,7 @@ def _header_of(value: Any) -> RunHeader:
         bound_by=tuple(_bound_times(fields.get("bound_by"))),
         thresholds=dict(_thresholds(fields.get("thresholds"))),
         marks=tuple(_marks(fields.get("marks"))),
+        unfinished_usd=max(0.0, float(fields.get("unfinished_usd") or 0.0)),
     )
 
 
@@ -151,6 +154,11 @@ def with_times(header: RunHeader, times: Iterable[BoundTime]) -> RunHeader:
     return replace(header, bound_by=tuple(entries))
 
 
+def with_unfinished(header: RunHeader, usd: float) -> RunHeader:
+    """The header with what one more sitting may have paid for items that it left without a line."""
+    return replace(header, unfinished_usd=header.unfinished_usd + usd)
+
+
 def with_marks(header: RunHeader, marks: Iterable[Mark]) -> RunHeader:
     """The header with the marks of one more sitting, the newest `_MOST_MARKS` of all."""
     new = [{"at": round(mark.at_s, 3), "seconds": mark.seconds, "what": mark.words} for mark in marks]
@@ -160,7 +168,9 @@ def with_marks(header: RunHeader, marks: Iterable[Mark]) -> RunHeader:
 def told_apart(header: RunHeader) -> bytes:
     """What tells this run from another at the same path: all but what each of its sittings adds or may change."""
     fields = asdict(replace(header, bound_by=()))
-    return orjson.dumps({name: value for name, value in fields.items() if name not in ("thresholds", "marks")})
+    return orjson.dumps(
+        {name: value for name, value in fields.items() if name not in ("thresholds", "marks", "unfinished_usd")}
+    )
 
 
 def compare_headers(old: RunHeader, new: RunHeader) -> list[str]:

@@ -16,6 +16,7 @@ import orjson
 from agentbatch.errors import InputError, OutputError
 from agentbatch.items import Status
 from agentbatch.messages import Usage
+from agentbatch.step import POSSIBLY_BILLED
 
 _CODES: dict[Status, int] = {"ok": 1, "error": 2, "timeout": 3, "cancelled": 4, "skipped": 5}
 _STATUSES: tuple[Status | None, ...] = (None, *_CODES)
@@ -40,7 +41,7 @@ class Finished:
     """What a results file holds, in five bytes an item whatever the file's size.
 
     The last line of an item is the one that counts for its status. `cost_usd` and `usage` are the sums over all lines:
-    what an item's superseded lines cost was paid too.
+    what an item's superseded lines cost was paid too. `possibly_billed_usd` is what may be billed on top, at most.
 
     Attributes:
         states: per index 0 for an item still to do, otherwise a code of its status.
@@ -54,6 +55,7 @@ class Finished:
     ids: array[int] = field(default_factory=lambda: array("I"))
     lines: int = 0
     cost_usd: float = 0.0
+    possibly_billed_usd: float = 0.0
     unpriced: int = 0
     usage: Usage = Usage()
     healed_bytes: int = 0
@@ -186,6 +188,9 @@ class _Scan:
             finished.unpriced += 1
         else:
             finished.cost_usd += cost
+        risk = result.get(POSSIBLY_BILLED)
+        if isinstance(risk, int | float):
+            finished.possibly_billed_usd += risk
         usage: dict[str, Any] | None = result.get("usage")
         if usage:
             self._add_tokens(usage)

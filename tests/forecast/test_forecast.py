@@ -346,3 +346,23 @@ def test_bounds_add_up() -> None:
     assert figures(two.maybe()) == (0, 5, 0, 5)
     assert figures(Bill.one_of([one, Bill()])) == (0, 2, 0, 2)
     assert Bill.in_turn([]) == Bill()
+
+
+@pytest.mark.parametrize(("batch", "share"), [(None, 0.5), (0.25, 0.25)])
+def test_provider_batches_are_planned_at_their_price_and_their_time(
+    tmp_path: Path, batch: float | None, share: float
+) -> None:
+    price = {**PRICE, **({} if batch is None else {"batch": batch})}
+    model = {"provider": "openai", "model": "x", "api_key": "k", "price": price, "params": {"max_tokens": 50}}
+    path = tmp_path / "config.yaml"
+
+    def cost_of(**more: Any) -> Forecast:
+        whole = {"version": 1, "models": {"m": {**model, **more}}, "agents": {"a": asks()}}
+        path.write_text(yaml.safe_dump(whole))
+        return reckoned(load(path, environ={}), items_of({}, {}))
+
+    half, full = cost_of(provider_batch=True), cost_of()
+    assert half.whole.high.usd == pytest.approx(share * full.whole.high.usd)
+    assert half.seconds == (60.0, 86_400.0)
+    assert half.constraints[0].name == "provider batches of model m, a minute to a day each"
+    assert cost_of(provider_batch={"max_wait": "30s"}).seconds == (30.0, 30.0)
