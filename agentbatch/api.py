@@ -16,7 +16,7 @@ from agentbatch.batch import Confirm, Display, RunOptions, run_to_end
 from agentbatch.config import Config, load
 from agentbatch.config.cache_choice import CacheUse
 from agentbatch.errors import AgentBatchError, ConfigError, ExitCode, OutputError, RunStopped
-from agentbatch.inputs.openai_batch import InputFormat
+from agentbatch.inputs.formats import InputFormat
 from agentbatch.logs import LogChoice
 from agentbatch.process.control import Control
 from agentbatch.progress import Progress
@@ -82,7 +82,7 @@ def run_batch(
         traces: the trace file; None for none.
         otel: whether spans go to an OpenTelemetry collector; None: if the config or the environment names one.
         events: where the event stream goes; None for nowhere.
-        input_format: `openai-batch`: each input is `{custom_id, method, url, body}`.
+        input_format: `jsonl`, `csv`, or `auto`: by the file name. `openai-batch`: `{custom_id, method, url, body}` each.
         output_format: `openai-batch`: each line is `{id, custom_id, response, error}`, and more.
         cache: whether the response cache is used: `as configured`, `off`, or `refresh`.
         record: the file that every answer is recorded in; replay: the recording that all answers come from.

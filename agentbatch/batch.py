@@ -27,10 +27,11 @@ from agentbatch.engines.base import Engine
 from agentbatch.engines.local import LocalEngine
 from agentbatch.errors import ConfigError, ExitCode, InputError, OutputError
 from agentbatch.events import EventFile, refuse_same_file
-from agentbatch.inputs import BadLine, Inputs, open_inputs, select, selected_count, selected_indexes
+from agentbatch.inputs import BadLine, Inputs, select, selected_count, selected_indexes
+from agentbatch.inputs.formats import InputFormat, open_inputs_as
 from agentbatch.inputs.given import given_inputs
 from agentbatch.inputs.item_source import FileItems, StreamItems
-from agentbatch.inputs.openai_batch import InputFormat, as_requests
+from agentbatch.inputs.openai_batch import as_requests
 from agentbatch.items import Item, ItemResult
 from agentbatch.kept.cache import ResponseCache
 from agentbatch.kept.tape import Recorder, Replayer
@@ -167,9 +168,11 @@ async def _run(
 ) -> Summary:
     tee = options.files.spool if options.files is not None else None
     given = options.inputs
-    inputs = open_inputs(given, tee=tee) if isinstance(given, str) else given_inputs(given, tee=tee)
-    if options.input_format == "openai-batch":
-        inputs = as_requests(inputs)
+    if isinstance(given, str):
+        inputs = open_inputs_as(options.input_format, given, tee=tee)
+    else:
+        inputs = given_inputs(given, tee=tee)
+        inputs = as_requests(inputs) if options.input_format == "openai-batch" else inputs
     if config.limits.canary is not None:
         _refuse_canary(options, inputs)
     async with AsyncExitStack() as opened:
@@ -674,7 +677,7 @@ def _refuse_afar(config: Config, options: RunOptions) -> None:
         "provider_batch": any(getattr(model, "provider_batch", False) for model in config.models.values()),
         "--record": options.record,
         "--replay": options.replay,
-        "--input-format": options.input_format != "auto",
+        "--input-format openai-batch": options.input_format == "openai-batch",
         "--output-format": options.output_format != "agentbatch",
     }
     for name, wanted in asked.items():

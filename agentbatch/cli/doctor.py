@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,6 +11,8 @@ from agentbatch.errors import ExitCode
 
 if TYPE_CHECKING:
     from agentbatch.doctor import Examination, Finding, Origin
+    from agentbatch.inputs.formats import InputFormat
+    from agentbatch.results.openai_batch import OutputFormat
 
 
 def doctor(
@@ -23,6 +25,13 @@ def doctor(
         typer.Option(help="The config they were made with: to check the run header, or make it anew."),
     ] = None,
     inputs: Annotated[str | None, typer.Option(help="The inputs they were made of; - for stdin.")] = None,
+    input_format: Annotated[
+        Literal["auto", "jsonl", "csv", "openai-batch"],
+        typer.Option(help="Of the inputs, as `run` has it."),
+    ] = "auto",
+    output_format: Annotated[
+        Literal["agentbatch", "openai-batch"], typer.Option(help="Of the results, as `run` has it.")
+    ] = "agentbatch",
     traces: Annotated[
         Path | None,
         typer.Option("--traces", help="The trace file, if it is not beside the results.", show_default=False),
@@ -36,7 +45,7 @@ def doctor(
 
     if (config is None) != (inputs is None):
         raise typer.BadParameter("--config and --inputs go together: what the results were made with")
-    origin = None if config is None or inputs is None else _origin(config, inputs)
+    origin = None if config is None or inputs is None else _origin(config, inputs, input_format, output_format)
     found = room.repair(results, traces, origin) if repair else room.examine(results, traces, origin)
     if as_json:
         typer.echo(dump_line(_document(found)).decode(), nl=False)
@@ -45,11 +54,12 @@ def doctor(
     raise typer.Exit(ExitCode.FAILED if found.wrong else ExitCode.OK)
 
 
-def _origin(config: Path, inputs: str) -> Origin:
+def _origin(config: Path, inputs: str, input_format: InputFormat, output_format: OutputFormat) -> Origin:
     from agentbatch.config import load
     from agentbatch.doctor import Origin
 
-    return Origin(load(config), inputs)
+    loaded = load(config, requests=input_format == "openai-batch")
+    return Origin(loaded, inputs, input_format, output_format)
 
 
 def _tell(found: Examination) -> None:

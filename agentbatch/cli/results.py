@@ -75,6 +75,10 @@ def failed(
         Path | None,
         typer.Option(help="The inputs: write the failed items' lines of it, to run them again.", show_default=False),
     ] = None,
+    input_format: Annotated[
+        Literal["auto", "jsonl", "csv", "openai-batch"],
+        typer.Option(help="Of the inputs, as `run` has it."),
+    ] = "auto",
     types: Annotated[
         list[str] | None,
         typer.Option("--type", help="Only errors of this type; may be given several times.", show_default=False),
@@ -92,7 +96,7 @@ def failed(
                 file.write(id_line(line["id"]).encode())
             return
         picked = Chosen()
-        for line in picked.lines(inputs, {fields["index"]: fields["id"] for fields in chosen}):
+        for line in picked.lines(inputs, {fields["index"]: fields["id"] for fields in chosen}, input_format):
             file.write(line)
     for note in picked.notes():
         typer.echo(f"note: {note}", err=True)

@@ -68,8 +68,11 @@ def run(
         ),
     ] = None,
     input_format: Annotated[
-        Literal["auto", "openai-batch"],
-        typer.Option(envvar="AGENTBATCH_INPUT_FORMAT", help="openai-batch: {custom_id, method, url, body} a line."),
+        Literal["auto", "jsonl", "csv", "openai-batch"],
+        typer.Option(
+            envvar="AGENTBATCH_INPUT_FORMAT",
+            help="auto: by the file's name. openai-batch: {custom_id, method, url, body} a line.",
+        ),
     ] = "auto",
     output_format: Annotated[
         Literal["agentbatch", "openai-batch"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,6 +12,7 @@ from agentbatch.errors import InputError
 
 if TYPE_CHECKING:
     from agentbatch.config import Config
+    from agentbatch.inputs.formats import InputFormat
 
 
 def validate(
@@ -26,18 +27,23 @@ def validate(
         list[str] | None,
         typer.Option("--set", envvar="AGENTBATCH_SET", help="KEY=VALUE: override a config key by its dotted path."),
     ] = None,
+    input_format: Annotated[
+        Literal["auto", "jsonl", "csv", "openai-batch"],
+        typer.Option(envvar="AGENTBATCH_INPUT_FORMAT", help="Of the inputs, as `run` has it."),
+    ] = "auto",
 ) -> None:
     """Check a config, and inputs if given. Nothing is sent anywhere."""
     from agentbatch.config import load  # late: `agentbatch --help` needs none of this
 
-    loaded = load(config, settings or [], os.environ, only_check=True)
+    requests = input_format == "openai-batch"
+    loaded = load(config, settings or [], os.environ, only_check=True, requests=requests)
     for note in loaded.notes:
         typer.echo(f"note: {note}", err=True)
     parts = [_counted(len(loaded.models), "model"), _counted(len(loaded.agents), "agent")]
     if loaded.groups:
         parts.append(_counted(len(loaded.groups), "group"))
     if inputs is not None:
-        parts.append(_counted(_check_inputs(loaded, inputs), "input"))
+        parts.append(_counted(_check_inputs(loaded, inputs, input_format), "input"))
     typer.echo("ok: " + ", ".join(parts))
 
 
@@ -45,7 +51,7 @@ def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
-def _check_inputs(config: Config, name: str) -> int:
+def _check_inputs(config: Config, name: str, input_format: InputFormat) -> int:
     """How many inputs there are.
 
     Raises:
@@ -53,7 +59,7 @@ def _check_inputs(config: Config, name: str) -> int:
     """
     from agentbatch.config.input_check import check_fields  # late: reads files, and most calls are for a config alone
 
-    found = check_fields(config, name)
+    found = check_fields(config, name, input_format)
     if found.problems:
         raise InputError("\n".join(found.problems))
     return found.items

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from agentbatch.config.config import Config
 from agentbatch.config.input_fields import LOOKED_AT, InputNeeds, missing_fields
-from agentbatch.inputs import Inputs, open_inputs
+from agentbatch.inputs import Inputs
+from agentbatch.inputs.formats import InputFormat, open_inputs_as
 from agentbatch.items import Item
 from agentbatch.record import record
 
@@ -21,13 +22,13 @@ class InputsFound:
     problems: tuple[str, ...]
 
 
-def check_fields(config: Config, name: str) -> InputsFound:
+def check_fields(config: Config, name: str, input_format: InputFormat = "auto") -> InputsFound:
     """Read the inputs once, from end to end, in flat memory.
 
     Raises:
         InputError: they can't be read at all.
     """
-    inputs = open_inputs(name)
+    inputs = open_inputs_as(input_format, name)
     look = _Look(inputs, InputNeeds.of(config))
     first: list[Item] = []
     for item in look.items():

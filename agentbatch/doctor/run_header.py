@@ -9,9 +9,10 @@ from agentbatch.config import Config, config_shape
 from agentbatch.doctor.cutting import keep_backup
 from agentbatch.doctor.finding import Checkup, Finding
 from agentbatch.errors import InputError
-from agentbatch.inputs import open_inputs
+from agentbatch.inputs.formats import InputFormat, open_inputs_as
 from agentbatch.record import record
 from agentbatch.results.header import RunHeader, compare_headers, new_header, read_header, write_header
+from agentbatch.results.openai_batch import OutputFormat
 from agentbatch.results.scan import scan_results
 
 _MEND = (
@@ -26,6 +27,8 @@ class Origin:
 
     config: Config
     inputs: str
+    input_format: InputFormat = "auto"
+    output_format: OutputFormat = "agentbatch"
 
     def header(self) -> RunHeader:
         """The header that such a run has.
@@ -33,8 +36,8 @@ class Origin:
         Raises:
             InputError: the inputs can't be read.
         """
-        digest = None if self.inputs == "-" else open_inputs(self.inputs).digest
-        return new_header(config_shape(self.config), digest)
+        digest = None if self.inputs == "-" else open_inputs_as(self.input_format, self.inputs).digest
+        return new_header(config_shape(self.config, self.output_format), digest)
 
 
 def look_at_header(path: Path, results: Path, origin: Origin | None, *, has_results: bool) -> Checkup:
@@ -68,7 +71,7 @@ def _hindrance(results: Path, origin: Origin) -> str | None:
     """Why nobody can tell that the results belong to the inputs; None where every id fits."""
     if origin.inputs == "-" or not results.exists():
         return None
-    inputs = open_inputs(origin.inputs)
+    inputs = open_inputs_as(origin.input_format, origin.inputs)
     try:
         finished = scan_results(results, inputs.count, heal=False)
         for entry in inputs.read():

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from agentbatch.config.input_fields import InputNeeds
 from agentbatch.config.shape import config_shape
-from agentbatch.inputs import BadLine, Inputs, open_inputs, select
-from agentbatch.inputs.openai_batch import InputFormat, as_requests
+from agentbatch.inputs import BadLine, Inputs, select
+from agentbatch.inputs.formats import InputFormat, open_inputs_as
 from agentbatch.items import Item
 from agentbatch.record import record
 from agentbatch.results.book import continues
@@ -69,9 +69,7 @@ def look(config: Config, choice: Choice) -> ToDo:
     Raises:
         InputError: the run would refuse to begin: the inputs can't be read, or the results belong to another run.
     """
-    inputs = open_inputs(choice.inputs)
-    if choice.input_format == "openai-batch":
-        inputs = as_requests(inputs)
+    inputs = open_inputs_as(choice.input_format, choice.inputs)
     finished = _finished(config, choice, inputs)
     return _Look(config, choice, inputs, finished).to_do()
 

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from agentbatch.inputs.reader import Inputs
 from agentbatch.inputs.records import Record
-
-InputFormat = Literal["auto", "openai-batch"]
-"""`auto`: what the file's name says, JSONL or CSV."""
 
 _ENDPOINT = "/chat/completions"
 

@@ -89,7 +89,12 @@ class InputCheck:
 
 
 def open_inputs(
-    path: str | Path, *, tee: Path | None = None, stdin: BinaryIO | None = None, cap: int = MAX_LINE_BYTES
+    path: str | Path,
+    *,
+    tee: Path | None = None,
+    stdin: BinaryIO | None = None,
+    cap: int = MAX_LINE_BYTES,
+    csv: bool | None = None,
 ) -> Inputs:
     """The inputs at `path`: a .jsonl, .jsonl.gz or .csv file, a FIFO, or `-` for stdin.
 
@@ -100,17 +105,18 @@ def open_inputs(
         tee: for a stream: where each line is copied before its item is handed out, and compared on a resume.
         stdin: the stream behind `-`; default: file descriptor 0.
         cap: bytes of the longest line; a longer one becomes a `BadLine`.
+        csv: whether it is CSV; None: if its name says so.
 
     Raises:
         InputError: the inputs can't be read.
     """
     if str(path) == "-":
-        return _streamed("stdin", lambda: stdin or open(0, "rb", closefd=False), tee, cap)
+        return _streamed("stdin", lambda: stdin or open(0, "rb", closefd=False), tee, cap, csv=bool(csv))
     path = Path(path)
     if not is_regular(path):
-        return _streamed(str(path), lambda: path.open("rb"), tee, cap)
+        return _streamed(str(path), lambda: path.open("rb"), tee, cap, csv=bool(csv))
     measure = measure_file(path)
-    if path.name.lower().endswith((".csv", ".csv.gz")):
+    if csv or (csv is None and path.name.lower().endswith((".csv", ".csv.gz"))):
         return _csv_file(measure, cap)
     return Inputs(str(path), measure.digest, measure.lines, lambda: _json_records(read_file_lines(measure, cap), cap))
 
@@ -186,14 +192,15 @@ def _sampled(items: Iterable[_T], total: int, wanted: int, draw: random.Random) 
             yield item
 
 
-def _streamed(name: str, opened: Callable[[], BinaryIO], tee: Path | None, cap: int) -> Inputs:
+def _streamed(name: str, opened: Callable[[], BinaryIO], tee: Path | None, cap: int, *, csv: bool) -> Inputs:
     unread = [opened]
 
     def records() -> Iterator[Record]:
         if not unread:
             raise InputError(f"{name}: is a stream, and was read already")
         with unread.pop()() as stream:
-            yield from _json_records(_stream_lines(name, stream, tee, cap), cap)
+            lines = _stream_lines(name, stream, tee, cap)
+            yield from read_csv_records(name, lines, cap) if csv else _json_records(lines, cap)
 
     return Inputs(name, None, None, records)
 

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 from agentbatch.errors import InputError
 from agentbatch.files.plain_json import dump_line
-from agentbatch.inputs import BadLine, open_inputs
+from agentbatch.inputs import BadLine
+from agentbatch.inputs.formats import InputFormat, open_inputs_as
 from agentbatch.items import Item
 
 
@@ -43,13 +44,13 @@ class Chosen:
     unusable: list[str] = field(default_factory=list[str])
     unnamed: int = 0
 
-    def lines(self, inputs: Path, ids: Mapping[int, str | int]) -> Iterator[bytes]:
+    def lines(self, inputs: Path, ids: Mapping[int, str | int], input_format: InputFormat = "auto") -> Iterator[bytes]:
         """The inputs of the items with these ids by index, in input order, as lines of JSON that name their item.
 
         Raises:
             InputError: the inputs can't be read, or have another id at such an index.
         """
-        for entry in open_inputs(inputs).read():
+        for entry in open_inputs_as(input_format, inputs).read():
             wanted = ids.get(entry.index)
             if wanted is None:
                 continue
