@@ -82,7 +82,7 @@ def run_batch(
         traces: the trace file; None for none.
         otel: whether spans go to an OpenTelemetry collector; None: if the config or the environment names one.
         events: where the event stream goes; None for nowhere.
-        input_format: `jsonl`, `csv`, or `auto`: by the file name. `openai-batch`: `{custom_id, method, url, body}` each.
+        input_format: `jsonl`, `csv`, `auto` (by the name), or `openai-batch`: `{custom_id, method, url, body}` each.
         output_format: `openai-batch`: each line is `{id, custom_id, response, error}`, and more.
         cache: whether the response cache is used: `as configured`, `off`, or `refresh`.
         record: the file that every answer is recorded in; replay: the recording that all answers come from.
