@@ -121,9 +121,9 @@ class Workshop:
         """See that every cost can be kept under a cap.
 
         Raises:
-            ConfigError: there is a cap, and a model without a price.
+            ConfigError: there is a cap, for the run or its items, and a model without a price.
         """
-        for name in self.models_without_price() if self.budget.cap is not None else ():
+        for name in self.models_without_price() if self.budget.caps else ():
             raise ConfigError(
                 f"max_cost can't be kept: the price of model {name!r} is not known. Give it in US dollars per 1M"
                 f" tokens, as models.{name}.price: {{input: 0.15, output: 0.60}}"

@@ -12,8 +12,8 @@
         │   └── BadResponse (BadContent)
         └── PermanentError      the same request would fail again
             ├── InputFault, TemplateFault, ConditionFault, BadRequest, AuthFault, QuotaFault, ContentFilter,
-            ├── ContextLength, SchemaFault, ToolFault, MaxTurns, CommandFault, FunctionFault (HookFault), Refused,
-            └── ReplayMiss, InternalFault
+            ├── ContextLength, SchemaFault, ToolFault, MaxTurns, ItemCost, CommandFault, FunctionFault (HookFault),
+            └── Refused, ReplayMiss, InternalFault
 
 The class says whether to retry; nobody reads messages to find out.
 """
@@ -243,6 +243,12 @@ class MaxTurns(PermanentError):
     """The agent used all its turns without a final answer."""
 
     type = "max_turns"
+
+
+class ItemCost(PermanentError):
+    """The next request of an item could take it past what it may cost."""
+
+    type = "max_cost"
 
 
 class CommandFault(PermanentError):

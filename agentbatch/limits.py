@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import inf
@@ -581,6 +581,10 @@ class Budget:
         self.cap = cap
         self.spent = spent
         self.set_aside = 0.0
+        self.item_cap: float | None = None
+        """US dollars that one item may cost."""
+        self.nobodys = nullcontext(Spending(self, 0.0))
+        """For requests of items that may cost anything."""
         self.unfinished = 0.0
         """What attempts may have cost whose items did not come to their end."""
         self.on_want: Callable[[], None] | None = None
@@ -589,6 +593,11 @@ class Budget:
         """Why it won't."""
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._lacking: dict[asyncio.Future[None], float] = {}
+
+    @property
+    def caps(self) -> bool:
+        """Whether anything has to be set aside: for the run, or for its items."""
+        return self.cap is not None or self.item_cap is not None
 
     @property
     def waiting(self) -> int:

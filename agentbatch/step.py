@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from agentbatch.errors import InternalFault, RunStopped, StepError, StepTimeout
 from agentbatch.items import Failure, Item, Output, Result, Scope, Status
-from agentbatch.limits import Permits
+from agentbatch.limits import Budget, Permits
 from agentbatch.messages import Usage
 from agentbatch.record import NEW_DICT, record
 from agentbatch.templates import Condition, Value
@@ -91,6 +91,8 @@ class Visit:
     reasoning_tokens: int = 0
     cache_write_1h_tokens: int = 0
     cost_usd: float | None = 0.0
+    purse: Budget | None = None
+    """Of an item: what it may cost, where that is limited."""
     steps: dict[str, Result] = field(default_factory=NEW_DICT)
     extra: dict[str, Any] = field(default_factory=NEW_DICT)
     """What else this step has to say in its result line: `truncated`, the counts of a vote."""
@@ -162,12 +164,17 @@ class Visit:
 
     def may_have_cost(self, usd: float) -> None:
         """Note on the item that up to so many US dollars, which are in no cost, may be billed all the same."""
-        if not usd:
-            return
+        if usd:
+            extra = self.of_item.extra
+            extra[POSSIBLY_BILLED] = extra.get(POSSIBLY_BILLED, 0.0) + usd
+
+    @property
+    def of_item(self) -> Visit:
+        """The outermost visit around this one."""
         visit = self
         while visit.parent is not None:
             visit = visit.parent
-        visit.extra[POSSIBLY_BILLED] = visit.extra.get(POSSIBLY_BILLED, 0.0) + usd
+        return visit
 
     def count(self, usage: Usage, cost_usd: float | None) -> None:
         """Enter one request's tokens and price in the books of this visit and of all above it."""

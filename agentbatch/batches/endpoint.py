@@ -126,17 +126,19 @@ class BatchedEndpoint:
         began = perf_counter()
         try:
             with self._room.waiting(visit.item.index):
-                async with online.budget.reserved(online.worst_cost(request, self._tariff)) as spending:
+                most = online.worst_cost(request, self._tariff)
+                async with online.of_item(visit, most) as share, online.budget.reserved(most) as spending:
                     line = await self.desk.answer(key, await self._encode(request), again=attempt > 1)
                     try:
                         response = self.desk.api.read(line, request)
                     except StepError as error:
-                        spending.usd = self._paid_in_vain(span, visit, error)
+                        spending.usd = share.usd = self._paid_in_vain(span, visit, error)
                         raise
                     cost = self._cost(response.usage)
                     spending.usd = cost or 0.0
                     if cost is None:
                         spending.all()
+                    share.usd = spending.usd
         except StepError as error:
             self._failed(span, visit, error)
             raise

@@ -53,6 +53,8 @@ class Limits(Settings):
     canary: int | None = Field(default=None, ge=2)
     """Pay for so many items first, spread over the inputs, then say what the others will cost and take, and go on only
     if that fits `max_cost` and no more of them failed than `max_failures` allows (without it: half)."""
+    item_max_cost: float | None = Field(default=None, ge=0)
+    """US dollars of one item: it fails, with the error `max_cost`, before a request that could take it past them."""
     max_failures: Annotated[int | str | None, AfterValidator(_check_max_failures)] = None
     """Failed items that are accepted, as a number or `5%`: with more, the run stops."""
     item_timeout: Duration | None = None

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from time import perf_counter
 from typing import Any
 
@@ -19,7 +20,7 @@ from agentbatch.endpoints.learnt_rate import LearntRate
 from agentbatch.endpoints.prices import Pricing
 from agentbatch.endpoints.token_estimate import NOTHING_EXPECTED, TokenEstimate, output_cap
 from agentbatch.endpoints.window import Sent, Window
-from agentbatch.errors import ConnectionFault, RateLimited, RunStopped, StepError, StepTimeout
+from agentbatch.errors import ConnectionFault, ItemCost, RateLimited, RunStopped, StepError, StepTimeout
 from agentbatch.kept.begun_calls import BegunCall
 from agentbatch.limits import Admission, Budget, Limiter, Permits, Spending
 from agentbatch.messages import ChatRequest, ChatResponse, Usage
@@ -129,6 +130,8 @@ class Endpoint:
         if paid:
             cost = None if tariff is None else tariff.cost(answer.usage)
             self.budget.spent += cost or 0.0
+            if (purse := visit.of_item.purse) is not None:
+                purse.spent += cost or 0.0
             visit.count(answer.usage, cost)
         describe(span, answer, cost)
         note_request(visit, answer.request_id)
@@ -184,14 +187,15 @@ class Endpoint:
         """
         self.control.check()
         limiters = (self.limiter,) if agent is None or agent.unlimited else (agent, self.limiter)
-        counted = self.budget.cap is not None or any(limiter.tpm is not None for limiter in limiters)
+        counted = self.budget.caps or any(limiter.tpm is not None for limiter in limiters)
         tokens = self.estimate.of(request) if counted else NOTHING_EXPECTED
         queued_at = perf_counter()
         if self.control.paused and visit.at_work:
             visit.end_work()  # waiting for somebody to resume the run is nobody's time
         async with Admission(limiters, visit.item.index, tokens.total) as admission:
             clock = asyncio.get_running_loop().time
-            async with self.budget.reserved(self._most(request, tokens.usage, self.settings.tariff)) as spending:
+            most = self._most(request, tokens.usage, self.settings.tariff)
+            async with self.of_item(visit, most) as share, self.budget.reserved(most) as spending:
                 self.control.check()
                 if not visit.at_work:
                     visit.begin_work()
@@ -200,7 +204,10 @@ class Endpoint:
                 sending = None if self._announced.silent else self._announced.sent(sent_at, tokens.total)
                 if call is not None:
                     call.sent()
-                answer = await self._attempt(request, visit, attempt, perf_counter() - queued_at, spending)
+                try:
+                    answer = await self._attempt(request, visit, attempt, perf_counter() - queued_at, spending)
+                finally:
+                    share.usd = spending.usd
             if sending is not None and answer.headers:
                 self._announced.heard(answer.headers, sending, clock())
             if isinstance(answer, StepError):
@@ -217,6 +224,15 @@ class Endpoint:
             if counted:
                 admission.used(self.estimate.learn(tokens, answer.usage))
             return answer
+
+    def of_item(self, visit: Visit, usd: float) -> AbstractAsyncContextManager[Spending]:
+        """So many US dollars set aside from what the item may cost, where that is limited.
+
+        Raises:
+            ItemCost: on entering: it would be passed, whatever other requests of the item cost.
+        """
+        purse = visit.of_item.purse if self.budget.item_cap is not None else None
+        return self.budget.nobodys if purse is None else _share_of_item(purse, usd)
 
     async def _attempt(
         self, request: ChatRequest, visit: Visit, attempt: int, queued_s: float, spending: Spending
@@ -300,12 +316,10 @@ class Endpoint:
 
     def worst_cost(self, request: ChatRequest, tariff: Pricing | None) -> float:
         """What a request can cost at most at these prices; 0 where there is no cap to keep."""
-        if self.budget.cap is None:
-            return 0.0
-        return self._most(request, self.estimate.of(request).usage, tariff)
+        return self._most(request, self.estimate.of(request).usage, tariff) if self.budget.caps else 0.0
 
     def _most(self, request: ChatRequest, expected: Usage, tariff: Pricing | None) -> float:
-        return 0.0 if self.budget.cap is None else self._worst(request, expected, tariff)
+        return 0.0 if not self.budget.caps else self._worst(request, expected, tariff)
 
     def _worst(self, request: ChatRequest, expected: Usage, tariff: Pricing | None) -> float:
         """What a request can cost at most, as far as its price is known."""
@@ -405,6 +419,22 @@ class Endpoint:
         if bound is None and waiting:
             bound = self.place_bound
         return bound, waiting
+
+
+@asynccontextmanager
+async def _share_of_item(purse: Budget, usd: float) -> AsyncGenerator[Spending]:
+    """Waits where only other requests of the item stand in the way, as `Budget.reserved` does."""
+    try:
+        share = await purse.reserved(usd).__aenter__()
+    except RunStopped:
+        raise ItemCost(
+            f"item_max_cost ${purse.cap:g} is reached: ${purse.spent:.4f} spent on the item, and the next request could"
+            f" cost ${usd:.4f}"
+        ) from None
+    try:
+        yield share
+    finally:
+        await share.__aexit__()
 
 
 def _nothing(endpoint: Endpoint) -> None:

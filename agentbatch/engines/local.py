@@ -64,6 +64,7 @@ class LocalEngine:
         self._tracer = tracer
         self._control = control
         self._budget = budget
+        budget.item_cap = config.limits.item_max_cost
         self._workshop = Workshop(config, control, budget, journal, cache, artifacts, tape, batches, elsewhere)
         self._waiting = self._workshop.batches.waiting
         self._window = config.limits.max_concurrency or self._default_window()
@@ -290,6 +291,8 @@ class LocalEngine:
         """One item, from its first queue to its result."""
         span = self._tracer.start("item", "item", attributes={"item.id": item.id, "item.index": item.index})
         visit = Visit(item, self._tracer, "item", "", span)
+        if self._budget.item_cap is not None:
+            visit.purse = Budget(self._budget.item_cap)
         self._workers[worker] = visit
         current_item.set(span)
         try:

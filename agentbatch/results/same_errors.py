@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from agentbatch.results.finished import FinishedItem
 from agentbatch.text.redact import visible
 
-_OF_ONE_ITEM = frozenset({"input", "content_filter", "context_length", "max_turns"})
+_OF_ONE_ITEM = frozenset({"input", "content_filter", "context_length", "max_cost", "max_turns"})
 _OF_THE_ENDPOINT = frozenset(
     {"timeout", "rate_limited", "overloaded", "server", "connection", "bad_response", "auth", "quota"}
 )

@@ -171,3 +171,51 @@ def test_an_answer_without_usage_has_no_cost_and_never_zero(project: Project, pr
     (line,) = project.lines()
     assert line["cost_usd"] is None
     assert line["possibly_billed_usd"] == WORST_USD
+
+
+ITEM_CAP = "limits.item_max_cost=12"
+"""Two requests, and not a third."""
+
+
+@pytest.mark.parametrize("script", ["right", "no usage", "cut once"])
+@pytest.mark.parametrize("flow", FLOWS)
+def test_an_item_costs_no_more_than_it_may(project: Project, provider: Provider, flow: str, script: str) -> None:
+    configure(project, **{"agents": AGENTS, **FLOWS[flow]})
+    project.give(6)
+    provider.script = SCRIPTS[script]
+    assert project.run("--set", ITEM_CAP, "--set", "limits.breaker.same_error=0").code == 1
+    assert max(provider.counts.values()) == 2, "requests of one item"
+    for line in project.lines():
+        assert line["status"] == "error"
+        assert line["error"]["type"] == "max_cost"
+        assert "item_max_cost $12 is reached: $10.0000 spent" in line["error"]["message"]
+
+
+def test_an_item_that_is_cheaper_than_it_could_be_comes_to_its_end(project: Project, provider: Provider) -> None:
+    """Three requests at once that could cost 15 dollars, and cost 3: one waits for the others."""
+    configure(project, **{"agents": AGENTS, **FLOWS["parallel"]})
+    project.give(4)
+    provider.script = lambda asked: with_usage(asked, {"prompt_tokens": 3, "completion_tokens": 1})
+    ended = project.run("--set", ITEM_CAP, "--json")
+    assert ended.code == 0, ended.stderr
+    assert ended.summary["cost_usd"] == 12
+
+
+def test_calls_that_were_paid_before_a_crash_count_for_their_item(project: Project, provider: Provider) -> None:
+    configure(project, {"max_concurrency": 2}, **{"agents": AGENTS, **FLOWS["loop"]})
+    project.give(1)
+    provider.script = lambda asked: good(asked.id, delay=0.5 if asked.attempt == 2 else 0.0)
+    with project.start("--set", ITEM_CAP) as running:
+        provider.wait_for(2)
+        running.kill()
+    assert project.run("--set", ITEM_CAP).code == 1
+    assert len(provider.requests) == 3, "the first is kept, the second was in flight, and there is no third"
+
+
+def test_an_item_cap_needs_prices_too(project: Project, provider: Provider) -> None:
+    configure(project, {"price": None, "model": "nobody-knows-this-one"})
+    project.give(1)
+    ended = project.run("--set", ITEM_CAP)
+    assert ended.code == 2
+    assert "price" in ended.stderr
+    assert not provider.requests
