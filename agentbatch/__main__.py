@@ -28,6 +28,10 @@ def main() -> None:
     if code >= _SIGNALLED:
         for number in (signal.SIGINT, signal.SIGTERM):  # more of them must not change the verdict while we leave
             signal.signal(number, signal.SIG_IGN)
+    if code == ExitCode.STOPPED and "ray" in sys.modules:
+        # a cluster that has lost its head may be why: Ray's threads then crash an interpreter that is taken down
+        sys.stderr.flush()
+        os._exit(code)
     gc.freeze()  # nor on the way out: that would be half the time that leaving takes
     sys.exit(code)
 

@@ -1,4 +1,8 @@
-"""Runs on Ray under faults: no result lost, none doubled, and only what was in flight is asked again."""
+"""Runs on Ray under faults: no result lost, none doubled, and only what was in flight is asked again.
+
+Ten times in a row, for what happens only now and then:
+`for n in $(seq 10); do pytest -m slow -q tests/engines/test_ray_faults.py -k "killed or cut" || break; done`
+"""
 
 from __future__ import annotations
 

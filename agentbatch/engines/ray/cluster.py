@@ -6,12 +6,13 @@ Ray is an extra, and untyped: it is imported when a run wants it, and what comes
 from __future__ import annotations
 
 import asyncio
+import atexit
 import importlib
 import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -22,9 +23,11 @@ from agentbatch.engines.ray.leases.actor import BankActor
 from agentbatch.engines.ray.mends import first_line, joining_failed, reach
 from agentbatch.engines.ray.resources import asked_of_ray
 from agentbatch.errors import ConfigError
+from agentbatch.transports.threads import Raised, Threads
 
 _INSTALL = "pip install 'agentbatch[ray]'"
 _OBJECT_STORE_BYTES = 150_000_000
+_KNOCK_S = 2.0
 
 
 class WorkerGone(Exception):
@@ -90,6 +93,9 @@ class Cluster:
         self._ray = _import_ray()
         self._folder: Path | None = None
         self._open = False
+        self._threads = Threads()  # of its own: a call to a Ray that has lost its head may never return
+        self.lost = False
+        """The head is gone: nothing more is asked of Ray."""
 
     @property
     def private(self) -> bool:
@@ -131,7 +137,7 @@ class Cluster:
     async def _init(self, failing: str, **options: Any) -> None:
         try:
             # in a thread: it blocks, and from the main thread it would replace the handler of SIGTERM
-            await asyncio.to_thread(self._ray.init, log_to_driver=False, logging_level="ERROR", **options)
+            await self.apart(lambda: self._ray.init(log_to_driver=False, logging_level="ERROR", **options))
         except (Exception, SystemExit) as error:
             await self.close()
             raise joining_failed(failing, error) from None
@@ -139,16 +145,34 @@ class Cluster:
 
     async def close(self) -> None:
         """Leave the cluster; a private one ends."""
-        if self._open:
-            self._open = False
-            await asyncio.to_thread(self._ray.shutdown)
+        if self._open and self.lost:
+            atexit.unregister(self._ray.shutdown)  # it would wait for the head until Ray ends this process
+        elif self._open:
+            await self.apart(self._ray.shutdown)
+        self._open = False
+        self._threads.close()
         if self._folder is not None:
             await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
     async def nodes(self) -> list[Node]:
         """The nodes that Ray holds for alive."""
-        found = await asyncio.to_thread(self._ray.nodes)
+        found: list[dict[str, Any]] = await self.apart(self._ray.nodes)
         return [_node(each) for each in found if each["Alive"]]
+
+    @property
+    def head(self) -> str:
+        """HOST:PORT of the head, where all nodes report."""
+        return str(self._ray.get_runtime_context().gcs_address)
+
+    async def head_listens(self) -> bool:
+        """Whether somebody answers there."""
+        try:
+            async with asyncio.timeout(_KNOCK_S):
+                _, writer = await _connect(self.head)
+            writer.close()
+        except (OSError, TimeoutError):
+            return False
+        return True
 
     def put(self, data: bytes) -> Any:
         """Keep bytes where every node can get them; the reference keeps them."""
@@ -184,10 +208,19 @@ class Cluster:
 
     def kill(self, worker: Remote) -> None:
         """End a worker's process now, if it can be reached."""
+        if self.lost:
+            return
         try:
             self._ray.kill(worker.handle)
         except Exception:  # whatever Ray makes of a worker that is no more
             pass
+
+    async def apart(self, call: Callable[[], Any]) -> Any:
+        """What a blocking call to Ray returns or raises; it keeps nobody waiting when it is given up."""
+        try:
+            return await self._threads.run(call)
+        except Raised as raised:
+            raise raised.error from None
 
 
 def _import_ray() -> Any:
@@ -203,6 +236,11 @@ def _import_ray() -> Any:
         return importlib.import_module("ray")
     except ImportError as error:
         raise ConfigError(f"the engine ray is not installed ({error}): {_INSTALL}") from None
+
+
+async def _connect(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    host, _, port = address.rpartition(":")
+    return await asyncio.open_connection(host.strip("[]"), int(port))
 
 
 def protect_private() -> None:

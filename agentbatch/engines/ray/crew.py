@@ -81,7 +81,7 @@ class Crew:
         check_store(len(self._package[1]), stores)
         self._reference = self._cluster.put(self._package[1])
         if self._config.engine.limiter.mode == "lease":
-            self._bank = await asyncio.to_thread(self._start_bank)
+            self._bank = await self._cluster.apart(self._start_bank)
         await self._recruit()
         timeout = self._config.engine.placement_timeout
         try:
@@ -217,18 +217,19 @@ class Crew:
         remote: Remote | None = None
         try:
             resources = dict(self._core if post is None else post.resources)
-            remote = await asyncio.to_thread(self._cluster.start_worker, node, resources)
+            started: Remote = await self._cluster.apart(lambda: self._cluster.start_worker(node, resources))
+            remote = started
             timeout = self._config.engine.placement_timeout
             assignment = self._assignment(name, node.name, self._part(name), post)
             if self._tasks:
                 assignment.nodes = tuple((each.labels, each.resources) for each in self._nodes)
             bank = None if self._bank is None else self._bank.handle
-            data = await remote.call(
+            data = await started.call(
                 "begin", packed(assignment), self._package[0], [self._reference], bank, timeout=timeout
             )
             hello: Hello = unpacked(data)
             grace_s = self._config.engine.node_grace
-            link = Link(name, node, remote, hello.window, self._ahead(hello.window), grace_s, post)
+            link = Link(name, node, started, hello.window, self._ahead(hello.window), grace_s, post)
             self.links.append(link)
             self._begin(link)
         except (WorkerGone, WorkerUnheard) as error:
@@ -260,7 +261,7 @@ class Crew:
             await self._bank.call("workers", timeout=self._config.engine.limiter.ttl)
         except WorkerGone as error:
             _LOGGER.warning("the bank of limits is lost (%s): another is started", error)
-            self._bank = await asyncio.to_thread(self._start_bank)
+            self._bank = await self._cluster.apart(self._start_bank)
         except WorkerUnheard:
             pass  # busy; workers have clocks of their own
 

@@ -23,6 +23,7 @@ from agentbatch.engines.ray.cluster import Cluster
 from agentbatch.engines.ray.crew import Crew
 from agentbatch.engines.ray.errands.desk import ErrandDesk
 from agentbatch.engines.ray.files_home import write_pieces
+from agentbatch.engines.ray.head_watch import watch_head
 from agentbatch.engines.ray.link import Link
 from agentbatch.engines.ray.paid_calls import PaidCalls
 from agentbatch.engines.ray.parcels import Batch, Chunk, FinishedRow
@@ -121,6 +122,7 @@ class RayEngine:
             self._crew.keep_up(lambda: not self._control.stopping, lambda: self._errands.wanted)
         )
         recruiting.add_done_callback(lambda _: self._wake.set())
+        watching = asyncio.create_task(self._watch_head())
         try:
             while not self._finished():
                 await self._turn(recruiting)
@@ -128,6 +130,7 @@ class RayEngine:
                 await self._end_workers()
         finally:
             recruiting.cancel()
+            watching.cancel()
             for task in self._listening:
                 task.cancel()
         if self._fault is not None:
@@ -170,6 +173,12 @@ class RayEngine:
         """Cancel everything in flight now."""
         self._cut = True
         self._wake.set()
+
+    async def _watch_head(self) -> None:
+        """Ray would end this process without a word a minute after the head is gone: end the run in order before."""
+        silent_s = await watch_head(self._cluster.head_listens)
+        self._cluster.lost = True
+        self._control.stop(f"the head of the Ray cluster, {self._cluster.head}, was silent for {silent_s:.0f} s")
 
     # dealing
 

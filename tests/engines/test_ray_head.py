@@ -1,0 +1,52 @@
+"""A run on a cluster whose head is lost: it ends in order, before Ray would end it without a word."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from engines_ray_project import RayProject
+from ray_nodes import RayNodes, can_make_nodes
+
+pytest.importorskip("ray", reason="needs the extra: pip install 'agentbatch[ray]'")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(can_make_nodes() is not None, reason=str(can_make_nodes())),
+]
+
+
+def test_the_run_ends_in_order_and_the_same_command_continues_it(tmp_path: Path):
+    project = RayProject(tmp_path)
+    project.write(6000)
+    with RayNodes(2) as nodes:
+        process = subprocess.Popen(
+            [*nodes.inside(2), *nodes.without_sight_of(1), *project.command("--address", nodes.address)],
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=nodes.environ,
+        )
+        give_up = time.monotonic() + 150
+        while not project.results():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < give_up
+            time.sleep(0.1)
+        nodes.kill(1)
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 3, said
+    assert "the head of the Ray cluster" in said
+    assert "Continue with:" in said
+    before = project.results()
+    assert 0 < len(before) < 6000
+    done = subprocess.run(
+        project.command("--engine", "local", "--set", "models.m.max_concurrency=1000"),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line["index"] for line in project.results()] == list(range(6000))
