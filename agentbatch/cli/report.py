@@ -36,6 +36,7 @@ def report(
 ) -> None:
     """Make one self-contained HTML page of a run: charts, errors, and every item with its timeline."""
     # late imports: `agentbatch --help` needs none of this
+    from agentbatch.cli.patience import say_long
     from agentbatch.report import make_report, traces_of
     from agentbatch.results.files import ResultFiles
     from agentbatch.results.opening import open_results
@@ -49,6 +50,8 @@ def report(
     path = ResultFiles(results).report if output is None else Path(output)
     sources = (results, traces_of(results, traces), compare, compare and traces_of(compare))
     _refuse_own_files(path, *sources)
+    files = [source for source in sources if source is not None and source.is_file()]
+    say_long("reading {size}", sum(file.stat().st_size for file in files))
     size = _write(path, make_report(results, traces, compare, processes=_processes()))
     typer.echo(f"wrote {path} ({_size(size)})")
 

@@ -58,6 +58,7 @@ def trace(
 ) -> None:
     """Show what happened to an item as a tree of its spans; without an ID, list the items."""
     # late imports: `agentbatch --help` needs none of this
+    from agentbatch.cli.patience import say_long
     from agentbatch.text.screen import screen_of
     from agentbatch.traces.lookup import TraceLookup
 
@@ -66,7 +67,7 @@ def trace(
     if len(chosen) > 1:
         raise typer.BadParameter(f"{' and '.join(chosen)} exclude each other: choose one")
     screen = screen_of(no_color=no_color)
-    with TraceLookup(results, traces) as lookup:
+    with TraceLookup(results, traces, lambda size: say_long("making an index of {size}", size)) as lookup:
         if not lookup.has_traces:
             typer.echo(f"note: {results} has no trace file beside it: this is what the results say", err=True)
         if export is not None:

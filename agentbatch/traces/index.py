@@ -91,9 +91,23 @@ class TraceIndex:
         InputError: the file can't be read.
     """
 
-    def __init__(self, traces: Path, *, read: ReadEntry = entry_of_trace, keep: bool = True) -> None:
-        """Bring the index up to date. `keep` False leaves nothing beside the file; `read` is for other files' lines."""
+    def __init__(
+        self,
+        traces: Path,
+        *,
+        read: ReadEntry = entry_of_trace,
+        keep: bool = True,
+        on_making: Callable[[int], None] | None = None,
+    ) -> None:
+        """Bring the index up to date.
+
+        Args:
+            read: for other files' lines.
+            keep: False leaves nothing beside the file.
+            on_making: told of how many bytes an index is made, before it is.
+        """
         self._traces = traces
+        self._on_making = on_making
         self._read = read
         try:
             self._file: BinaryIO = traces.open("rb")
@@ -264,6 +278,8 @@ class TraceIndex:
         return db
 
     def _fill(self, db: sqlite3.Connection) -> None:
+        if self._on_making is not None:
+            self._on_making(self._state()[1])
         db.executescript(_SCHEMA)
         db.execute("BEGIN")
         self._add(db, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -44,15 +44,21 @@ class TraceLookup:
         InputError: there are none, or they can't be read.
     """
 
-    def __init__(self, results: Path, traces: Path | None = None) -> None:
-        """`results` may also be a trace file itself."""
+    def __init__(
+        self, results: Path, traces: Path | None = None, on_making: Callable[[int], None] | None = None
+    ) -> None:
+        """`results` may also be a trace file itself. `on_making` is told of how many bytes an index is made."""
         if traces is None and _is_trace_file(results):
             self.results, traces = None, results
         else:
             self.results = results
             traces = traces or _beside(results)
         self.has_traces = traces is not None
-        self.index = TraceIndex(results, read=entry_of_result, keep=False) if traces is None else TraceIndex(traces)
+        self.index = (
+            TraceIndex(results, read=entry_of_result, keep=False, on_making=on_making)
+            if traces is None
+            else TraceIndex(traces, on_making=on_making)
+        )
         if not self.has_traces and not len(self.index) and results.stat().st_size:
             self.index.close()
             raise no_results(results)

@@ -97,6 +97,14 @@ def test_the_lines_that_hold_a_text_are_found(traces: Path) -> None:
         assert ids(index.holding("req-")) == []
 
 
+def test_who_asked_is_told_before_an_index_is_made(traces: Path) -> None:
+    write_traces(traces, [Recorder().trace("a")])
+    told: list[int] = []
+    for _ in range(2):
+        TraceIndex(traces, on_making=told.append).close()
+    assert told == [traces.stat().st_size]
+
+
 def test_a_fresh_index_is_used_as_it_is(traces: Path) -> None:
     write_traces(traces, [Recorder().trace("a")])
     TraceIndex(traces).close()
