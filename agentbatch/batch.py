@@ -166,6 +166,8 @@ async def run_to_end(
 async def _run(
     config: Config, options: RunOptions, redactor: Redactor, control: Control, hearer: Hearer | None
 ) -> Summary:
+    if config.engine.kind != "local":
+        _refuse_afar(config, options)
     tee = options.files.spool if options.files is not None else None
     given = options.inputs
     if isinstance(given, str):
@@ -425,7 +427,6 @@ class _Run:
         from agentbatch.engines.ray.engine import Watchers  # late: a run on this machine needs none of it
         from agentbatch.engines.ray.opening import RunTerms, open_ray_engine
 
-        _refuse_afar(self._config, self._options)
         cap = self._config.limits.max_cost
         left = None if cap is None else max(0.0, cap - self._book.spent_usd)
         terms = RunTerms(self._options.log.lowest_level, self._options.cache, self._artifacts(), left)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from engines_ray_project import RayProject
 from workflow import config_of
 
-from agentbatch.config import Config
+from agentbatch.config import Config, config_shape
 from agentbatch.engines.ray.files_home import FilesHome, write_pieces
 from agentbatch.engines.ray.placements import placements
 from agentbatch.engines.ray.refusals import notes, refuse
@@ -96,3 +98,56 @@ def test_folders_that_go_along_are_there(tmp_path: Path):
     (note,) = notes(on_cluster(tmp_path, {"first": {"content": [{"image": "{{ input.path }}"}]}}))
     assert "agents.first.content_root" in note
     assert "engine.working_dir" in note
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--record", "tape.jsonl"), "--record works in one process"),
+        (("--replay", "tape.jsonl"), "--replay works in one process"),
+        (("--output-format", "openai-batch"), "--output-format works in one process"),
+    ],
+)
+def test_what_only_one_process_can_do_is_refused_before_ray_starts(tmp_path: Path, options: Any, words: str):
+    (tmp_path / "tape.jsonl").write_text("")
+    project = RayProject(tmp_path)
+    project.write(2)
+    code, said = project.run(*options)
+    assert code == 2, said
+    assert words in said
+    assert "Traceback" not in said
+
+
+def test_on_one_machine_a_placement_is_ignored_with_a_note_and_shapes_no_answer(tmp_path: Path):
+    plain = config_of(tmp_path, {"first": {}, "second": {}}, workflow=["first"])
+    placed = {"first": {"placement": {"disk": "ssd", "example.com/zone": "a", "resources": {"GPU": 0.5}}}, "second": {}}
+    here = config_of(tmp_path, placed, workflow=["first"])
+    assert [note for note in here.notes if "placement" in note and "ignored" in note and "first" in note]
+    assert config_shape(here) == config_shape(plain)
+    there = on_cluster(tmp_path, placed, workflow=["first"])
+    assert not [note for note in there.notes if "ignored" in note]
+    (placement,) = placements(there).values()
+    assert placement.words == "disk=ssd, example.com/zone=a, GPU: 0.5"
+    labels = {"disk": "ssd", "example.com/zone": "a", "ray.io/node-id": "x"}
+    assert placement.room_on(labels, {"GPU": 2.0}) == 4
+    assert placement.room_on(labels, {"CPU": 8.0}) == 0
+    assert placement.room_on({"disk": "ssd"}, {"GPU": 2.0}) == 0
+
+
+@pytest.mark.parametrize(
+    ("placement", "words"),
+    [
+        ({"disk": 1}, "placement.disk: expected text"),
+        ({"resources": {"GPU": 0}}, "placement.resources.GPU: must be more than 0"),
+        ({"resources": {"GPU": "one"}}, "placement.resources.GPU: expected a number"),
+    ],
+)
+def test_a_placement_that_says_nothing_sensible(tmp_path: Path, placement: Any, words: str):
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        config_of(tmp_path, {"first": {"placement": placement}})
+
+
+def test_only_agents_in_use_need_a_node(tmp_path: Path):
+    agents = {"first": {"placement": {"disk": "ssd"}}, "second": {"placement": {"disk": "tape"}}}
+    config = on_cluster(tmp_path, agents, workflow=["first"])
+    assert list(placements(config)) == ["first"]
