@@ -83,7 +83,7 @@ class Offer:
         Only cancellation, `RunStopped` and the failure of a hook pass through.
         """
         work = PaidWork(self.journal, visit, [call.name, call.arguments], self.tape)
-        own = _enter(call, visit)
+        own = _enter(self.spec.name, call, visit)
         try:
             text = await self._text(work, call, scope, own, visit)
         except HookFault as error:
@@ -164,7 +164,7 @@ def unknown_tool(call: ToolCall, names: list[str], visit: Visit) -> str:
 
 def refused(call: ToolCall, fault: StepError, visit: Visit) -> str:
     """What the model is told of a call that is not made; the trace has it, too."""
-    own = _enter(call, visit)
+    own = _enter(visible(call.name, 80), call, visit)
     return _end(own, _told(fault, MAX_OUTPUT), fault)
 
 
@@ -175,9 +175,8 @@ def capped(text: str, limit: int) -> str:
     return f"{text[:limit]}\n[truncated: {len(text) - limit:,} more characters]"
 
 
-def _enter(call: ToolCall, visit: Visit) -> Visit:
+def _enter(name: str, call: ToolCall, visit: Visit) -> Visit:
     """The visit of one call: in the agent's own books, under a span of its own."""
-    name = visible(call.name, 80)
     span: Span = visit.tracer.start(name, "tool", visit.span)
     span.attributes["call_id"], span.attributes["arguments"] = call.id, call.arguments
     return Visit(
