@@ -274,7 +274,11 @@ class Rate:
                 future.set_exception(error)
 
     def settle(self, grant: Grant, actual: float) -> None:
-        """Correct a grant to what was really used; 0 when the request was never sent."""
+        """Correct a grant to what was really used; 0 when the request was never sent.
+
+        What is more than the limit counts as the limit: a whole window is all that anybody has to wait for it.
+        """
+        actual = min(actual, max(self.limit, grant.amount))
         change = actual - grant.amount
         if not change:
             return

@@ -93,6 +93,17 @@ def test_token_rate_uses_97_percent_although_reservations_are_generous() -> None
     assert run_in_fake_time(main()) >= 0.97 * limit * minutes
 
 
+def test_an_absurd_count_of_tokens_holds_others_up_for_a_window_at_most() -> None:
+    async def main() -> float:
+        rate = Rate(1_000, "tokens", "model m")
+        rate.settle(await rate.take(0, 10), 50_000_000)
+        began = asyncio.get_running_loop().time()
+        await rate.take(1, 10)
+        return asyncio.get_running_loop().time() - began
+
+    assert run_in_fake_time(main()) <= 61
+
+
 def test_no_burst_after_idling() -> None:
     async def main() -> list[tuple[float, float]]:
         rate = Rate(600, "requests", "model m")

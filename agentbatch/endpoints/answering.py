@@ -214,7 +214,8 @@ class Answering:
         A replayed one counts as paid, so that its result is that of the run it was recorded in.
         """
         answer = decode_answer(kept)
-        endpoint = next((each for each in self._chain if each.speaks_as(answer)), self._chain[0])
+        speaks = [each for each in self._chain if each.speaks_as(answer)]  # `gpt-4o` and `gpt-4o-mini` may both seem to
+        endpoint = max(speaks, key=lambda each: len(each.model.name), default=self._chain[0])
         endpoint.enter_kept(answer, visit, how, paid=paid)
         return answer
 

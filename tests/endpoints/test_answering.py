@@ -10,6 +10,7 @@ from fake_time import run_in_fake_time
 from scripted import ScriptedModel, endpoint_of, in_turn, visit_of
 
 from agentbatch.endpoints.answering import Answering
+from agentbatch.endpoints.prices import Tariff, rates
 from agentbatch.errors import AuthFault, BadRequest, ContextLength, OutputError, Overloaded
 from agentbatch.kept.cache import ResponseCache, cache_stats, clear_cache
 from agentbatch.kept.journal import JournalFile
@@ -176,6 +177,25 @@ async def test_a_call_that_an_earlier_run_paid_for_is_not_made_again(tmp_path: P
     assert journal.recalled == 3
     journal.close(complete=True)
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_kept_answer_is_priced_as_the_model_whose_name_fits_best(tmp_path: Path) -> None:
+    """What `dear-mini` said is not priced as `dear` would be."""
+    dear = ScriptedModel(in_turn([], then=Overloaded("down", http_status=529, retry=False)), latency=0, name="dear")
+    mini = ScriptedModel(in_turn([]), latency=0, name="dear-mini")
+    for _ in range(2):
+        chain = (
+            endpoint_of(dear, retries=0, tariff=Tariff((rates(1000.0, 1000.0),))),
+            endpoint_of(mini, name="mini", tariff=Tariff((rates(1.0, 1.0),))),
+        )
+        journal = JournalFile(tmp_path / "j.sqlite", no_failure)
+        answering = Answering(chain, journal, None)
+        visit = visit_of(3)
+        await answering.ask(request("one"), visit)
+        await answering.ask(request("two"), visit)
+        assert visit.cost_usd == pytest.approx(2 * 15e-6)
+        journal.close(complete=False)
+    assert len(mini.asked) == 2, "the second time both answers are kept ones"
 
 
 async def test_a_call_that_asks_something_else_is_made_anew(tmp_path: Path) -> None:
