@@ -258,7 +258,7 @@ def test_a_run_that_stops_takes_no_line_of_what_was_under_way(tmp_path: Path):
 
     trial, _ = run_on_two(config, meddle=stop_soon)
     assert trial.ended == []
-    assert trial.seconds < 10
+    assert 2 < trial.seconds < 7.5
 
 
 def every_step_error() -> Iterator[type[StepError]]:

@@ -8,4 +8,7 @@ cluster     the border to Ray               actors      what Ray makes an actor 
 placements  which agents run where          errands     steps that run on other workers than their items
 parcels     what travels                    folder      the config's folder, packed
 station     a worker: the local engine      inbox, far_journal, relay   its ends of what travels
+files_home  what agents leave behind        tasks       functions as tasks of Ray's own
+refusals    what can't be run there         mends       what keeps a run from a cluster, and what to do
+survey      what a cluster is made of       resources   how Ray is asked for them
 """

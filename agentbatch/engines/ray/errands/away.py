@@ -94,7 +94,7 @@ class Away:
             return
         self.dropped.append(number)
         self._speak()
-        if self._control.at_once:
+        if self._control.stopping:  # the item has no line
             return
         mine.end = asyncio.get_running_loop().create_future()
         try:
