@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
@@ -11,11 +10,12 @@ from urllib.parse import unquote
 import orjson
 
 from agentbatch.errors import SchemaFault
+from agentbatch.text.patterns import schema_checker
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
-_FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
+_FENCE = "```"
 _MOST_ERRORS = 5
 
 
@@ -32,9 +32,8 @@ class AnswerSchema:
         Raises:
             SchemaFault: it is no JSON, or does not fit; the message says where and why.
         """
-        fenced = _FENCED.fullmatch(text)
         try:
-            value = orjson.loads(fenced[1] if fenced else text)
+            value = orjson.loads(_unfenced(text))
         except orjson.JSONDecodeError as error:
             raise SchemaFault(f"the answer is no valid JSON: {error}") from None
         errors = self._errors(value)
@@ -53,12 +52,21 @@ class AnswerSchema:
 
     def _checker(self) -> Validator:
         if self._validator is None:
-            from jsonschema import Draft202012Validator  # late: only runs with a schema need it
-            from referencing import Registry
+            from referencing import Registry  # late: only runs with a schema need it
 
             # a registry of its own: a `$ref` must not lead to the network, where the default one looks
-            self._validator = Draft202012Validator(dict(self.document), registry=Registry[Any]())
+            self._validator = schema_checker(self.document, registry=Registry[Any]())
         return self._validator
+
+
+def _unfenced(text: str) -> str:
+    """What stands in a Markdown fence, where that is all there is. No regular expression: on a model that writes
+    nothing but newlines one took hours."""
+    bare = text.strip()
+    if len(bare) < 2 * len(_FENCE) or not (bare.startswith(_FENCE) and bare.endswith(_FENCE)):
+        return text
+    language, newline, inside = bare[len(_FENCE) : -len(_FENCE)].partition("\n")
+    return inside if newline and language.strip() in ("", "json") else text
 
 
 def checked_schema(document: dict[str, Any]) -> dict[str, Any]:

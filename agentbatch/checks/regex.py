@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -10,23 +9,24 @@ from agentbatch.assembly import Assembly
 from agentbatch.checks.base import Verdict, as_text, shown
 from agentbatch.checks.config import CheckConfig
 from agentbatch.record import record
+from agentbatch.text.patterns import Pattern
 
 _MOST_TEXT: Final = 100_000
-"""Characters looked at: a pattern may take time that grows faster than the text."""
+"""Characters looked at: of a pattern that looks around, the time may grow faster than the text."""
 
 
 @record
 class Regex:
     """Searches, as `re.search` does: `^` and `$` bind it to the ends."""
 
-    pattern: re.Pattern[str]
+    pattern: Pattern
 
     def look(self, value: Any, names: Mapping[str, Any]) -> Verdict:
         """Passed if it is found."""
-        found = self.pattern.search(as_text(value)[:_MOST_TEXT])
-        return Verdict.of(found is not None, f"{shown(self.pattern.pattern)} is not found in {shown(value)}")
+        found = self.pattern.found_in(as_text(value)[:_MOST_TEXT])
+        return Verdict.of(found, f"{shown(self.pattern.source)} is not found in {shown(value)}")
 
 
 def build(config: CheckConfig, where: str, assembly: Assembly) -> Regex:
     """The check that `config` describes."""
-    return Regex(re.compile(config.regex or "", re.IGNORECASE if config.ignore_case else 0))
+    return Regex(Pattern(config.regex or "", ignore_case=config.ignore_case))

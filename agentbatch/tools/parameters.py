@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import orjson
 
 from agentbatch.errors import ToolFault
+from agentbatch.text.patterns import schema_checker
 from agentbatch.text.suggestions import did_you_mean, listing
 from agentbatch.tools.plain_arguments import plain_arguments
 
@@ -117,10 +118,8 @@ class ArgumentCheck:
     """Reads and checks the arguments of one tool's calls. `schema` is of type object."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
-        from jsonschema import Draft202012Validator  # late: only runs with tools need it
-
         self._plain = plain_arguments(schema)
-        self._validator: Validator = Draft202012Validator(dict(schema))
+        self._validator: Validator = schema_checker(schema)
         properties = cast("dict[str, Any]", schema.get("properties") or {})
         self._names = tuple(properties)
         self._defaults = {
