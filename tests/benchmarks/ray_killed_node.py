@@ -7,6 +7,7 @@ namespaces). 100 ms an item, 400 in flight. `--whole`: nobody is killed, to comp
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -46,8 +47,10 @@ def run(items: int, *, kill: bool) -> None:
         folder = Path(name)
         write(folder, items)
         command = [sys.executable, "-m", "agentbatch", "run", "c.yaml", "in.jsonl", "--engine", "ray"]
-        command += ["--address", nodes.address, "--progress", "none", "-q", "--no-traces", "--summary", "sum.json"]
-        process = subprocess.Popen([*nodes.inside(1), *command], cwd=folder, env=nodes.environ)
+        command += ["--address", nodes.address, "--progress", "none", "-q", "--no-traces"]
+        said = folder / "said"
+        with said.open("wb") as file:
+            process = subprocess.Popen([*nodes.inside(1), *command], cwd=folder, env=nodes.environ, stderr=file)
         results = folder / "in.results.jsonl"
         began = wait_for(results, 1, process)
         away_s = 0.0
@@ -60,10 +63,10 @@ def run(items: int, *, kill: bool) -> None:
         code = process.wait()
         passed = time.perf_counter() - began
         seen = Counter(json.loads(line)["index"] for line in results.read_bytes().splitlines())
-        calls = json.loads((folder / "sum.json").read_text())["calls"]
+        again = sum(int(number) for number in re.findall(r"(\d+) items run again", said.read_text()))
         lost, doubled = items - len(seen), sum(seen.values()) - len(seen)
         print(f"{items:,} items, exit code {code}, {passed:.1f} s from the first result, node away for {away_s:.1f} s")
-        print(f"lost {lost}, doubled {doubled}, calls repeated {calls - items} (the dead node's own are not counted)")
+        print(f"lost {lost}, doubled {doubled}, dealt again {again}: what the lost worker had, a part of it not begun")
         print(f"ideal {items * LATENCY_S / AT_ONCE:.1f} s")
 
 
