@@ -86,8 +86,8 @@ class AnthropicBatches:
     async def results(self, state: BatchState) -> AsyncIterator[tuple[str, bytes]]:
         """The lines of its results."""
         for source in state.sources:
-            async for line in self._exchange.lines(source):
-                yield result_line(line)[0], line
+            async for key, line in self._exchange.results(source):
+                yield key, line
 
     def read(self, line: bytes, request: ChatRequest) -> ChatResponse:
         """The answer in a line."""

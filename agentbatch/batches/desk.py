@@ -20,7 +20,7 @@ from agentbatch.batches.base import BatchApi, BatchState, NotInBatch
 from agentbatch.batches.config import ProviderBatchConfig
 from agentbatch.batches.store import EXPIRED, BatchStore, StoredBatch
 from agentbatch.batches.waiting import WaitingRoom
-from agentbatch.errors import AgentBatchError, AuthFault, OutputError, QuotaFault, RunStopped, StepError
+from agentbatch.errors import AgentBatchError, AuthFault, BadContent, OutputError, QuotaFault, RunStopped, StepError
 from agentbatch.process.control import Control
 
 _LOOK_S = 0.1
@@ -34,6 +34,7 @@ _MAX_BYTES = 100 * 1024 * 1024
 _PATIENCE_S = 900.0
 _CHUNK = 500
 _SUBMIT_TRIES = 8
+_READ_TRIES = 3
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -292,25 +293,34 @@ class BatchDesk:
         return self._config.max_wait is not None and time.time() - stored.begun_at > self._config.max_wait
 
     async def _fetch(self, stored: StoredBatch, state: BatchState) -> None:
-        """Keep the results, chunk by chunk, and hand them out. What breaks off is fetched again."""
-        delay = _FIRST_POLL_S
+        """Keep the results, and hand them out. What breaks off is fetched again; what stays unreadable, a few times."""
+        delay, unreadable = _FIRST_POLL_S, 0
         while True:
             try:
-                chunk: list[tuple[str, bytes]] = []
-                async for each in self.api.results(state):
-                    chunk.append(each)
-                    if len(chunk) == _CHUNK:
-                        await self._hand_out(stored, chunk)
-                        chunk = []
-                await self._hand_out(stored, chunk)
+                await self._fetch_once(stored, state)
                 return
             except StepError as error:
-                if error.http_status == 404:
+                unreadable += isinstance(error, BadContent)
+                if error.http_status == 404 or unreadable >= _READ_TRIES:
                     return
                 self._refuse_denial(error)
                 _LOGGER.warning("model %s: the results of %s broke off: %s", self.name, state.id, error.message)
             await asyncio.sleep(delay)
             delay = min(delay * _POLL_GROWTH, self._config.poll_every)
+
+    async def _fetch_once(self, stored: StoredBatch, state: BatchState) -> None:
+        """Chunk by chunk; also what came before it broke off is handed out."""
+        chunk: list[tuple[str, bytes]] = []
+        try:
+            async for each in self.api.results(state):
+                chunk.append(each)
+                if len(chunk) == _CHUNK:
+                    await self._hand_out(stored, chunk)
+                    chunk = []
+        except StepError:
+            await self._hand_out(stored, chunk)
+            raise
+        await self._hand_out(stored, chunk)
 
     async def _hand_out(self, stored: StoredBatch, lines: list[tuple[str, bytes]]) -> None:
         await asyncio.to_thread(self._store.answered, stored.number, lines)

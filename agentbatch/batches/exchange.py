@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from agentbatch.errors import BadResponse, StepTimeout
+from agentbatch.errors import BadContent, BadResponse, StepTimeout
 from agentbatch.models.http_api import HttpApi
 from agentbatch.models.json_answer import parse_answer
 from agentbatch.models.refusals import refusal
@@ -73,6 +73,24 @@ class Exchange:
                         yield line
             if rest.strip():
                 yield rest
+
+    async def results(self, path: str) -> AsyncIterator[tuple[str, bytes]]:
+        """The lines of a file of results, each with its custom id.
+
+        Raises:
+            BadContent: at the end, where a line could not be read.
+            StepError: it can't be had, or breaks off.
+        """
+        unreadable: BadResponse | None = None
+        async for line in self.lines(path):
+            try:
+                key, _ = result_line(line)
+            except BadResponse as error:
+                unreadable = unreadable or error
+            else:
+                yield key, line
+        if unreadable is not None:
+            raise BadContent(f"a line of the batch's results can't be read: {unreadable.message}")
 
 
 async def _next(chunks: AsyncIterator[bytes]) -> bytes | None:

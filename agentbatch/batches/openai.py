@@ -15,7 +15,7 @@ import orjson
 
 from agentbatch.batches.base import BatchState, NotInBatch
 from agentbatch.batches.exchange import Exchange, result_line, seconds_of, text_headers
-from agentbatch.errors import BadRequest, BadResponse, RateLimited, StepError
+from agentbatch.errors import BadContent, BadRequest, BadResponse, RateLimited, StepError
 from agentbatch.messages import ChatRequest, ChatResponse
 from agentbatch.models.http_api import with_body
 from agentbatch.models.json_answer import count, mapping, parse_answer, sequence, text
@@ -102,9 +102,15 @@ class OpenAIBatches:
 
     async def results(self, state: BatchState) -> AsyncIterator[tuple[str, bytes]]:
         """The lines of the output file, and of that of the errors."""
+        unreadable: BadContent | None = None
         for source in state.sources:
-            async for line in self._exchange.lines(source):
-                yield result_line(line)[0], line
+            try:
+                async for key, line in self._exchange.results(source):
+                    yield key, line
+            except BadContent as error:
+                unreadable = error
+        if unreadable is not None:
+            raise unreadable
 
     def read(self, line: bytes, request: ChatRequest) -> ChatResponse:
         """The answer in a line."""

@@ -115,9 +115,9 @@ class BatchStore:
             database.execute("DELETE FROM batches WHERE number = ?", (number,))
 
     def answered(self, number: int, answers: Iterable[tuple[str, bytes]]) -> None:
-        """Keep lines of a batch's results."""
+        """Keep lines of a batch's results. Of several for one request the first counts."""
         rows = [(line, key, number) for key, line in answers]
-        self._write("UPDATE calls SET answer = ? WHERE key = ? AND batch = ?", rows)
+        self._write("UPDATE calls SET answer = ? WHERE key = ? AND batch = ? AND answer IS NULL", rows)
 
     def ended(self, number: int) -> list[str]:
         """All its results are here; the keys of requests that none of them answers, which count as expired."""

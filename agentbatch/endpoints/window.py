@@ -32,6 +32,9 @@ _RAREST_PROBE = 8
 _FORGET = 1.00002
 """Per answer: the quickest that was ever seen is believed a little less each time, for a server may change."""
 
+_GENTLE = 4
+"""So many good answers for one place more."""
+
 _SHORTEST_ROUND = 16
 """Answers. Long ones take many times as long as short ones: only the usual of some says anything."""
 
@@ -71,6 +74,8 @@ class Window:
         self._recent: deque[Sent] = deque(maxlen=_REMEMBERED)
         self._floor = 0
         """Below this only a cut leads; 0 while no limit is known."""
+        self._gently = False
+        """Whether it grows with care while no limit is known: one seemed to be known before."""
         self._stepped_at = 0
         """How many requests had been sent at the last cut or step back."""
         self._settled = False
@@ -187,7 +192,8 @@ class Window:
         A limit would hardly refuse on when a tenth less is sent: then what led to the cut was chance.
         """
         if 1 < self._open <= self._floor:
-            self._floor = 0
+            self._floor = self._credit = 0
+            self._gently = True
             return
         self._begin_round()
         self._open = max(self._floor, self._open - 1)
@@ -207,10 +213,15 @@ class Window:
         self._credit = self._clean = 0
 
     def _widen(self) -> None:
-        if not self._floor:
+        if not self._floor and not self._gently:
             self._open = min(self.limit, self._open + (1 if self._auto else 2))
             return
         self._credit += 1
+        if not self._floor:
+            if self._credit >= _GENTLE:
+                self._credit = 0
+                self._open += 1
+            return
         if self._credit >= self._open * self._probe_every:
             self._credit = 0
             self._open = min(self.limit, self._open + (1 << min(self._clean, 6)))

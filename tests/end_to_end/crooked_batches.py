@@ -1,0 +1,132 @@
+"""A server of OpenAI's batches that does wrong what can go wrong: answers lost, polls refused, results damaged."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Damage = Callable[[int, list[bytes]], tuple[bytes, bytes, int]]
+"""From the number of a batch and its good lines: the output file, the error file, and how many bytes to cut off the
+first time the output is asked for."""
+
+
+def whole(number: int, lines: list[bytes]) -> tuple[bytes, bytes, int]:
+    return b"\n".join(lines) + b"\n", b"", 0
+
+
+class CrookedBatches:
+    """What was uploaded and submitted, and what is to go wrong.
+
+    Attributes:
+        lose: how many answers to a submission don't arrive, though it is accepted.
+        polls: the statuses of the first looks, before one tells the truth.
+        damage: what becomes of the results.
+        step: told the name of each step when its request has been worked on and not yet answered.
+    """
+
+    def __init__(self) -> None:
+        self.lose = 0
+        self.polls: list[int] = []
+        self.damage: Damage = whole
+        self.step: Callable[[str], None] = lambda name: None
+        self.submitted: Counter[str] = Counter()
+        self.batches: list[dict[str, Any]] = []
+        self._files: dict[str, bytes] = {}
+        self._read: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes, int] | None:
+        """Status, body, and bytes to cut off; None to close without an answer."""
+        with self._lock:
+            return self._answer(method, path.removeprefix("/v1"), body)
+
+    def _answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes, int] | None:
+        if method == "POST" and path == "/files":
+            name = f"file-{len(self._files)}"
+            self._files[name] = body
+            return 200, json.dumps({"id": name}).encode(), 0
+        if method == "POST" and path == "/batches":
+            return self._submit(json.loads(body))
+        if method == "GET" and path.startswith("/batches?"):
+            return 200, json.dumps({"data": self.batches[::-1], "has_more": False}).encode(), 0
+        if method == "GET" and path.startswith("/batches/"):
+            if self.polls:
+                return self.polls.pop(0), b'{"error":{"message":"not now"}}', 0
+            return 200, json.dumps(next(each for each in self.batches if path.endswith(each["id"]))).encode(), 0
+        name = path.split("/")[2]
+        self._read[name] += 1
+        cut = int(name.rpartition("-")[2]) if name.startswith("output") and self._read[name] == 1 else 0
+        return 200, self._files[name], cut
+
+    def _submit(self, wanted: dict[str, Any]) -> tuple[int, bytes, int] | None:
+        number = len(self.batches)
+        lines: list[bytes] = []
+        for found in re.finditer(rb'^{"custom_id".*}\r?$', self._files[wanted["input_file_id"]], re.MULTILINE):
+            request = json.loads(found[0])
+            self.submitted[request["custom_id"]] += 1
+            lines.append(_line(request["custom_id"], request["body"]["messages"][-1]["content"]))
+        output, errors, cut = self.damage(number, lines)
+        outputs, failures = f"output-{number}-{cut}", f"errors-{number}"
+        self._files |= {outputs: output, failures: errors}
+        counts = {"total": len(lines), "completed": len(lines), "failed": 0}
+        batch = {"id": f"batch-{number}", "status": "completed", "output_file_id": outputs, "request_counts": counts}
+        self.batches.append(batch | {"error_file_id": failures, "metadata": wanted["metadata"]})
+        self.lose -= 1
+        return None if self.lose >= 0 else (200, json.dumps(self.batches[-1]).encode(), 0)
+
+
+def _line(key: str, says: str) -> bytes:
+    message = {"role": "assistant", "content": says}
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+    body = {"id": "x", "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    return json.dumps({"custom_id": key, "response": {"status_code": 200, "body": body | {"usage": usage}}}).encode()
+
+
+@contextmanager
+def serving(batches: CrookedBatches) -> Iterator[str]:
+    """Its base URL, while it is there."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self._serve("POST")
+
+        def do_GET(self) -> None:
+            self._serve("GET")
+
+        def do_DELETE(self) -> None:
+            self._serve("DELETE")
+
+        def _serve(self, method: str) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            answer = batches.answer(method, self.path, body)
+            batches.step(f"{method} {self.path.removeprefix('/v1').split('/')[1].partition('?')[0]}")
+            self.close_connection = answer is None or bool(answer[2])
+            if answer is None:
+                return
+            status, data, cut = answer
+            head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n"
+            try:
+                self.wfile.write(head.encode() + data[: len(data) - cut])
+            except OSError:
+                pass  # the client is gone
+
+        def log_message(self, *_: Any) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/v1"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
