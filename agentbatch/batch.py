@@ -368,7 +368,8 @@ class _Run:
         await self._book.settle()
         if self._control.stopping:
             return False
-        spent = self._book.spent_usd + self._tally.counts().cost_usd
+        # what workers elsewhere have spent is in their lines sooner than in the tally
+        spent = self._book.spent_usd + max(self._tally.counts().cost_usd, trial.paid_usd)
         self._canary = found = trial.findings(spent, self._total or 0)
         if not found.items:  # there was nothing that could be run
             return True

@@ -53,6 +53,11 @@ class Trial:
         """The indexes of those that have a result from an earlier run."""
         return frozenset(item.index for item in self.items) - self.begun
 
+    @property
+    def paid_usd(self) -> float:
+        """What the items of this run have cost by their lines, as far as it is known."""
+        return sum(self._seen[index].cost_usd or 0.0 for index in self.begun if index in self._seen)
+
     def take_in(self, line: Mapping[str, Any]) -> None:
         """The result line of an item of the sample."""
         self._seen[line["index"]] = measured(line, self._config)
