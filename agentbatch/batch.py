@@ -57,6 +57,7 @@ from agentbatch.results.lines import CountedLines, parse_result
 from agentbatch.results.openai_batch import OutputFormat
 from agentbatch.stop_rules import FailureAllowance, FailureCount
 from agentbatch.summary import Audit, Summary, Verdict, summarize, verdict_line
+from agentbatch.text.figures import counted
 from agentbatch.text.redact import Redactor
 from agentbatch.time_book import TimeBook, shared_out
 from agentbatch.trace import SpanObserver, Tracer
@@ -624,17 +625,19 @@ class _Run:
     def _notes(self) -> list[str]:
         notes = [*self._book.notes, *self._of_batches]
         if self._truncated:
-            notes.append(f"max_tokens cut answers of {self._truncated:,} items (truncated in their lines): raise it")
+            notes.append(
+                f"max_tokens cut answers of {counted(self._truncated, 'item')} (`truncated` in the lines): raise it"
+            )
         if self._traces is not None and self._traces.dropped:
             notes.append(
-                f"{self._traces.dropped:,} spans are not in {self._traces.path}: {self._traces.error or 'busy'}"
+                f"not in {self._traces.path}: {counted(self._traces.dropped, 'span')}: {self._traces.error or 'busy'}"
             )
         if isinstance(self._tape, Replayer):
-            missing = f"; {self._misses:,} calls are not in it" if self._misses else ""
+            missing = f"; not in it: {counted(self._misses, 'call')}" if self._misses else ""
             notes.append(f"replayed from {self._tape.path}: nothing was asked, and nothing paid{missing}")
         if self._otel is not None and self._otel.dropped:
             why = self._redactor.text(self._otel.error or "")
-            notes.append(f"{self._otel.dropped:,} spans did not get to the collector: {why}")
+            notes.append(f"the collector did not get {counted(self._otel.dropped, 'span')}: {why}")
         if self._otel_note is not None:
             notes.append(self._otel_note)
         if self._events is not None and self._events.note is not None:

@@ -440,7 +440,7 @@ def _canary(canary: Canary | None) -> str:
     cost = canary.cost_usd
     told = "an unknown cost" if cost is None else figures.from_to(cost.low, cost.high, figures.money)
     time = figures.from_to(canary.seconds.low, canary.seconds.high, figures.span_of_time)
-    return f"{figures.count(canary.items)} items said of the other {figures.count(canary.others)}: {told}, {time}"
+    return f"{figures.counted(canary.items, 'item')} said of the other {figures.count(canary.others)}: {told}, {time}"
 
 
 def _audit(audit: Audit | None) -> str:
@@ -450,7 +450,9 @@ def _audit(audit: Audit | None) -> str:
     twice = audit.paid_twice
     if twice is None:
         return f"missing: {missing}, paid twice: not known (the machine or container is not the earlier run's any more)"
-    text = f"missing: {missing}, paid twice: {figures.count(twice.calls)} calls, {figures.money(_known_cost(twice))}"
+    text = (
+        f"missing: {missing}, paid twice: {figures.counted(twice.calls, 'call')}, {figures.money(_known_cost(twice))}"
+    )
     if unsure := twice.calls - twice.answered:
         text += f" ({figures.count(unsure)} of them under way when the run broke off: perhaps not billed then)"
     return text + (f"; tools and commands run twice: {figures.count(twice.works)}" if twice.works else "")
@@ -502,9 +504,8 @@ def _dearest_of(rows: Sequence[AgentStats]) -> tuple[AgentStats, float] | None:
 def _cached(summary: Summary) -> str:
     if not summary.cached:
         return ""
-    return (
-        f"{figures.count(summary.cached)} of {figures.count(summary.calls)} calls were in the cache, and cost nothing"
-    )
+    calls = figures.counted(summary.calls, "call")
+    return f"{figures.count(summary.cached)} of {calls} came from the cache, and cost nothing"
 
 
 def _cost(summary: Summary) -> str:

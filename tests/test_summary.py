@@ -216,7 +216,7 @@ def test_calls_from_the_cache_are_told_where_there_are_any() -> None:
     cached = dataclasses.replace(FAILED, cached=1500, agents=(dataclasses.replace(WRITER, cached=1500),))
     text = render_summary(cached, color=False)
     assert re.search(r"failed  cached .*\n  writer  1,990      10   1,500", text)
-    assert "  cached   1,500 of 2,012 calls were in the cache, and cost nothing\n" in text
+    assert "  cached   1,500 of 2,012 calls came from the cache, and cost nothing\n" in text
 
 
 def test_a_lone_surrogate_breaks_no_json() -> None:

@@ -116,12 +116,12 @@ class BatchRoom:
             for carried in desk.carried.values():
                 if carried.state.words != "submitting":
                     yield (
-                        f"batch {carried.state.id} of model {name} ({figures.count(carried.stored.count)} requests)"
+                        f"batch {carried.state.id} of model {name} ({figures.counted(carried.stored.count, 'request')})"
                         " goes on at the provider: the same command fetches its answers, also days later"
                     )
             if door.sent_online:
                 yield (
-                    f"model {name}: batches answered {figures.count(desk.answered)} requests at half the price,"
+                    f"model {name}: batches answered {figures.counted(desk.answered, 'request')} at half the price,"
                     f" {figures.count(door.sent_online)} went the ordinary way"
                 )
 
@@ -141,7 +141,7 @@ def _api_of(model: OpenAIModel | AnthropicModel, transport: HttpTransport) -> Ba
 
 
 def _words(desk: BatchDesk) -> str:
-    parts = [f"{figures.count(desk.gathering)} requests gathered"] if desk.gathering else []
+    parts = [f"{figures.counted(desk.gathering, 'request')} gathered"] if desk.gathering else []
     for carried in list(desk.carried.values())[:3]:
         state = carried.state
         done = f", {figures.count(state.done)} of {figures.count(state.total)} done" if state.total else ""

@@ -14,6 +14,7 @@ from agentbatch.forecast.time import Constraint, constraints
 from agentbatch.record import record
 from agentbatch.stop_rules import FailureAllowance
 from agentbatch.text import figures
+from agentbatch.text.figures import counted
 
 if TYPE_CHECKING:
     from agentbatch.config import Config
@@ -143,4 +144,4 @@ def _too_many_failed(allowed: FailureAllowance, failed: int, items: int, total: 
         return
     if allowed.given or share > MOST_FAILED:
         than = "max_failures allows" if allowed.given else figures.percent(MOST_FAILED)
-        yield f"{failed:,} of {items:,} items failed, more than {than}"
+        yield f"{failed:,} of {counted(items, 'item')} failed, more than {than}"

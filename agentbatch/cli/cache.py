@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from agentbatch.text.figures import counted
+
 app = typer.Typer(help="Look at the response cache, and empty it.", no_args_is_help=True, rich_markup_mode=None)
 
 _CONFIG = typer.Argument(help="The config whose cache is meant; default: the user's.", show_default=False)
@@ -21,7 +23,7 @@ def stats(config: Annotated[Path | None, _CONFIG] = None) -> None:
 
     path = _path(config)
     found = cache_stats(path)
-    typer.echo(f"{path}: {figures.count(found.answers)} answers, {found.bytes / 1e6:.1f} MB")
+    typer.echo(f"{path}: {figures.counted(found.answers, 'answer')}, {found.bytes / 1e6:.1f} MB")
     if found.oldest is not None and found.newest is not None:
         typer.echo(f"from {format_time(int(found.oldest * 1e9))} to {format_time(int(found.newest * 1e9))}")
 
@@ -42,7 +44,7 @@ def clear(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     path = _path(config)
-    typer.echo(f"{path}: {clear_cache(path, older_than=age):,} answers deleted")
+    typer.echo(f"{path}: {counted(clear_cache(path, older_than=age), 'answer')} deleted")
 
 
 def _path(config: Path | None) -> Path:

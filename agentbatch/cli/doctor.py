@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from agentbatch.errors import ExitCode
+from agentbatch.text.figures import counted
 
 if TYPE_CHECKING:
     from agentbatch.doctor import Examination, Finding, Origin
@@ -83,7 +84,7 @@ def _end(found: Examination) -> list[str]:
     import shlex
 
     statuses = ", ".join(f"{number:,} {status}" for status, number in sorted(found.statuses.items()))
-    lines = [f"{found.results}: {found.lines:,} lines; items: {statuses or 'none yet'}"]
+    lines = [f"{found.results}: {counted(found.lines, 'line')}; items: {statuses or 'none yet'}"]
     if found.holder is not None:
         lines.append(
             f"A run writes it now: pid {found.holder.pid} on {found.holder.host}; its journal was not looked at."

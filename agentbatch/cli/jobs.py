@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from agentbatch.errors import ConfigError, ExitCode
+from agentbatch.text.figures import counted
 
 if TYPE_CHECKING:
     from agentbatch.jobs.client import Job, JobsClient
@@ -150,7 +151,7 @@ async def _fetch(client: JobsClient, job_id: str, output: Path | None, traces: b
     files = ResultFiles(output or Path(Path(results or "run.results.jsonl").name))
     fetched = await bring(client, name, files, traces=traces, say=lambda text: typer.echo(text, err=True))
     came, there = fetched.came["results"], fetched.sizes.get("results", 0)
-    typer.echo(f"{files.results}: {there:,} bytes, {came:,} of them new")
+    typer.echo(f"{files.results}: {counted(there, 'byte')}, {came:,} of them new")
     if job is not None:
         typer.echo(_headline(job) + ("" if job.over else "; fetch again for the rest"))
 

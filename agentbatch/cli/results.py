@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 import typer
 
 from agentbatch.errors import OutputError
+from agentbatch.text.figures import counted
 
 if TYPE_CHECKING:
     from agentbatch.results.diff import DiffSums, ItemDiff
@@ -114,9 +115,9 @@ def merge(
     merged = merge_files(sources, output, force=force)
     for note in merged.notes:
         typer.echo(f"note: {note}", err=True)
-    replaced = f", {merged.replaced:,} lines replaced by later ones" if merged.replaced else ""
+    replaced = f", {counted(merged.replaced, 'line')} replaced by later ones" if merged.replaced else ""
     more = "; `agentbatch run` can continue it" if merged.continuable else ""
-    typer.echo(f"{output}: {merged.items:,} items{replaced}{more}", err=True)
+    typer.echo(f"{output}: {counted(merged.items, 'item')}{replaced}{more}", err=True)
 
 
 @app.command()

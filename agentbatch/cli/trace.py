@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from agentbatch.text.figures import counted
+
 if TYPE_CHECKING:
     from agentbatch.text.screen import Screen
     from agentbatch.traces.entries import TraceEntry
@@ -106,7 +108,7 @@ def _export(lookup: TraceLookup, entries: Iterable[TraceEntry], endpoint: str | 
     if not lookup.has_traces:
         raise InputError("there is no trace file beside these results, and spans are only in one")
     sent = replay((lookup.index.line(entry) for entry in entries), endpoint)
-    typer.echo(f"sent {sent:,} spans", err=True)
+    typer.echo(f"sent {counted(sent, 'span')}", err=True)
 
 
 def _entries(

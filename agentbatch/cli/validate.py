@@ -34,21 +34,18 @@ def validate(
 ) -> None:
     """Check a config, and inputs if given. Nothing is sent anywhere."""
     from agentbatch.config import load  # late: `agentbatch --help` needs none of this
+    from agentbatch.text.figures import counted
 
     requests = input_format == "openai-batch"
     loaded = load(config, settings or [], os.environ, only_check=True, requests=requests)
     for note in loaded.notes:
         typer.echo(f"note: {note}", err=True)
-    parts = [_counted(len(loaded.models), "model"), _counted(len(loaded.agents), "agent")]
+    parts = [counted(len(loaded.models), "model"), counted(len(loaded.agents), "agent")]
     if loaded.groups:
-        parts.append(_counted(len(loaded.groups), "group"))
+        parts.append(counted(len(loaded.groups), "group"))
     if inputs is not None:
-        parts.append(_counted(_check_inputs(loaded, inputs, input_format), "input"))
+        parts.append(counted(_check_inputs(loaded, inputs, input_format), "input"))
     typer.echo("ok: " + ", ".join(parts))
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def _check_inputs(config: Config, name: str, input_format: InputFormat) -> int:

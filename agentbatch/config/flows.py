@@ -20,6 +20,7 @@ from agentbatch.flows.route import RouteConfig, case_key
 from agentbatch.flows.sequence import SequenceConfig
 from agentbatch.record import record
 from agentbatch.step_config import StepConfig
+from agentbatch.text.figures import counted
 from agentbatch.text.suggestions import did_you_mean, listing
 
 MOST_LEVELS = 30
@@ -155,7 +156,7 @@ class _FlowCheck:
         members = [member for member in section.parallel for _ in range(_copies(member))]
         quorum = section.success.quorum if isinstance(section.success, QuorumConfig) else 0
         if quorum > len(members):
-            message = f"a quorum of {quorum} can't be reached by {len(members)} members"
+            message = f"a quorum of {quorum} can't be reached by {counted(len(members), 'member')}"
             yield Finding((*path, "success"), message, "lower it, or add members or copies")
         if section.aggregate == "first":
             return  # only the winner's values count

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, cast, get_args, get_ori
 from pydantic import BaseModel
 
 from agentbatch import agents, flows, models, tools
-from agentbatch.config.answer_fields import answer_field_problems
+from agentbatch.config.answer_fields import answer_field_notes, answer_field_problems
 from agentbatch.config.config import Config
 from agentbatch.config.flows import flow_findings
 from agentbatch.config.functions import with_named_arguments
@@ -118,6 +118,7 @@ class _Reading:
             self._problems += self._hook_problems(config)
         templates = self._check_texts(named, "workflow" in data)
         self._problems += answer_field_problems(templates, built["agents"], self._origin)
+        self._notes += answer_field_notes(templates, built["agents"], self._origin)
         self._problems += self._keys.check(data, self._models_in_use())
         if config is not None and not self._problems:
             self._check_flows(config)

@@ -16,6 +16,7 @@ from agentbatch.doctor.cutting import keep_backup
 from agentbatch.doctor.finding import Checkup, Finding
 from agentbatch.files.durable import sync_folder
 from agentbatch.kept.journal import open_journal
+from agentbatch.text.figures import counted
 
 Row = tuple[int, str, int, bytes, bytes]
 """Item, path, number, digest, answer."""
@@ -57,7 +58,7 @@ def _checked(path: Path, copy: Path) -> Checkup:
         return _broken(path, f"cannot be read ({error})")
     bad = sum(not _is_sound(row) for row in rows)
     if bad:
-        return _broken(path, f"{bad:,} of its {len(rows):,} calls are damaged")
+        return _broken(path, f"damaged: {bad:,} of its {counted(len(rows), 'call')}")
     return Checkup(_kept(path, rows))
 
 
@@ -68,7 +69,7 @@ def _kept(path: Path, rows: list[Row]) -> tuple[Finding, ...]:
     note = Finding(
         path,
         None,
-        f"keeps {len(rows):,} finished calls of {items:,} items",
+        f"keeps {counted(len(rows), 'finished call')} of {counted(items, 'item')}",
         "a run was interrupted; when it goes on, the calls of items without a result are answered from here",
         "run the same command again",
         wrong=False,
@@ -114,7 +115,7 @@ def _made_anew(path: Path) -> str:
     if rows:
         with closing(open_journal(path)) as database, database:
             database.executemany("INSERT OR REPLACE INTO calls VALUES (?, ?, ?, ?, ?)", rows)
-    return f"{aside}; {len(rows):,} calls could be read, and are kept"
+    return f"{aside}; what could be read is kept: {counted(len(rows), 'call')}"
 
 
 def _set_aside(path: Path) -> str:

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from agentbatch.files.durable import replacing
 from agentbatch.record import record
+from agentbatch.text.figures import counted
 
 _STEP = 1 << 20
 
@@ -49,7 +50,9 @@ def cut_out(path: Path, cuts: Sequence[Cut], *, end_line: bool = False) -> str:
         if end_line:
             new.write(b"\n")
         backup = keep_backup(path)
-    moved = f"{len(cuts):,} stretches of it went to {aside}; " if cuts else "its last line was ended; "
+    moved = (
+        f"{counted(len(cuts), 'stretch', 'stretches')} of it went to {aside}; " if cuts else "its last line was ended; "
+    )
     return f"{path}: {moved}the file as it was is {backup}"
 
 

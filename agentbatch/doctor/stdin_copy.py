@@ -7,6 +7,7 @@ from pathlib import Path
 
 from agentbatch.doctor.cutting import Cut, cut_out
 from agentbatch.doctor.finding import Checkup, Finding
+from agentbatch.text.figures import counted
 
 
 def look_at_stdin_copy(path: Path, *, highest: int) -> Checkup:
@@ -43,7 +44,7 @@ def _short(path: Path, lines: int, highest: int) -> Finding:
     return Finding(
         path,
         None,
-        f"holds {lines:,} lines, and the results go up to line {highest + 1:,}",
+        f"holds {counted(lines, 'line')}, and the results go up to line {highest + 1:,}",
         "a power cut took its end: a run that goes on compares only the lines that are there",
         "nothing needs to be done",
         wrong=False,

@@ -11,6 +11,7 @@ import orjson
 
 from agentbatch.doctor.cutting import Cut, cut_out
 from agentbatch.doctor.finding import Checkup, Finding, told_briefly
+from agentbatch.text.figures import counted
 
 _BEGINNING = b'{"resourceSpans":'
 
@@ -84,7 +85,14 @@ def _damage(path: Path, number: int) -> Finding:
 def _torn(path: Path, cut: Cut) -> Finding:
     means = "a run was killed while it wrote; the trace of one item is lost, its result is not"
     mend = "cut off and kept aside; the next run does so by itself"
-    return Finding(path, cut.number, f"{cut.length:,} bytes at the end are torn", means, mend, mendable=True)
+    return Finding(
+        path,
+        cut.number,
+        f"torn at its end: {counted(cut.length, 'byte')}",
+        means,
+        mend,
+        mendable=True,
+    )
 
 
 def _ends_line(path: Path) -> bool:

@@ -46,6 +46,7 @@ from agentbatch.events.lines import EVENTS_VERSION, SpanEvent, Subject, Word
 from agentbatch.events.writer import EventWriter
 from agentbatch.files.plain_json import dump_line
 from agentbatch.results import format_time
+from agentbatch.text.figures import counted
 from agentbatch.trace import Span
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class EventFile:
     def note(self) -> str | None:
         """What to say about events that are not in the stream; None where all are."""
         missing = self._out.missing
-        return f"{missing:,} events are not in {self._out.name}: {self._out.error or 'busy'}" if missing else None
+        return f"not in {self._out.name}: {counted(missing, 'event')}: {self._out.error or 'busy'}" if missing else None
 
     def on_start(self, span: Span) -> None:
         """Something began."""

@@ -19,6 +19,7 @@ from agentbatch.record import record
 from agentbatch.settings import ConditionText, PositiveInt, Settings, StepName
 from agentbatch.step import MemberFailed, Step, Visit
 from agentbatch.templates import Condition
+from agentbatch.text.figures import counted
 
 
 class QuorumConfig(Settings):
@@ -127,7 +128,7 @@ class ParallelFlow:
         needed = len(results) - skipped if self.needed is None else self.needed
         if good >= needed:
             return
-        told = f"{good} of {len(results)} members succeeded, {needed} must"
+        told = f"{good} of {counted(len(results), 'member')} succeeded, {needed} must"
         failed = [result for result in results if not result.fine and result.status != "cancelled"]
         if not failed:  # a quorum that those skipped are missing from
             raise ConditionFault(f"{told}: {skipped} were skipped")

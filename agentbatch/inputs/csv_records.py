@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from agentbatch.errors import InputError
 from agentbatch.inputs.json_lines import REPLACEMENT
 from agentbatch.inputs.records import Record
+from agentbatch.text.figures import counted
 
 
 class _TooLarge(Exception):
@@ -83,7 +84,7 @@ def read_csv_records(name: str, lines: Iterator[tuple[int, bytes | None]], cap: 
 
 def _row_record(line: int, header: list[str], row: list[str]) -> Record:
     if len(row) != len(header):
-        return Record(line, None, f"{len(row)} fields, but the header has {len(header)}")
+        return Record(line, None, f"{counted(len(row), 'field')}, but the header has {len(header)}")
     return Record(line, dict(zip(header, row, strict=True)))
 
 

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from agentbatch.errors import OutputError
+from agentbatch.errors import InputError, OutputError
 from agentbatch.record import record
 
 _SCHEMA = """
@@ -159,10 +159,10 @@ def cache_stats(path: Path) -> CacheStats:
     """Count what is in the cache at `path`.
 
     Raises:
-        OutputError: there is none, or it can't be read.
+        InputError: there is none. OutputError: it can't be read.
     """
     if not path.exists():
-        raise OutputError(f"{path}: there is no cache")
+        raise InputError(f"{path}: there is no cache yet: the first run of a config with `cache:` makes it")
     try:
         database = open_cache(path)
         count, size, oldest, newest = database.execute(

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from agentbatch.errors import InputError, OutputError
 from agentbatch.otel.sdk import load_sdk
 from agentbatch.otel.sender import Sender, Sums, send_all
+from agentbatch.text.figures import counted
 
 
 def replay(lines: Iterable[bytes], endpoint: str | None) -> int:
@@ -24,7 +25,9 @@ def replay(lines: Iterable[bytes], endpoint: str | None) -> int:
         raise InputError("sending spans needs OpenTelemetry's libraries: pip install 'agentbatch[otel]'") from None
     sums = send_all(Sender(sdk, None, _nobody, endpoint and f"{endpoint.rstrip('/')}/v1/traces"), lines)
     if sums.refused:
-        raise OutputError(f"the collector took {sums.accepted:,} spans, and not the next {sums.refused:,}: {sums.why}")
+        raise OutputError(
+            f"the collector took {counted(sums.accepted, 'span')}, and not the next {sums.refused:,}: {sums.why}"
+        )
     return sums.accepted
 
 

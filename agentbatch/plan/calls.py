@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from agentbatch.record import record
+from agentbatch.text.figures import counted
 
 
 class Times(NamedTuple):
@@ -67,7 +68,7 @@ class Calls:
     def __str__(self) -> str:
         """`1 call`, `2 to 8 calls`, `1 to many calls`."""
         if self.least == self.most:
-            return f"{self.least:,} call" + ("" if self.least == 1 else "s")
+            return counted(self.least, "call")
         return f"{self.least:,} to {'many' if self.most is None else format(self.most, ',')} calls"
 
 

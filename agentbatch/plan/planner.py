@@ -22,6 +22,7 @@ from agentbatch.models.base import HttpModelConfig, ModelConfig
 from agentbatch.plan.calls import MANY, ONCE, ONE_CALL, Calls, Times
 from agentbatch.record import record
 from agentbatch.step_config import FallbackConfig, StepConfig
+from agentbatch.text.figures import counted
 
 if TYPE_CHECKING:
     from agentbatch.config import Config
@@ -370,7 +371,7 @@ def _asking(section: StepConfig) -> _Inside:
     most = (turns if tools else 1) + checked
     details = [f"model {model}"]
     if tools:
-        details.append(f"up to {_counted(turns, 'turn')} with {', '.join(str(tool) for tool in tools)}")
+        details.append(f"up to {counted(turns, 'turn')} with {', '.join(str(tool) for tool in tools)}")
     if checked:
         details.append("answer checked, one repair")
     return _Inside(kind, ", ".join(details), own=Calls(1, most))
@@ -481,10 +482,6 @@ def _often(times: int) -> str:
     return {1: "once", 2: "twice"}.get(times, f"{times:,} times")
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
 def _times(number: int | None, factor: int) -> int | None:
     return None if number is None else number * factor
 
@@ -538,7 +535,7 @@ def _model_limits(section: ModelConfig) -> Iterator[str]:
 def _run_limits(config: Config) -> Iterator[str]:
     limits = config.limits
     if limits.max_concurrency is not None:
-        yield f"{limits.max_concurrency:,} items at once"
+        yield f"{counted(limits.max_concurrency, 'item')} at once"
     if limits.item_timeout is not None:
         yield f"{limits.item_timeout:g} s an item"
     if limits.timeout is not None:

@@ -82,7 +82,7 @@ def progress_line(view: View) -> str:
     if counts.items_failed:
         parts.append(f"{figures.count(counts.items_failed)} failed")
     if retries := counts.total("retries"):
-        parts.append(f"{figures.count(retries)} {'retry' if retries == 1 else 'retries'}")
+        parts.append(f"{figures.counted(retries, 'retry', 'retries')}")
     if pressure.known:
         parts.append(f"{pressure.items_in_flight} in flight")
     parts.append(f"{figures.rate(view.items_per_s)} items/s")

@@ -141,13 +141,17 @@ def facts(run: RunFigures) -> Iterator[tuple[str, str, str]]:
     given, made = figures.short_count(run.input_tokens), figures.short_count(run.output_tokens)
     yield "Tokens", figures.short_count(run.input_tokens + run.output_tokens), f"{given} in, {made} out"
     retries = run.retries
-    yield "Requests", figures.count(run.requests), "" if retries is None else f"{figures.count(retries)} retries"
+    yield (
+        "Requests",
+        figures.count(run.requests),
+        "" if retries is None else f"{figures.counted(retries, 'retry', 'retries')}",
+    )
     yield "Item, p50", figures.seconds(run.work.p50), f"p95 {figures.seconds(run.work.p95)}"
 
 
 def _cost_note(run: RunFigures) -> str:
     if run.unpriced:
-        return f"{figures.count(run.unpriced)} items have no known price"
+        return f"no known price: {figures.counted(run.unpriced, 'item')}"
     if run.cost_usd and len(run.book):
         return f"{figures.money(run.cost_usd / len(run.book))} an item"
     return ""
@@ -164,28 +168,28 @@ def notes(run: RunFigures, table: ItemTable) -> Iterator[str]:
         yield f"{figures.count(run.lines - run.traced)} of {figures.count(run.lines)} result lines have no trace."
     if table.rows < table.total:
         yield (
-            f"The table holds {figures.count(table.rows)} of {figures.count(table.total)} items: the failed ones "
+            f"The table holds {figures.count(table.rows)} of {figures.counted(table.total, 'item')}: the failed ones "
             f"first, and every {table.every}th of the others. All other figures are of all items."
         )
     if run.superseded:
         yield (
-            f"{figures.count(run.superseded)} result lines were superseded by a later one of the same item: "
-            "the last counts, and cost and tokens include them all."
+            f"Superseded by a later line of the same item: {figures.counted(run.superseded, 'line')}. "
+            "The last counts, and cost and tokens include them all."
         )
     if run.unfinished:
         yield (
-            f"{figures.count(run.unfinished)} items were in flight when the run was stopped. They have no result and "
-            "are still to do."
+            f"In flight when the run was stopped: {figures.counted(run.unfinished, 'item')}, without a result and "
+            "still to do."
         )
     if run.bad_lines:
         yield (
-            f"{figures.count(len(run.bad_lines))} lines of the results are no results and were left out, "
+            f"No results, and left out: {figures.counted(len(run.bad_lines), 'line')} of the results file, "
             f"the first is line {figures.count(run.bad_lines[0])}."
         )
     if run.bad_traces:
-        yield f"{figures.count(run.bad_traces)} lines of the traces could not be read (a killed run leaves a torn one)."
+        yield f"Not read: {figures.counted(run.bad_traces, 'damaged line')} of the traces (a kill leaves one)."
     if run.truncated:
-        yield f"max_tokens cut an answer of {figures.count(run.truncated)} items."
+        yield f"max_tokens cut an answer of {figures.counted(run.truncated, 'item')}."
     if run.possibly_billed:
         billed = figures.count(run.possibly_billed)
         yield f"The provider may have billed {billed} failed attempts, which have no cost here."

@@ -40,6 +40,7 @@ from agentbatch.results.order import OrderedLines, sort_results
 from agentbatch.results.same_errors import SameErrors
 from agentbatch.results.scan import Finished, scan_results
 from agentbatch.results.writer import CROWDED_BYTES, LineWriter, ResultsFile, Sink, StreamOut
+from agentbatch.text.figures import counted
 from agentbatch.time_book import BoundTime
 
 _GRACE_S = 5.0
@@ -287,7 +288,7 @@ class ResultBook:
         for _, status in self._uncommitted:
             self.written[status] -= 1
         if self._uncommitted and self.error is None:
-            self.notes.append(f"{len(self._uncommitted):,} results could not be written in time, and stay to do")
+            self.notes.append(f"not written in time, and still to do: {counted(len(self._uncommitted), 'result')}")
 
     def fail(self, error: OutputError) -> None:
         """What the run writes can't be kept: it ends at once."""
@@ -339,7 +340,7 @@ class ResultBook:
         self._unfinished_before = 0.0 if begun is None else begun.unfinished_usd
         if self._finished.healed_bytes:
             self.notes.append(
-                f"cut {self._finished.healed_bytes:,} bytes that a crash left at the end of {files.results}"
+                f"cut {counted(self._finished.healed_bytes, 'byte')} that a crash left at the end of {files.results}"
             )
 
 

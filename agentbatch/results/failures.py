@@ -12,6 +12,7 @@ from agentbatch.files.plain_json import dump_line
 from agentbatch.inputs import BadLine
 from agentbatch.inputs.formats import InputFormat, open_inputs_as
 from agentbatch.items import Item
+from agentbatch.text.figures import counted
 
 
 def failed_lines(lines: Iterable[Mapping[str, Any]], types: Collection[str] = ()) -> Iterator[Mapping[str, Any]]:
@@ -71,7 +72,7 @@ class Chosen:
             first, count = self.unusable[0], len(self.unusable)
             yield f"{count:,} failed because their input is no item, and are left out: mend them first, as {first}"
         if self.unnamed:
-            yield f"{self.unnamed:,} items are no objects and have no id: their lines in the new file will name them"
+            yield f"no objects, so without an id: {counted(self.unnamed, 'item')}; the new file's lines will name them"
 
     def _line(self, item: Item) -> bytes:
         """The item with its id in it: in another file its line number is another one."""

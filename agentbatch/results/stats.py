@@ -161,7 +161,7 @@ def _facts(items: Sums, superseded: int) -> list[str]:
         ("cost", _cost(items)),
     ]
     if superseded:
-        facts.append(("note", f"{figures.count(superseded)} lines are superseded by a later one of the same item"))
+        facts.append(("note", f"superseded by a later line of the same item: {figures.counted(superseded, 'line')}"))
     return [f"{name:<10}{value}" for name, value in facts]
 
 

@@ -11,6 +11,11 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def counted(number: int, noun: str, several: str = "") -> str:
+    """How many of something: `1 item`, `1,200 items`; `several` is a plural that is no mere `s`."""
+    return f"{number:,} {noun if number == 1 else several or noun + 's'}"
+
+
 def short_count(number: float) -> str:
     """At most five characters: `999`, `12.3k`, `1.25M`."""
     for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):

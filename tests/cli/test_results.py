@@ -94,3 +94,11 @@ def test_diff(folder: Path) -> None:
     assert document["summary"]["changes"] == {"broken": 1, "mended": 1, "removed": 1}
     same = json.loads(results(folder, "diff", "a.jsonl", "a.jsonl", "--json").stdout)
     assert (same["items"], same["summary"]["same"]) == ([], 3)
+
+
+def test_a_cache_that_is_not_there_yet_is_no_trouble_of_the_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    done = CliRunner().invoke(app, ["cache", "stats"])
+    assert isinstance(done.exception, InputError)
+    assert str(done.exception).endswith("there is no cache yet: the first run of a config with `cache:` makes it")
+    assert "0 answers deleted" in CliRunner().invoke(app, ["cache", "clear"]).stdout

@@ -315,7 +315,7 @@ def test_ragged_and_badly_quoted_rows_are_bad_lines(tmp_path: Path) -> None:
     items = read(path)
     assert [item.id for item in items if isinstance(item, Item)] == ["1", "5"]
     messages = [item.message for item in bad(items)]
-    assert messages[0] == f"{path}:3: 1 fields, but the header has 2"
+    assert messages[0] == f"{path}:3: 1 field, but the header has 2"
     assert messages[1] == f"{path}:4: 3 fields, but the header has 2"
     assert "not CSV" in messages[2]
 

@@ -176,7 +176,7 @@ def test_the_data_of_the_table(tmp_path: Path) -> None:
     data = unpacked(page, "run-0")
     assert data["errorTypes"] == ["auth"]
     assert data["meanings"]["auth"] == "401 or 403: the key is refused."
-    assert any("superseded" in note for note in data["notes"])
+    assert any("Superseded" in note for note in data["notes"])
     assert any("2 of 3 result lines have no trace" in note for note in data["notes"])
 
 

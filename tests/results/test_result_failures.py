@@ -56,7 +56,7 @@ def test_what_can_t_be_run_as_it_is_is_told(tmp_path: Path) -> None:
     assert lines == ["text"]
     assert [note.split(":")[0] for note in picked.notes()] == [
         "1 failed because their input is no item, and are left out",
-        "1 items are no objects and have no id",
+        "no objects, so without an id",
     ]
     assert f"{tmp_path}/in.jsonl:2" in next(picked.notes())
 

@@ -56,6 +56,6 @@ def test_the_text_says_it_all_and_steers_nothing() -> None:
     )
     text = render_stats(stats, superseded=3)
     assert "items     1 ok, 1 error" in text
-    assert "3 lines are superseded" in text
+    assert "superseded by a later line of the same item: 3 lines" in text
     assert "writer" in text
     assert "\x1b" not in text

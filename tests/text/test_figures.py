@@ -71,3 +71,9 @@ def test_percent_never_looks_better_than_it_is():
         "99.9%",
         "100%",
     ]
+
+
+def test_counted_knows_one_and_plurals_of_its_own() -> None:
+    said = [figures.counted(number, "item") for number in (0, 1, 2, 1200)]
+    assert said == ["0 items", "1 item", "2 items", "1,200 items"]
+    assert [figures.counted(number, "stretch", "stretches") for number in (1, 3)] == ["1 stretch", "3 stretches"]

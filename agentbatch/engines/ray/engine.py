@@ -33,6 +33,7 @@ from agentbatch.process.control import Control
 from agentbatch.progress.tally import Tally
 from agentbatch.progress.view import NodePressure, Pressure
 from agentbatch.results.finished import FinishedItem
+from agentbatch.text.figures import counted
 from agentbatch.time_book import Bound, Waits
 from agentbatch.trace import SpanObserver
 from agentbatch.traces.trace_file import TraceFile
@@ -345,4 +346,8 @@ class RayEngine:
 
 def _again(link: Link) -> str:
     """What a lost worker had in flight."""
-    return f"{len(link.held)} items" if link.placement is None else f"{len(link.errands)} steps of agents placed there"
+    return (
+        counted(len(link.held), "item")
+        if link.placement is None
+        else f"{counted(len(link.errands), 'step')} of agents placed there"
+    )
