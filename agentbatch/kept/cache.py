@@ -49,7 +49,8 @@ class ResponseCache:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._reading = open_cache(path)
         except (OSError, sqlite3.Error) as error:
-            raise OutputError(f"{path}: the cache cannot be used: {error}") from error
+            words = "set cache.path to a file that can be written, or run with --no-cache"
+            raise OutputError(f"{path}: the cache cannot be used: {error}; {words}") from error
         self._thread = threading.Thread(target=self._write_until_closed, name="response cache", daemon=True)
         self._thread.start()
 
