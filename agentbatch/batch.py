@@ -629,15 +629,14 @@ class _Run:
                 f"max_tokens cut answers of {counted(self._truncated, 'item')} (`truncated` in the lines): raise it"
             )
         if self._traces is not None and self._traces.dropped:
-            notes.append(
-                f"not in {self._traces.path}: {counted(self._traces.dropped, 'span')}: {self._traces.error or 'busy'}"
-            )
+            spans = counted(self._traces.dropped, "span is", "spans are")
+            notes.append(f"{spans} not in {self._traces.path}: {self._traces.error or 'busy'}")
         if isinstance(self._tape, Replayer):
-            missing = f"; not in it: {counted(self._misses, 'call')}" if self._misses else ""
+            missing = f"; {counted(self._misses, 'call is', 'calls are')} not in it" if self._misses else ""
             notes.append(f"replayed from {self._tape.path}: nothing was asked, and nothing paid{missing}")
         if self._otel is not None and self._otel.dropped:
             why = self._redactor.text(self._otel.error or "")
-            notes.append(f"the collector did not get {counted(self._otel.dropped, 'span')}: {why}")
+            notes.append(f"{counted(self._otel.dropped, 'span')} did not get to the collector: {why}")
         if self._otel_note is not None:
             notes.append(self._otel_note)
         if self._events is not None and self._events.note is not None:

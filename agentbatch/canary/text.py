@@ -28,7 +28,7 @@ def render_canary(found: Canary) -> str:
 def _sample(found: Canary) -> str:
     failed = f", {figures.count(found.failed)} of them failed" if found.failed else ""
     spent = f"; {figures.money(found.spent_usd)} spent so far"
-    return f"Canary: {figures.counted(found.items, 'item')} run{failed}{spent}."
+    return f"Canary: {figures.counted(found.items, 'item has', 'items have')} a result{failed}{spent}."
 
 
 def _table(found: Canary) -> Iterator[str]:

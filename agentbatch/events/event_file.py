@@ -87,7 +87,11 @@ class EventFile:
     def note(self) -> str | None:
         """What to say about events that are not in the stream; None where all are."""
         missing = self._out.missing
-        return f"not in {self._out.name}: {counted(missing, 'event')}: {self._out.error or 'busy'}" if missing else None
+        return (
+            f"{counted(missing, 'event is', 'events are')} not in {self._out.name}: {self._out.error or 'busy'}"
+            if missing
+            else None
+        )
 
     def on_start(self, span: Span) -> None:
         """Something began."""

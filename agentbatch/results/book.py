@@ -288,7 +288,7 @@ class ResultBook:
         for _, status in self._uncommitted:
             self.written[status] -= 1
         if self._uncommitted and self.error is None:
-            self.notes.append(f"not written in time, and still to do: {counted(len(self._uncommitted), 'result')}")
+            self.notes.append(f"{counted(len(self._uncommitted), 'result')} could not be written in time: still to do")
 
     def fail(self, error: OutputError) -> None:
         """What the run writes can't be kept: it ends at once."""

@@ -165,7 +165,7 @@ def test_an_answer_cut_by_max_tokens_is_told_apart(project: Project, provider: P
     provider.script = lambda asked: good(asked.id, finish="length" if asked.id == "1" else "stop")
     ended = project.run()
     assert ended.code == 0
-    assert "max_tokens cut answers of 1 items" in ended.stderr
+    assert "max_tokens cut answers of 1 item" in ended.stderr
     lines = project.by_id()
     assert lines["1"]["truncated"] is lines["1"]["agents"]["writer"]["truncated"] is True
     assert "truncated" not in lines["2"]

@@ -83,7 +83,7 @@ def test_what_was_not_recorded_is_an_error_that_no_config_forgives(project: Proj
     assert (failures["1"], failures["2"]) == (None, None)
     assert failures["3"]["type"] == "replay"
     assert "call 1 of writer on item 3, which was not recorded" in failures["3"]["message"]
-    assert "1 calls are not in it" in ended.stderr
+    assert "1 call is not in it" in ended.stderr
 
     project.configure(agents={"writer": {**writer, "params": {"temperature": 1}, "prompt": "other {{ input.text }}"}})
     assert project.run("--overwrite", "--replay", "answers.jsonl").code == 1
