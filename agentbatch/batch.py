@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, 
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,9 @@ _LOGGER = logging.getLogger(__name__)
 
 Confirm = Callable[["Canary"], Awaitable[bool]]
 """Decides whether a run goes on after its canary."""
+
+_LAST_WORDS_S = 0.75
+"""What is in flight when the run's time is up may still end within this."""
 
 _HURRIED_S = 0.5
 """A run that is told to stop at once gives the collector so long."""
@@ -560,8 +564,12 @@ class _Run:
         seconds = self._config.limits.timeout
         if seconds is None:
             return None
-        reason = f"the run's timeout of {seconds:g} s"
-        return asyncio.get_running_loop().call_later(seconds, self._control.stop, reason)
+        return asyncio.get_running_loop().call_later(seconds, self._time_is_up, f"the run's timeout of {seconds:g} s")
+
+    def _time_is_up(self, reason: str) -> None:
+        """A deadline is kept to the second: what is about to end may, and the rest is cut."""
+        self._control.stop(reason)
+        asyncio.get_running_loop().call_later(_LAST_WORDS_S, partial(self._control.stop, reason, at_once=True))
 
     def _watch_deadline(self, engine: Engine) -> asyncio.Task[None] | None:
         """What gives up on provider batches when they would come too late."""

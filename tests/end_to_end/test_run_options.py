@@ -93,6 +93,14 @@ def test_a_run_ends_with_its_time(project: Project, provider: Provider) -> None:
     assert 8 < len(project.lines()) == len(provider.requests)
 
 
+def test_a_run_that_waits_for_answers_ends_with_its_time(project: Project, provider: Provider) -> None:
+    project.give(3)
+    provider.script = lambda asked: good(asked.id, delay=60)
+    ended = project.run("--timeout", "1s", "--json")
+    assert ended.code == 3, ended.stderr
+    assert ended.summary["wall_s"] < 4  # it was given the 5 s of a signal
+
+
 @pytest.mark.slow
 def test_an_item_ends_with_its_time_whatever_its_attempts_do(project: Project, provider: Provider) -> None:
     project.give(4)
