@@ -39,6 +39,8 @@ _UNLIMITED = 1_000_000
 _LONG_REST_S = 1.0
 _OPENING_STEP_S = 0.025
 """Time enough for most servers to refuse what is too much for them."""
+_SOON_S = 0.1
+"""Seconds until a request goes again that was refused as the one too many: there is a place for it by then."""
 _LONG_ANSWER = 4096
 """Tokens to set money aside for, where no parameter of the request bounds its answer."""
 
@@ -170,6 +172,8 @@ class Endpoint:
         delay = self.settings.retry.delay(error, failures, self._random)
         if delay is None or verdict.give_up:
             raise error
+        if verdict.soon:
+            delay = error.retry_after or _SOON_S
         put_off = 0.0 if verdict.excused else self._retry_budget.take()
         await self._rest(max(delay, verdict.pause_s) + put_off, visit)
 

@@ -33,12 +33,14 @@ _MOST_GIVEN_UP = 20
 class Verdict:
     """What to do after a failure.
 
-    `pause_s`: let nobody in for so long. `excused`: the failure does not count against the request's retries.
-    `give_up`: there is no use in another attempt. `stop`: why the run has to end.
+    `pause_s`: let nobody in for so long. `excused`: the failure does not count against the request's retries. `soon`:
+    it needs no long rest, for fewer are sent now. `give_up`: there is no use in another attempt. `stop`: why the run
+    has to end.
     """
 
     pause_s: float = 0.0
     excused: bool = False
+    soon: bool = False
     give_up: bool = False
     stop: str | None = None
 
@@ -130,11 +132,11 @@ class Health:
     def _on_refusal(self, error: StepError, sent: Sent, now: float) -> Verdict:
         asked = error.retry_after or 0.0
         self._patience_s = max(self._patience_s, 4 * asked)
-        all_refused = self.window.on_refusal(sent)
+        refused = self.window.on_refusal(sent)
         if self._out_of_patience(now):
             return self._give_up(error, asked)
-        if asked < LONG_WAIT_S and not all_refused:
-            return Verdict(excused=True)
+        if asked < LONG_WAIT_S and refused != "of everything":
+            return Verdict(excused=True, soon=refused == "of one too many")
         return Verdict(pause_s=max(asked, self._pause_s(now)), excused=True)
 
     def _give_up(self, error: StepError, asked: float) -> Verdict:

@@ -16,6 +16,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from math import exp, log
 from operator import attrgetter
+from typing import Literal
+
+Refusal = Literal["of everything", "of one too many", "of some"]
+"""What is refused: whatever is sent, so that there is no point in sending less, only later; the one by which more were
+sent than are known to be taken; or one of many."""
 
 START = 200
 """In flight until the first good answer, where more are allowed: a server that takes fewer refuses few."""
@@ -134,9 +139,12 @@ class Window:
         if self._open < self.limit and self._slowness < _SLOWER:
             self._widen()
 
-    def on_refusal(self, sent: Sent) -> bool:
-        """It was refused; returns whether everything is: then there is no point in sending less, only later."""
+    def on_refusal(self, sent: Sent) -> Refusal:
+        """It was refused; returns what seems to be."""
         sent.refused = True
+        if self._floor and sent.level > self._open and sent.number <= self._stepped_at:
+            return "of some"  # of the burst that led to the last cut: no news
+        one_too_many = bool(self._floor) and self._settled and sent.level >= self._open
         down_to_one = len(self._owed) >= self._open - 1
         self._owed.append(self._sent)
         self._owe_at_most(self._open - 1)
@@ -145,7 +153,9 @@ class Window:
             self._cut(level - 1)
         elif self._floor and self._settled:
             self._step_back()
-        return down_to_one or (level is not None and level <= 1)
+        if down_to_one or (level is not None and level <= 1):
+            return "of everything"
+        return "of one too many" if one_too_many else "of some"
 
     def resize(self, limit: int) -> None:
         """Another limit. Where a narrower one was found, the way up is as slow as ever."""

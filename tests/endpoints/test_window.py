@@ -108,9 +108,28 @@ def test_auto_stays_small_where_answers_get_slow() -> None:
 def test_a_storm_is_answered_by_silence() -> None:
     window = Window(50)
     sent = [window.send(level) for level in range(1, 51)]
-    everything = [window.on_refusal(each) for each in sent]
+    refusals = [window.on_refusal(each) for each in sent]
     assert window.size == 1
-    assert any(everything)
+    assert "of everything" in refusals
+
+
+def test_a_burst_of_which_a_part_is_taken_leaves_places_for_that_part() -> None:
+    window = Window(300)
+    sent = [window.send(level) for level in range(1, START + 1)]
+    refusals = [window.on_refusal(each) for each in sent[60:]]
+    assert window.size == 60
+    assert set(refusals) == {"of some"}
+
+
+def test_the_one_by_which_more_are_sent_than_are_taken_is_known() -> None:
+    window = Window(300)
+    sent = [window.send(level) for level in range(1, START + 1)]
+    for each in sent[60:]:
+        window.on_refusal(each)
+    while window.size == 60:
+        window.on_answer(window.send(60), 0.1)
+    assert window.on_refusal(window.send(61)) == "of one too many"
+    assert window.size == 60
 
 
 def test_what_is_allowed_is_never_passed() -> None:
