@@ -625,9 +625,7 @@ class Budget:
 
     async def enter(self, usd: float) -> None:
         """Set `usd` aside, as soon as it fits."""
-        if self.cap is None:
-            return
-        while self.spent + usd > self.cap or self.spent + self.set_aside + usd > self.cap:
+        while self.cap is not None and (self.spent + usd > self.cap or self.spent + self.set_aside + usd > self.cap):
             if self.exhausted is not None:
                 raise RunStopped(self.exhausted)
             if self.on_want is not None:
@@ -649,12 +647,11 @@ class Budget:
     def leave(self, usd: float, spent: float) -> None:
         """Replace what was set aside by what was really spent."""
         self.spent += spent
-        if self.cap is not None:
-            self.set_aside -= usd
-            self._look_again()
+        self.set_aside -= usd
+        self._look_again()
 
     def set_cap(self, cap: float) -> None:
-        """Change the cap. What was sent without one was not set aside, and may pass it."""
+        """Change the cap. What was sent without one, for items that may cost anything, was not set aside."""
         self.cap = cap
         self._look_again()
 

@@ -280,3 +280,15 @@ def test_budget_is_set_aside_before_and_settled_after() -> None:
             await spend(0.3, 0.0, 0.0)
 
     run_in_fake_time(main())
+
+
+async def test_a_cap_that_comes_late_counts_what_is_set_aside_by_then() -> None:
+    """With a cap for items alone, requests set money aside, too."""
+    budget = Budget(None)
+    budget.item_cap = 1.0
+    async with budget.reserved(0.4) as spending:
+        budget.set_cap(5.0)
+        assert budget.set_aside == pytest.approx(0.4)
+        spending.usd = 0.1
+    assert budget.set_aside == pytest.approx(0.0)
+    assert budget.spent == pytest.approx(0.1)

@@ -138,6 +138,7 @@ class BatchedEndpoint:
                     spending.usd = cost or 0.0
                     if cost is None:
                         spending.all()
+                        visit.may_have_cost(online.at_worst(request, self._tariff))
                     share.usd = spending.usd
         except StepError as error:
             self._failed(span, visit, error)

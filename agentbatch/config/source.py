@@ -211,7 +211,7 @@ def _filling(environ: Mapping[str, str], variables: dict[Path, Expanded], *, ser
 
 def _apply(read: ReadConfig, override: Override, environ: Mapping[str, str]) -> None:
     key, equals, text = override.setting.partition("=")
-    said = masked(override.said if len(override.said) <= 100 else override.said.replace(text, "..."))
+    said = masked(override.said if len(override.said) <= 100 else f"{override.said.removesuffix(text)[:90]}...")
     source = SourceText(said)
     variables: dict[Path, Expanded] = {}
     value = parse_yaml(text, _filling(environ, variables))

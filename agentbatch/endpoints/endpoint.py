@@ -280,7 +280,7 @@ class Endpoint:
     def _may_cost_all(self, request: ChatRequest, visit: Visit, spending: Spending) -> None:
         """Nobody says what a request came to: it counts against the cap with what it could cost at worst."""
         spending.all()
-        visit.may_have_cost(self._worst(request, self.estimate.of(request).usage, self.settings.tariff))
+        visit.may_have_cost(self.at_worst(request, self.settings.tariff))
 
     def _failed(
         self,
@@ -320,7 +320,11 @@ class Endpoint:
 
     def worst_cost(self, request: ChatRequest, tariff: Pricing | None) -> float:
         """What a request can cost at most at these prices; 0 where there is no cap to keep."""
-        return self._most(request, self.estimate.of(request).usage, tariff) if self.budget.caps else 0.0
+        return self.at_worst(request, tariff) if self.budget.caps else 0.0
+
+    def at_worst(self, request: ChatRequest, tariff: Pricing | None) -> float:
+        """US dollars that a request can cost at most at these prices."""
+        return self._worst(request, self.estimate.of(request).usage, tariff)
 
     def _most(self, request: ChatRequest, expected: Usage, tariff: Pricing | None) -> float:
         return 0.0 if not self.budget.caps else self._worst(request, expected, tariff)
@@ -448,7 +452,8 @@ def _nothing(endpoint: Endpoint) -> None:
 def _may_be_billed(error: StepError) -> bool:
     """Whether the provider may have done, and billed, the work: it neither declined nor was out of reach."""
     unreachable = isinstance(error, ConnectionFault) and error.unreachable
-    return error.http_status is None and error.retryable and not unreachable
+    declined = error.http_status is not None and error.http_status >= 300
+    return error.retryable and not declined and not unreachable
 
 
 def note_request(visit: Visit, request_id: str | None) -> None:

@@ -113,6 +113,7 @@ class Health:
         if not error.retryable:  # the endpoint is well: it declined this one request
             self._failures = self._unreachable = self._denied = 0
             self._row = self._fresh_in_row = self._row_from = 0
+            self._cut_off = False
             return Verdict()
         if self._troubled_since is None:
             self._troubled_since = now

@@ -14,7 +14,7 @@ from agentbatch.items import Item
 from agentbatch.record import record
 from agentbatch.results.book import continues
 from agentbatch.results.files import ResultFiles
-from agentbatch.results.header import new_header
+from agentbatch.results.header import new_header, read_header
 from agentbatch.results.openai_batch import OutputFormat
 from agentbatch.results.scan import Finished, scan_results
 
@@ -102,8 +102,16 @@ class _Look:
             problem=self._problem,
             items=self._good,
             drawn=tuple(sorted(drawn, key=lambda item: item.index)),
-            spent_usd=0.0 if self._finished is None else self._finished.cost_usd + self._finished.possibly_billed_usd,
+            spent_usd=self._spent_usd(),
         )
+
+    def _spent_usd(self) -> float:
+        """What counts against the run's cap, as for the run itself."""
+        if self._finished is None or self._choice.files is None:
+            return 0.0
+        begun = read_header(self._choice.files.header)
+        unfinished = 0.0 if begun is None else begun.unfinished_usd
+        return self._finished.cost_usd + self._finished.possibly_billed_usd + unfinished
 
     def _draw(self) -> list[Item]:
         """Reservoir sampling: Vitter, https://doi.org/10.1145/3147.3165, algorithm R."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 _VARIABLE = "PYDANTIC_DISABLE_PLUGINS"
-_OURS = "true"
+_OURS = "__all__"
 
 
 def hold_back() -> None:

@@ -333,11 +333,11 @@ class ResultBook:
             write_header(files.header, self._header)
             return
         begun = read_header(files.header)
-        if begun is not None and begun.thresholds != self._header.thresholds:
-            write_header(files.header, replace(begun, thresholds=self._header.thresholds))
+        if begun is not None:
+            self._unfinished_before = begun.unfinished_usd
+            if begun.thresholds != self._header.thresholds:
+                write_header(files.header, replace(begun, thresholds=self._header.thresholds))
         self._finished = scan_results(files.results)
-        begun = read_header(files.header)
-        self._unfinished_before = 0.0 if begun is None else begun.unfinished_usd
         if self._finished.healed_bytes:
             self.notes.append(
                 f"cut {counted(self._finished.healed_bytes, 'byte')} that a crash left at the end of {files.results}"

@@ -183,3 +183,12 @@ def test_a_server_that_only_ever_failed_ends_the_run_before_it_costs_more() -> N
     health = health_of(64)
     assert fail(health, ServerFault("500"), 120, first=False, now=1.0).stop is None
     assert "no good answer in 121 requests" in (fail(health, ServerFault("500"), first=False, now=7.0).stop or "")
+
+
+def test_a_declined_request_shows_that_the_endpoint_can_be_reached() -> None:
+    health = Health("model m", Window(10))
+    for _ in range(3):
+        health.on_failure(Unreachable("refused"), health.window.send(1), first_attempt=True, now=0.0)
+    assert health.on_trial
+    health.on_failure(BadRequest("no", http_status=400), health.window.send(1), first_attempt=True, now=1.0)
+    assert not health.on_trial
