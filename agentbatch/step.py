@@ -220,7 +220,7 @@ class Visit:
             status=status,
             output=None if output is None else output.value,
             error=error,
-            usage=self._usage() if self.requests or self.input_tokens or self.output_tokens else _NO_USAGE,
+            usage=self.usage() if self.requests or self.input_tokens or self.output_tokens else _NO_USAGE,
             cost_usd=self.cost_usd,
             attempts=self.requests,
             queued_s=max(0.0, now - self._began - worked),
@@ -234,7 +234,8 @@ class Visit:
             is_copy=is_copy,
         )
 
-    def _usage(self) -> Usage:
+    def usage(self) -> Usage:
+        """The tokens and requests so far."""
         return Usage(
             self.input_tokens,
             self.output_tokens,

@@ -27,13 +27,13 @@ from agentbatch.engines.ray.link import Link
 from agentbatch.engines.ray.paid_calls import PaidCalls
 from agentbatch.engines.ray.parcels import Chunk, unpacked
 from agentbatch.errors import StepError
-from agentbatch.items import Failure, Item, ItemResult
+from agentbatch.items import Failure, Item, ItemResult, Output, Scope
 from agentbatch.limits import Budget
 from agentbatch.messages import Usage
 from agentbatch.placement import Placement
 from agentbatch.process.control import Control
 from agentbatch.progress.tally import Tally
-from agentbatch.step import MemberFailed, Runnable
+from agentbatch.step import MemberFailed, Runnable, Visit
 from agentbatch.trace import Tracer
 
 BOX = Placement((("disk", "ssd"),), ())
@@ -227,6 +227,62 @@ def test_the_clock_of_the_group_around_it_rests_while_it_queues_over_there(tmp_p
     trial, _ = run_on_two(config, *({"n": n} for n in range(6)))
     assert {line["status"] for line in trial.lines} == {"ok"}
     assert trial.seconds > 6
+
+
+MOST_USD = 0.001
+"""What one request of `CAPPED` can cost at most, and this one does."""
+CAPPED = {"provider": "mock", "latency": "1s", "reply": "x", "price": {"input": 0, "output": 0, "request": MOST_USD}}
+
+
+@pytest.mark.parametrize("placed", [{"first"}, {"second", "third"}, {"first", "third"}])
+def test_an_item_costs_no_more_than_it_may_wherever_its_steps_are_done(tmp_path: Path, placed: set[str]):
+    agents = {name: THERE if name in placed else {} for name in ("first", "second", "third")}
+    limits = {"item_max_cost": 2.5 * MOST_USD}
+    config = config_of(tmp_path, agents, models={"echo": CAPPED}, workflow=list(agents), limits=limits)
+    trial, _ = run_on_two(config)
+    assert trial.line["error"]["type"] == "max_cost"
+    assert trial.line["cost_usd"] == pytest.approx(2 * MOST_USD)
+    assert told(trial.line) == told(run(config).line)
+
+
+def test_what_may_be_billed_over_there_stands_in_the_items_line(tmp_path: Path):
+    agents = {"first": {**THERE, "model": "silent", "on_error": "continue"}, "second": {}}
+    silent = {"provider": "mock", "latency": "1000s", "timeout": "2s", "retries": 0}
+    models = {"echo": CAPPED, "silent": {**silent, "price": {"input": 0, "output": 0, "request": MOST_USD}}}
+    limits = {"item_max_cost": 1.5 * MOST_USD}
+    config = config_of(tmp_path, agents, models=models, workflow=list(agents), limits=limits)
+    trial, _ = run_on_two(config)
+    assert trial.line["possibly_billed_usd"] == pytest.approx(MOST_USD)
+    assert trial.line["error"]["type"] == "max_cost"  # that attempt counts against what the item may cost
+    one = run(config)
+    assert (told(trial.line), trial.line["possibly_billed_usd"]) == (told(one.line), one.line["possibly_billed_usd"])
+
+
+def test_all_counts_of_tokens_travel_back(tmp_path: Path):
+    config = config_of(tmp_path, {"first": THERE}, workflow=["first"])
+    counts = Usage(1, 2, 3, 4, 5, 6, 7)
+
+    class Counting:
+        kind = "chat"
+
+        async def run(self, scope: Scope, visit: Visit) -> Output:
+            visit.count(counts, 0.0)
+            return Output("done")
+
+    async def main() -> Trial:
+        workers = TwoWorkers(config)
+        workers.bench.offer("first", Counting())
+        return await workers.run(({},), None)
+
+    (ended,) = run_in_fake_time(main()).ended
+    assert ended.result.usage == counts
+
+
+def test_a_step_that_can_not_travel_fails_alone_and_leaves_nothing_open(tmp_path: Path):
+    config = config_of(tmp_path, {"first": THERE}, workflow=["first"])
+    trial, workers = run_on_two(config, {"odd": (each for each in "abc")})
+    assert trial.line["error"]["type"] == "internal"
+    assert workers.away._open == {}  # pyright: ignore[reportPrivateUsage]
 
 
 def test_a_timeout_of_the_item_ends_it_over_there_too_and_what_it_cost_counts(tmp_path: Path):

@@ -56,9 +56,9 @@ class Away:
         if self._journal is not None:
             await self._journal.settle(visit.item.index)
         self._number += 1
-        number, mine = self._number, _Open(visit)
+        number, data, mine = self._number, _packed(agent, scope, visit), _Open(visit)
         self._open[number] = mine
-        self.asked.append((number, placement, visit.item.index, _packed(agent, scope, visit)))
+        self.asked.append((number, placement, visit.item.index, data))
         self._speak()
         try:
             end = await mine.end
@@ -109,6 +109,9 @@ class Away:
         visit = mine.visit
         visit.count_work(max(0.0, end.worked_s - visit.worked_s))
         visit.count(end.usage, end.cost_usd)
+        visit.may_have_cost(end.possibly_billed_usd)
+        if (purse := visit.of_item.purse) is not None:
+            purse.spent += end.spent_usd
         visit.calls = max(visit.calls, end.calls)
         visit.steps |= end.steps
         visit.extra |= end.extra
@@ -139,6 +142,8 @@ class RemoteStep:
 
 
 def _packed(agent: str, scope: Scope, visit: Visit) -> bytes:
+    """The errand's bytes. Of what the item may cost, each step that is away at once may spend all that is left."""
+    purse = visit.of_item.purse
     errand = Errand(
         item=visit.item,
         agent=agent,
@@ -151,6 +156,7 @@ def _packed(agent: str, scope: Scope, visit: Visit) -> bytes:
         calls=visit.calls,
         trace_id=visit.span.trace_id,
         span_id=visit.span.span_id,
+        purse=None if purse is None or purse.cap is None else (purse.cap, purse.spent),
     )
     try:
         return pickle.dumps(errand, protocol=5)

@@ -21,10 +21,10 @@ from agentbatch.engines.ray.errands.parcels import (
 from agentbatch.engines.ray.far_journal import FarJournal
 from agentbatch.errors import InternalFault, RunStopped, StepError
 from agentbatch.items import Item
-from agentbatch.messages import Usage
+from agentbatch.limits import Budget
 from agentbatch.process.control import Control
 from agentbatch.progress.tally import Tally
-from agentbatch.step import Runnable, Visit
+from agentbatch.step import POSSIBLY_BILLED, Runnable, Visit
 from agentbatch.trace import Span, Tracer, current_item
 
 _CONTENT = ("messages", "answer")
@@ -156,6 +156,9 @@ class Bench:
         item, label, path = errand.item, errand.label, errand.path
         outer = Visit(item, self._tracer, label, path, span, _worked=told)
         outer.set_deadline(_WorkNews(tell))
+        if errand.purse is not None:
+            cap, spent = errand.purse
+            outer.purse = Budget(cap, spent)
         visit = Visit(item, self._tracer, label, path, span, outer, errand.prefix, errand.seed, _worked=told)
         visit.paths, visit.calls = set(errand.paths), errand.calls
         return visit
@@ -176,15 +179,11 @@ class Bench:
             return ErrandEnd(error=taken_apart(InternalFault(f"{type(error).__name__}: {error}")))
 
     def _close_books(self, end: ErrandEnd, errand: Errand, visit: Visit) -> None:
-        end.usage = Usage(
-            visit.input_tokens,
-            visit.output_tokens,
-            visit.requests,
-            visit.cached_tokens,
-            visit.cache_write_tokens,
-            visit.reasoning_tokens,
-        )
-        end.cost_usd, end.calls, end.worked_s = visit.cost_usd, visit.calls, visit.worked_s
+        of_item = visit.of_item
+        end.usage, end.cost_usd, end.calls, end.worked_s = visit.usage(), visit.cost_usd, visit.calls, visit.worked_s
+        end.possibly_billed_usd = of_item.extra.get(POSSIBLY_BILLED, 0.0)
+        if of_item.purse is not None and errand.purse is not None:
+            end.spent_usd = of_item.purse.spent - errand.purse[1]
         end.steps, end.extra, end.sets = visit.steps, visit.extra, visit.sets
         end.paths = visit.paths - errand.paths
         end.spans = [self._far_span(span) for span in visit.span.tree] if self._traces[0] else []

@@ -27,7 +27,7 @@ NewsRow = tuple[str, int, Word, bytes | None]
 KeptCall = tuple[str, int, bytes, bytes]
 """A finished call that is in no journal yet: path of the step, number, digest of what was asked, answer."""
 
-Mended = tuple[type[StepError], tuple[Any, ...], dict[str, Any]]
+ErrorParts = tuple[type[StepError], tuple[Any, ...], dict[str, Any]]
 """A step's error, taken apart: its class, what it was made with, and what it knows."""
 
 
@@ -38,6 +38,7 @@ class Errand:
     Attributes:
         label, path, prefix, seed, paths, calls: of the visit, which goes on there.
         trace_id, span_id: of the agent's span.
+        purse: what the item may cost and what it has cost so far, in US dollars; None where that is not limited.
     """
 
     item: Item
@@ -51,6 +52,7 @@ class Errand:
     calls: int
     trace_id: str
     span_id: str
+    purse: tuple[float, float] | None = None
 
 
 @dataclass(slots=True)
@@ -59,15 +61,19 @@ class ErrandEnd:
 
     Attributes:
         stopped: why the run has to stop, or stops.
+        spent_usd: what it took from what the item may cost.
+        possibly_billed_usd: what its attempts may have cost that are in no cost.
         worked_s: seconds in which something of it was at work.
         kept: its finished calls since the last one that is on disk.
     """
 
     output: Output | None = None
-    error: Mended | None = None
+    error: ErrorParts | None = None
     stopped: str | None = None
     usage: Usage = Usage()
     cost_usd: float | None = 0.0
+    spent_usd: float = 0.0
+    possibly_billed_usd: float = 0.0
     calls: int = 0
     worked_s: float = 0.0
     steps: dict[str, Result] = field(default_factory=dict[str, Result])
@@ -78,12 +84,12 @@ class ErrandEnd:
     kept: list[KeptCall] = field(default_factory=list[KeptCall])
 
 
-def taken_apart(error: StepError) -> Mended:
+def taken_apart(error: StepError) -> ErrorParts:
     """An error in a form that every subclass can travel in, whatever its constructor wants."""
     return type(error), error.args, dict(error.__dict__)
 
 
-def put_together(parts: Mended) -> StepError:
+def put_together(parts: ErrorParts) -> StepError:
     """The error again."""
     kind, arguments, known = parts
     error = kind.__new__(kind, *arguments)
@@ -98,5 +104,12 @@ def packed_end(end: ErrandEnd) -> bytes:
         return pickle.dumps(end, protocol=5)
     except Exception as error:  # whatever a foreign value raises when it is pickled
         fault = InternalFault(f"the step's result can't travel between workers: {type(error).__name__}: {error}")
-        told = ErrandEnd(error=taken_apart(fault), usage=end.usage, cost_usd=end.cost_usd, worked_s=end.worked_s)
+        told = ErrandEnd(
+            error=taken_apart(fault),
+            usage=end.usage,
+            cost_usd=end.cost_usd,
+            spent_usd=end.spent_usd,
+            possibly_billed_usd=end.possibly_billed_usd,
+            worked_s=end.worked_s,
+        )
         return pickle.dumps(told, protocol=5)
