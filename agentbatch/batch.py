@@ -322,7 +322,7 @@ class _Run:
             marks.stop()
             self._tally.end()
             self._book.marks = marks.marks
-            self._book.unfinished_usd = self._budget.unfinished
+            self._book.unfinished_usd = engine.unfinished_usd
             self._book.times = shared_out(times.seconds, self._tally.elapsed_s)
             if timer is not None:
                 timer.cancel()

@@ -30,6 +30,11 @@ class Engine(Protocol):
         """What a person should know before the run begins."""
         ...
 
+    @property
+    def unfinished_usd(self) -> float:
+        """US dollars that attempts may have cost whose items did not come to their end; right once the run is over."""
+        ...
+
     async def __aenter__(self) -> Self: ...
 
     async def __aexit__(

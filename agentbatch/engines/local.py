@@ -167,6 +167,11 @@ class LocalEngine:
         return found
 
     @property
+    def unfinished_usd(self) -> float:
+        """See `Engine`."""
+        return self._budget.unfinished
+
+    @property
     def workshop(self) -> Workshop:
         """What its items are worked on with."""
         return self._workshop

@@ -317,6 +317,20 @@ def test_a_run_that_stops_takes_no_line_of_what_was_under_way(tmp_path: Path):
     assert 2 < trial.seconds < 7.5
 
 
+@pytest.mark.parametrize("at_once", [False, True])
+def test_what_is_cut_over_there_may_be_billed_all_the_same(tmp_path: Path, at_once: bool):
+    models = {"hanging": {"provider": "mock", "latency": "1000s", "price": CAPPED["price"]}}
+    config = config_of(tmp_path, {"first": {**THERE, "model": "hanging"}}, models=models, workflow=["first"])
+
+    def stop_soon(control: Control) -> None:
+        asyncio.get_running_loop().call_later(2, lambda: control.stop("enough", at_once=at_once))
+
+    trial, workers = run_on_two(config, {}, {}, meddle=stop_soon)
+    assert trial.ended == []
+    assert trial.seconds < (3 if at_once else 8)
+    assert workers.near.unfinished_usd == pytest.approx(2 * MOST_USD)
+
+
 def every_step_error() -> Iterator[type[StepError]]:
     for _, kind in inspect.getmembers(errors, inspect.isclass):
         if issubclass(kind, StepError):

@@ -88,6 +88,7 @@ class RayEngine:
         self._listening: set[asyncio.Task[None]] = set()
         self._cut = False
         self.notes: list[str] = []
+        self.unfinished_usd = 0.0
 
     async def __aenter__(self) -> Self:
         engine = self._config.engine
@@ -304,6 +305,7 @@ class RayEngine:
         self._wake.set()
 
     def _on_last(self, batch: Batch) -> None:
+        self.unfinished_usd += batch.unfinished_usd
         if not self._control.stopping:
             return
         for _, trace in batch.unfinished:

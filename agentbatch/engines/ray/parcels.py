@@ -129,6 +129,7 @@ class Batch:
         stopped: why the run has to end, as this worker sees it.
         fault: the type and the message of what broke it.
         over: it has ended, and this is its last batch.
+        unfinished_usd: of the last batch: what attempts may have cost whose items did not come to their end.
     """
 
     number: int
@@ -148,6 +149,7 @@ class Batch:
     stopped: str | None = None
     fault: tuple[str, str] | None = None
     over: bool = False
+    unfinished_usd: float = 0.0
 
 
 def packed(parcel: Assignment | Chunk | Batch | Hello) -> bytes:

@@ -388,6 +388,7 @@ class Station:
             stopped=None if self._alone else self._control.reason,
             fault=self._fault,
             over=over,
+            unfinished_usd=self._engine.unfinished_usd if over else 0.0,
         )
 
     def _trace_of(self, index: int) -> bytes | None:

@@ -19,6 +19,9 @@ from agentbatch.step import Runnable, Visit
 _LAST_WORDS_S = 2.0
 """What a step has cost that is no longer wanted is waited for so long."""
 
+_AT_STOP_S = 0.5
+"""And so long where the run stops: its item has no line, but what it may be billed counts."""
+
 
 @dataclass(slots=True, eq=False)
 class _Open:
@@ -94,11 +97,9 @@ class Away:
             return
         self.dropped.append(number)
         self._speak()
-        if self._control.stopping:  # the item has no line
-            return
         mine.end = asyncio.get_running_loop().create_future()
         try:
-            async with asyncio.timeout(_LAST_WORDS_S):
+            async with asyncio.timeout(_AT_STOP_S if self._control.stopping else _LAST_WORDS_S):
                 self._enter(await mine.end, mine)
         except TimeoutError:
             pass
