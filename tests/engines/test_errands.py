@@ -28,6 +28,7 @@ from agentbatch.engines.ray.paid_calls import PaidCalls
 from agentbatch.engines.ray.parcels import Chunk, unpacked
 from agentbatch.errors import StepError
 from agentbatch.items import Failure, Item, ItemResult, Output, Scope
+from agentbatch.kept.journal import Entry, Place
 from agentbatch.limits import Budget
 from agentbatch.messages import Usage
 from agentbatch.placement import Placement
@@ -441,3 +442,12 @@ def test_what_a_step_paid_last_goes_to_the_worker_with_the_item(tmp_path: Path):
     ((path, number, answer),) = run_in_fake_time(main())
     assert (path, number) == ("first", 1)
     assert answer
+
+
+async def test_only_a_steps_own_calls_are_handed_over():
+    journal = FarJournal(lambda: None)
+    for path in ("critic", "critic[1]", "critic2", "refine[2].critic"):
+        journal.record(Entry(Place(0, path, 1), lambda: (b"asked", b"answer")))
+    assert [row[0] for row in journal.hand_over(0, {"critic", "critic[1]"})] == ["critic", "critic[1]"]
+    assert [row[0] for row in journal.hand_over(0, {"critic2", "refine[2].critic"})] == ["critic2", "refine[2].critic"]
+    assert journal.hand_over(0, {"critic2"}) == []

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from engines_ray_project import RayProject
 from workflow import config_of
 
-from agentbatch.config import Config, config_shape
+from agentbatch.config import Config, config_shape, load
 from agentbatch.engines.ray.files_home import FilesHome, write_pieces
-from agentbatch.engines.ray.placements import placements
+from agentbatch.engines.ray.placements import placements, tasks
 from agentbatch.engines.ray.refusals import notes, refuse
 from agentbatch.errors import ConfigError, OutputError
 from agentbatch.results.artifacts import ArtifactFolder
@@ -151,3 +152,11 @@ def test_only_agents_in_use_need_a_node(tmp_path: Path):
     agents = {"first": {"placement": {"disk": "ssd"}}, "second": {"placement": {"disk": "tape"}}}
     config = on_cluster(tmp_path, agents, workflow=["first"])
     assert list(placements(config)) == ["first"]
+
+
+def test_only_functions_in_use_are_tasks(tmp_path: Path):
+    (tmp_path / "unused_work.py").write_text("def work(): return 1\n")
+    function = {"kind": "function", "function": "unused_work:work", "executor": "ray"}
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump({"version": 1, "agents": {"a": function, "b": function}, "workflow": ["b"]}))
+    assert list(tasks(load(path, environ={}))) == ["b"]

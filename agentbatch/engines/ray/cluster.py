@@ -1,4 +1,4 @@
-"""The border to Ray: the only file that calls it, but for `tasks`. Its errors come back in our words.
+"""The border to Ray: only this file calls it, and `tasks` and `lean_start`. Its errors come back in our words.
 
 Ray is an extra, and untyped: it is imported when a run wants it, and what comes from it is `Any` until it leaves here.
 """

@@ -180,7 +180,7 @@ class Crew:
         if post is None:
             return (
                 f"no worker could start {limit}{why}: `ray status` shows whether the nodes have a free core"
-                if not self.links
+                if not any(link.placement is None for link in self.links)
                 else f"every worker is lost, and no other could start {limit}: {self._why}"
             )
         who = f"agents.{agents_of(post, [*self._placed.items(), *self._tasks.items()])}.placement"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 
 from agentbatch.engines.ray.parcels import CallRow
 from agentbatch.kept.journal import Answers, Entry, Place, digest
@@ -59,11 +59,11 @@ class FarJournal:
         self._hurry()
         await kept
 
-    def hand_over(self, item: int, path: str) -> list[tuple[str, int, bytes, bytes]]:
-        """The step's finished calls that nobody has yet, from now on the business of whoever has the item."""
+    def hand_over(self, item: int, paths: Set[str]) -> list[tuple[str, int, bytes, bytes]]:
+        """These steps' finished calls that nobody has yet, from now on the business of whoever has the item."""
         entries = self._pending.get(item, [])
-        mine = [entry for entry in entries if entry.place.path.startswith(path)]
-        entries[:] = [entry for entry in entries if not entry.place.path.startswith(path)]
+        mine = [entry for entry in entries if entry.place.path in paths]
+        entries[:] = [entry for entry in entries if entry.place.path not in paths]
         if not entries:
             self._pending.pop(item, None)
         return [(entry.place.path, entry.place.number, *entry.row()) for entry in mine]

@@ -18,6 +18,7 @@ from agentbatch.engines.ray.placements import placements
 from agentbatch.engines.ray.refusals import notes, refuse
 from agentbatch.errors import ConfigError
 from agentbatch.kept.journal import JournalFile
+from agentbatch.placement import Placement
 from agentbatch.process.control import Control
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def open_ray_engine(
     refuse(config, placed)
     package = _in_place(config) if config.engine.address is None else pack(config)
     cluster = Cluster()
-    assignment = replace(_assignment(config, terms, package, watchers, keeps_calls=journal is not None), placed=placed)
+    assignment = _assignment(config, terms, package, watchers, placed, keeps_calls=journal is not None)
     crew = Crew(
         config,
         cluster,
@@ -87,6 +88,7 @@ def _assignment(
     terms: RunTerms,
     package: Package,
     watchers: Watchers,
+    placed: dict[str, Placement],
     *,
     keeps_calls: bool,
 ) -> Assignment:
@@ -118,6 +120,7 @@ def _assignment(
         ttl_s=config.engine.limiter.ttl,
         budget=terms.budget,
         driver_pid=os.getpid() if config.engine.address is None else None,
+        placed=placed,
         foreign_paths=(str(config.folder.resolve()), str(Path.cwd())) if package.digest else (),
     )
 

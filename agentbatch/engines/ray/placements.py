@@ -21,8 +21,7 @@ _RAYS_OWN = ("node:", "object_store_memory", "memory", "accelerator_type:")
 
 def placements(config: Config) -> dict[str, Placement]:
     """Of the agents in use, by name. A function that runs as a task of Ray's is placed by Ray itself."""
-    texts = StepTexts(config)
-    used = {name for member in (*root_members(config), *judges(config)) for name in texts.inside(member)}
+    used = _used(config)
     return {
         name: agent.placed
         for name, agent in config.agents.items()
@@ -31,13 +30,20 @@ def placements(config: Config) -> dict[str, Placement]:
 
 
 def tasks(config: Config) -> dict[str, Placement]:
-    """Where the functions run that are tasks of Ray's, by the names of their agents."""
+    """Where the functions in use run that are tasks of Ray's, by the names of their agents."""
     private = config.engine.address is None
+    used = _used(config)
     return {
         name: ONE_CORE if private or agent.placed is None else agent.placed
         for name, agent in config.agents.items()
-        if _is_task(agent)
+        if name in used and _is_task(agent)
     }
+
+
+def _used(config: Config) -> set[str]:
+    """The names of the steps that the workflow and its checks come to."""
+    texts = StepTexts(config)
+    return {name for member in (*root_members(config), *judges(config)) for name in texts.inside(member)}
 
 
 def _is_task(agent: AgentConfig) -> bool:

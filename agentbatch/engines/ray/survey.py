@@ -71,7 +71,7 @@ class _Probe:
 
 async def _probe(cluster: Cluster, node: Node) -> _Probe:
     """A process on the node says what runs there."""
-    worker = await asyncio.to_thread(cluster.start_worker, node, {})
+    worker = await cluster.apart(lambda: cluster.start_worker(node, {}))
     try:
         told: dict[str, str] = await worker.call("versions", timeout=_PROBE_S)
     except (WorkerGone, WorkerUnheard) as error:

@@ -94,7 +94,7 @@ class TaskCaller:
             FunctionFault: the function raised, or its process died.
         """
         exceptions: Any = importlib.import_module("ray.exceptions")
-        reference = await asyncio.to_thread(self.tasks.begin, self.function, self.placement, arguments)
+        reference = await self._begun(arguments)
         try:
             answer: dict[str, Any] = pickle.loads(await asyncio.wrap_future(reference.future()))
         except asyncio.CancelledError:
@@ -108,6 +108,20 @@ class TaskCaller:
         if "error" in answer:
             raise FunctionFault(answer["error"])
         return answer["result"]
+
+    async def _begun(self, arguments: Mapping[str, Any]) -> Any:
+        """Ray's reference; a call that is cancelled while Ray is asked ends as soon as there is one."""
+        begun = asyncio.create_task(asyncio.to_thread(self.tasks.begin, self.function, self.placement, arguments))
+        try:
+            await asyncio.wait({begun})
+        except asyncio.CancelledError:
+            begun.add_done_callback(self._withdraw)
+            raise
+        return begun.result()
+
+    def _withdraw(self, begun: asyncio.Task[Any]) -> None:
+        if not begun.cancelled() and begun.exception() is None:
+            self.tasks.cancel(begun.result())
 
 
 def run_task(call: bytes, digest: str, package: list[Any]) -> bytes:

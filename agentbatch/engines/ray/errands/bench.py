@@ -187,7 +187,7 @@ class Bench:
         end.steps, end.extra, end.sets = visit.steps, visit.extra, visit.sets
         end.paths = visit.paths - errand.paths
         end.spans = [self._far_span(span) for span in visit.span.tree] if self._traces[0] else []
-        end.kept = self._journal.hand_over(errand.item.index, errand.path)
+        end.kept = self._journal.hand_over(errand.item.index, {errand.path, *end.paths})
 
     def _far_span(self, span: Span) -> Span:
         if self._traces[1]:

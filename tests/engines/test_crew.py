@@ -1,0 +1,33 @@
+"""Who works, and what is said where nobody does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from workflow import config_of
+
+from agentbatch.engines.ray.cluster import Node, Remote
+from agentbatch.engines.ray.crew import Crew
+from agentbatch.engines.ray.link import Link
+from agentbatch.placement import Placement
+
+BOX = Placement((("disk", "ssd"),), ())
+NODE = Node("n", "10.0.0.1", "n", 2.0, {"disk": "ssd"}, {}, False)
+
+
+@pytest.mark.parametrize(
+    ("there", "words"),
+    [
+        ([], "no worker could start within"),
+        ([BOX], "no worker could start within"),
+        ([BOX, None], "every worker is lost, and no other could start within"),
+    ],
+)
+def test_why_no_worker_has_items(tmp_path: Path, there: list[Placement | None], words: str):
+    nobody = cast("Any", None)
+    config = config_of(tmp_path, {"first": {}}, workflow=["first"])
+    crew = Crew(config, nobody, nobody, {"second": BOX}, ("", b""), None)
+    crew.links = [Link(str(n), NODE, Remote(nobody), 4, 0, 5.0, each) for n, each in enumerate(there)]
+    assert crew._nobody_for(None).startswith(words)  # pyright: ignore[reportPrivateUsage]
