@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from agentbatch.errors import ConfigError, ExitCode
-from agentbatch.text.figures import counted
+from agentbatch.text.figures import counted, span_of_time
 
 if TYPE_CHECKING:
     from agentbatch.jobs.client import Job, JobsClient
@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 
 _FOLLOW_S = 1.0
 _STOP_S = 40.0
-_PROGRESS = re.compile(r"[\d,]+(/[\d,]+)? items\b.* elapsed")
+_PROGRESS = re.compile(r"[\d,]+(/[\d,]+)? items?\b.* elapsed")
 
 Address = Annotated[
     str | None,
@@ -47,9 +47,12 @@ def status(
     from agentbatch.files.plain_json import dump_line  # late: `agentbatch --help` needs none of this
 
     if job is None:
+        from agentbatch.jobs.submission import run_of
+
         found = _with_client(address, lambda client: client.jobs())
-        told = {"jobs": [_document(each, "") for each in found if "run" in each.metadata]}
-        lines = [_headline(each) for each in found if "run" in each.metadata] or ["no jobs of agentbatch"]
+        ours = [each for each in found if run_of(each) is not None]
+        told = {"jobs": [_document(each, None) for each in ours]}
+        lines = [_headline(each) for each in ours] or ["no jobs of agentbatch"]
     else:
         one, log = _with_client(address, lambda client: _look(client, job))
         told = _document(one, _progress(log))
@@ -75,7 +78,7 @@ def logs(
 def stop(job: JobId, address: Address = None) -> None:
     """End a submitted run as Ctrl-C does: what is in flight may end, and the same submit continues."""
     ended = _with_client(address, lambda client: _stop(client, job))
-    typer.echo(f"{_headline(ended)}; the same submit continues")
+    typer.echo(_headline(ended) + ("; the same submit continues" if ended.state == "stopped" else ""))
 
 
 def fetch(
@@ -158,8 +161,6 @@ async def _fetch(client: JobsClient, job_id: str, output: Path | None, traces: b
 
 def _headline(job: Job) -> str:
     end = job.ended_at or time.time()
-    from agentbatch.text.figures import span_of_time
-
     took = "" if job.started_at is None else f" {'after' if job.over else 'for'} {span_of_time(end - job.started_at)}"
     code = f", exit code {job.exit_code}" if job.exit_code else ""
     return f"{job.id}  {job.state}{took}{code}"
@@ -192,7 +193,7 @@ def _document(job: Job, progress: str | None) -> dict[str, Any]:
         "exit_code": job.exit_code,
         "started_at": job.started_at,
         "ended_at": job.ended_at,
-        "progress": progress or None,
+        "progress": progress,
     }
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ProgressMode = Literal["auto", "live", "plain", "json", "none"]
 
 
-_STAND_FOR = {
+STAND_FOR = {
     "workflow": "workflow",
     "max_concurrency": "limits.max_concurrency",
     "timeout": "limits.timeout",
@@ -254,7 +254,7 @@ def run(
         raise typer.BadParameter("--junit is made of the results file, and -o - writes none: name one with -o FILE")
     if record is not None and replay is not None:
         raise typer.BadParameter("--record and --replay: a run is recorded, or replayed")
-    overrides = [*(settings or []), *said_overrides(context, _STAND_FOR)]
+    overrides = [*(settings or []), *said_overrides(context, STAND_FOR)]
     loaded = load(config, overrides, os.environ, serverless=replay is not None, requests=input_format == "openai-batch")
     for note in loaded.notes if not quiet else ():
         typer.echo(f"note: {note}", err=True)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from typer.main import get_command
 
-from agentbatch.cli.run import run
+from agentbatch.cli.run import STAND_FOR, run
 
 if TYPE_CHECKING:
     from agentbatch.config import Config
+    from agentbatch.jobs.address import ClusterAddress
+    from agentbatch.jobs.submission import Submission
 
 _NOT_THERE = {
     "output": "-o",
+    "ordered": "--ordered",
     "traces": "--traces",
     "events": "--events",
     "engine": "--engine",
@@ -33,7 +36,8 @@ _NOT_THERE = {
     "junit": "--junit",
     "github": "--github",
 }
-"""Options of `run` that say where its files and its words go: on a cluster that is settled."""
+"""Options of `run` that say where its files and its words go: on a cluster that is settled. `--ordered` sorts the
+results at the end, and what was fetched until then would be no beginning of them any more."""
 
 
 def submit(
@@ -71,6 +75,7 @@ def submit(
 ) -> None:
     """Send config, code and inputs to a Ray cluster and begin the run there; prints the job's id. Needs no Ray here."""
     # late imports: `agentbatch --help` needs none of this
+    from agentbatch.cli.overrides import said_overrides
     from agentbatch.config import load
     from agentbatch.jobs.address import cluster_address
     from agentbatch.jobs.submission import make_submission
@@ -83,24 +88,30 @@ def submit(
         keep_s = parse_duration(keep)
     except ValueError as error:
         raise typer.BadParameter(f"--keep: {error}") from None
-    openai_batch = asked["input_format"] == "openai-batch"
-    loaded = load(config, _overrides(asked), os.environ, only_check=True, requests=openai_batch)
-    submission = make_submission(loaded, inputs, name, keep_s, words)
-
-    from agentbatch.jobs.client import JobsClient
-    from agentbatch.jobs.submission import submit as send
-
-    async def main() -> str:
-        async with JobsClient(cluster) as client:
-            return await send(client, submission)
-
-    job_id = asyncio.run(main())
+    stand_for = {parameter: key for parameter, key in STAND_FOR.items() if parameter not in _NOT_THERE}
+    settings: list[str] = asked.params["settings"] or []
+    openai_batch = asked.params["input_format"] == "openai-batch"
+    overrides = [*settings, *said_overrides(asked, stand_for)]
+    loaded = load(config, overrides, os.environ, only_check=True, requests=openai_batch)
+    job_id = _send(cluster, make_submission(loaded, inputs, name, keep_s, words))
     typer.echo(job_id)
     for line in _what_now(loaded, job_id, cluster.url, keep):
         typer.echo(line, err=True)
 
 
-def _checked(config: Path, inputs: str, words: Sequence[str]) -> Mapping[str, Any]:
+def _send(cluster: ClusterAddress, submission: Submission) -> str:
+    """Begin the job; its id."""
+    from agentbatch.jobs.client import JobsClient
+    from agentbatch.jobs.submission import submit as begin
+
+    async def main() -> str:
+        async with JobsClient(cluster) as client:
+            return await begin(client, submission)
+
+    return asyncio.run(main())
+
+
+def _checked(config: Path, inputs: str, words: Sequence[str]) -> typer.Context:
     """The options as `run` reads them.
 
     Raises:
@@ -109,19 +120,14 @@ def _checked(config: Path, inputs: str, words: Sequence[str]) -> Mapping[str, An
     program = typer.Typer(add_completion=False)
     program.command()(run)
     command = get_command(program)
-    given = command.make_context("agentbatch submit", [str(config), inputs, *words], auto_envvar_prefix=None).params
-    plain = command.make_context("agentbatch submit", [str(config), inputs]).params
+    given = command.make_context("agentbatch submit", [str(config), inputs, *words])
+    plain = command.make_context("agentbatch submit", [str(config), inputs])
     for parameter, spelling in _NOT_THERE.items():
-        if given[parameter] != plain[parameter]:
+        if given.params[parameter] != plain.params[parameter]:
             raise typer.BadParameter(
                 f"{spelling} has no place in a run on a cluster: `agentbatch fetch` brings its files"
             )
-    return given
-
-
-def _overrides(asked: Mapping[str, Any]) -> list[str]:
-    workflow = asked["workflow"]
-    return [*(asked["settings"] or []), *([f"workflow={workflow}"] if workflow else [])]
+    return cast("typer.Context", given)
 
 
 def _what_now(config: Config, job_id: str, url: str, keep: str) -> list[str]:
@@ -138,9 +144,6 @@ def _what_now(config: Config, job_id: str, url: str, keep: str) -> list[str]:
 
 def _variables(config: Config) -> list[str]:
     """Environment variables that the config names."""
-    from agentbatch.config.keys import KEY_VARIABLES
-
     origin = config.origin
     assert origin is not None  # it was loaded from a file
-    named = {name for expanded in origin.variables.values() for name in expanded.variables}
-    return sorted(named | {variable for variable in KEY_VARIABLES.values() if variable in named})
+    return sorted({name for expanded in origin.variables.values() for name in expanded.variables})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from agentbatch.errors import ConfigError
 from agentbatch.record import record
@@ -29,15 +29,24 @@ def cluster_address(given: str | None, environ: Mapping[str, str]) -> ClusterAdd
     found = given or environ.get("RAY_API_SERVER_ADDRESS") or environ.get("RAY_ADDRESS") or ""
     if not found:
         raise ConfigError("which cluster? Give --address http://HEAD:8265, the URL of its dashboard")
-    url = found if "://" in found else f"http://{found}"
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"--address: expected the dashboard's URL, as http://HEAD:{_PORT}, not {found!r}")
-    if parts.port == 6379:
+    parts, port = _split(found)
+    if port == 6379:
         raise ConfigError(f"--address: 6379 is where nodes and drivers join; jobs go to the dashboard, port {_PORT}")
-    if parts.port is None and parts.scheme == "http":
+    if port is None and parts.scheme == "http":
         parts = parts._replace(netloc=f"{parts.netloc}:{_PORT}")
     return ClusterAddress(f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}", _token(environ))
+
+
+def _split(found: str) -> tuple[SplitResult, int | None]:
+    """A URL's parts and its port; a machine's name alone is one of http."""
+    try:
+        parts = urlsplit(found if "://" in found else f"http://{found}")
+        port = parts.port
+    except ValueError:  # brackets without an end, or a port that is no number
+        parts, port = SplitResult("", "", "", "", ""), None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(f"--address: expected the dashboard's URL, as http://HEAD:{_PORT}, not {found!r}")
+    return parts, port
 
 
 def _token(environ: Mapping[str, str]) -> str:

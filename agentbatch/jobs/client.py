@@ -64,10 +64,6 @@ class JobsClient:
     async def __aexit__(self, *_: object) -> None:
         await self._transport.close()
 
-    async def ray_version(self) -> str:
-        """Of the cluster."""
-        return str(_object(await self._ask("GET", "/api/version")).get("ray_version", "?"))
-
     async def has_package(self, name: str) -> bool:
         """Whether the cluster has it; if so it is kept for some minutes more."""
         return (await self._ask("GET", f"/api/packages/gcs/{quote(name)}", also=(404,))).status == 200

@@ -7,6 +7,7 @@ import os
 import secrets
 import shlex
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from agentbatch import __version__
@@ -66,10 +67,13 @@ async def _ask(client: JobsClient, name: str, places: Mapping[str, Path]) -> Bro
     job_id = f"{name}-fetch-{secrets.token_hex(3)}"
     entrypoint = "exec " + shlex.join(["agentbatch", "at-head", "send", name, *asked(parts)])
     await client.submit(job_id, entrypoint, {}, {"agentbatch": __version__, "fetches": name})
-    job = await ended(client, job_id)
-    log = await client.logs(job_id)
-    brought = read_parts(log)
-    await client.forget(job_id)
+    try:
+        job = await ended(client, job_id)
+        log = await client.logs(job_id)
+        brought = read_parts(log)
+    finally:
+        with suppress(ConfigError):  # a job too many on the list is no reason to have fetched nothing
+            await client.forget(job_id)
     if brought is None:
         said = [line for line in log.splitlines() if line.strip() and not line.startswith("Running entrypoint")]
         raise ConfigError(said[-1] if said and job.exit_code == 2 else why_failed(job))

@@ -48,7 +48,8 @@ class FakeJob:
 
 @dataclass
 class Dashboard:
-    """Runs of the engine ray run here instead, with the local one. `token`: what requests are to carry."""
+    """Runs of the engine ray run here instead, with the local one. `token`: what requests are to carry. `broken`: what
+    it fails to say of jobs, as `logs`."""
 
     folder: Path
     token: str = ""
@@ -56,6 +57,7 @@ class Dashboard:
     packages: dict[str, bytes] = field(default_factory=dict[str, bytes])
     jobs: dict[str, FakeJob] = field(default_factory=dict[str, FakeJob])
     url: str = ""
+    broken: str = ""
 
     @property
     def home(self) -> Path:
@@ -119,6 +121,8 @@ class Dashboard:
         if method == "DELETE":
             del self.jobs[job.request["submission_id"]]
             return 200, {"deleted": True}
+        if what and what[0] == self.broken:
+            return 500, "broken"
         if what == ["logs"]:
             return 200, {"logs": job.log.read_text()}
         if what == ["stop"]:

@@ -157,14 +157,35 @@ def test_what_cannot_be_is_said_in_one_line(laptop: Laptop):
         (["status", "--address", "http://127.0.0.1:9"], "can't be reached"),
         (["status", "--address", "http://127.0.0.1:6379"], "port 8265"),
         (["status", "--address", "ftp://x"], "http://HEAD:8265"),
+        (["status", "--address", "http://h:82x5"], "http://HEAD:8265"),
         (["submit", "c.yaml", "-"], "is no file"),
         (["submit", "c.yaml", "in.jsonl", "--name", "../x"], "--name"),
         (["submit", "c.yaml", "in.jsonl", "--traces", "x"], "--traces has no place"),
+        (["submit", "c.yaml", "in.jsonl", "--ordered"], "--ordered has no place"),
+        (["submit", "c.yaml", "in.jsonl", "--max-failures", "5x"], "--max-failures 5x"),
         (["submit", "c.yaml", "in.jsonl", "--nonsense"], "--nonsense"),
         (["submit", "c.yaml", "in.jsonl", "--set", "agents.a.prompt=my api_key=sk-abcdefghijk12345678"], "dashboard"),
     ]:
         assert told in laptop.run(*words, code=2)
     assert laptop.dashboard.jobs == {}
+
+
+def test_what_has_ended_is_not_said_to_continue(laptop: Laptop):
+    laptop.write(1)
+    job = laptop.submit()
+    laptop.run("logs", "-f", job)
+    said = laptop.run("stop", job)
+    assert "succeeded" in said
+    assert "continues" not in said
+
+
+def test_a_fetch_that_fails_leaves_no_job_behind(laptop: Laptop):
+    laptop.write(1)
+    job = laptop.submit()
+    laptop.run("logs", "-f", job)
+    laptop.dashboard.broken = "logs"
+    assert "refused (HTTP 500): broken" in laptop.run("fetch", job, code=2)
+    assert laptop.dashboard.jobs.keys() == {job}
 
 
 def test_a_cluster_that_wants_a_token(laptop: Laptop):
@@ -242,3 +263,6 @@ def test_where_the_dashboard_is():
     assert cluster_address("h:1", {"RAY_AUTH_TOKEN": " t\n"}).token == "t"
     with pytest.raises(ConfigError, match="which cluster"):
         cluster_address(None, {})
+    for wrong in ["http://h:82x5", "http://h:99999", "http://[x", "ftp://h", "http://"]:
+        with pytest.raises(ConfigError, match="expected the dashboard's URL"):
+            cluster_address(wrong, {})
