@@ -52,6 +52,7 @@ from agentbatch.sharing.leases import SharedLimits
 from agentbatch.step import NO_TERMS, Bounded, Runnable, Step, Terms
 from agentbatch.step_config import DefaultConfig, FallbackConfig, StepConfig
 from agentbatch.templates import NOT_RUN, Condition, Value
+from agentbatch.text.figures import counted
 from agentbatch.transports.base import HttpTransport
 from agentbatch.transports.http import TransportKind, open_transport
 
@@ -344,7 +345,7 @@ class Workshop:
         for name, model in models.items():
             if given[name] < wanted[name] and model.max_concurrency != "auto":
                 self.notes.append(
-                    f"model {name} gets {given[name]:,} requests at once instead of {wanted[name]:,}: "
+                    f"model {name} gets {counted(given[name], 'request')} at once instead of {wanted[name]:,}: "
                     "more files may not be open; raise the limit with `ulimit -n`"
                 )
         return given

@@ -355,7 +355,8 @@ def _agent_table(summary: Summary) -> list[str]:
             break
         columns = [column for column in columns if column[0] != title]
     lines = [_aligned(row, [_widest(column) for column in columns]) for row in zip(*columns, strict=True)]
-    return [*lines, f"  and {len(agents) - _MOST_AGENTS} more agents"] if len(agents) > _MOST_AGENTS else lines
+    others = len(agents) - _MOST_AGENTS
+    return [*lines, f"  and {figures.counted(others, 'more agent')}"] if others > 0 else lines
 
 
 def _width(columns: Sequence[Sequence[str]]) -> int:
@@ -468,7 +469,7 @@ def failing(summary: Summary) -> str:
     if not failed or len(summary.agents) < 2:
         return ""
     worst, others = failed[0], len(failed) - 1
-    more = f"; and {others} more agent{'s' if others > 1 else ''}" if others else ""
+    more = f"; and {figures.counted(others, 'more agent')}" if others else ""
     ended = worst.failed + worst.done
     return f"{visible(worst.name, 40)}, {figures.count(worst.failed)} of {figures.count(ended)}{more}"
 

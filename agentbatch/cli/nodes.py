@@ -49,6 +49,7 @@ def nodes(
 
 def _tell(found: Survey, *, with_agents: bool) -> None:
     from agentbatch.engines.ray.placements import labels_of, resources_of
+    from agentbatch.text.figures import counted
     from agentbatch.text.redact import visible
     from agentbatch.text.table import aligned
 
@@ -69,7 +70,7 @@ def _tell(found: Survey, *, with_agents: bool) -> None:
         )
     if not with_agents:
         rows = [row[:-1] for row in rows]
-    typer.echo(f"Ray {found.ray}, {len(found.nodes)} node{'s' if len(found.nodes) != 1 else ''}")
+    typer.echo(f"Ray {found.ray}, {counted(len(found.nodes), 'node')}")
     for line in aligned([[visible(cell, 60) for cell in row] for row in rows], left=range(len(head))):
         typer.echo(line)
     for each in found.nodes:

@@ -10,6 +10,7 @@ from agentbatch.inputs import Inputs
 from agentbatch.inputs.formats import InputFormat, open_inputs_as
 from agentbatch.items import Item
 from agentbatch.record import record
+from agentbatch.text.figures import counted
 
 _SHOWN = 20
 
@@ -39,7 +40,7 @@ def check_fields(config: Config, name: str, input_format: InputFormat = "auto") 
     lines = look.lines if look.good or not absent else [line for line in look.lines if not line.lacks]
     shown = [*map(str, absent), *(line.message for line in lines)]
     if look.unusable > len(look.lines):
-        shown.append(f"... {look.unusable:,} lines can't be used, the first of them are above")
+        shown.append(f"... {counted(look.unusable, 'line')} can't be used, the first of them are above")
     return InputsFound(look.good, tuple(shown))
 
 

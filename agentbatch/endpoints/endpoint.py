@@ -31,6 +31,7 @@ from agentbatch.process.descriptors import connections_left
 from agentbatch.record import record
 from agentbatch.retry import RetryBudget, RetryPolicy
 from agentbatch.step import Visit
+from agentbatch.text.figures import counted
 from agentbatch.time_book import Bound
 from agentbatch.trace import Span
 
@@ -367,7 +368,7 @@ class Endpoint:
             raise ValueError(f"model {self.settings.name} has max_concurrency: auto, which finds its limit by itself")
         more = limit - self.health.window.limit
         if more > 0 and more > connections_left():
-            raise ValueError(f"{limit:,} requests at once need more open files than allowed: see `ulimit -n`")
+            raise ValueError(f"{counted(limit, 'request')} at once would take too many open files: see `ulimit -n`")
         self.health.window.resize(limit)
         self._fit_window()
 

@@ -75,14 +75,15 @@ class PlainProgress:
 def progress_line(view: View) -> str:
     """The run in one line."""
     counts, pressure = view.counts, view.pressure
-    ended = figures.count(counts.items_ended)
-    parts = [f"{ended} items" if view.total is None else f"{ended}/{figures.count(view.total)} items"]
+    ended = counts.items_ended
+    of = "" if view.total is None else f"{figures.count(ended)}/{figures.count(view.total)} items"
+    parts = [of or figures.counted(ended, "item")]
     if view.share is not None:
         parts[0] += f" ({int(view.share * 100)}%)"
     if counts.items_failed:
         parts.append(f"{figures.count(counts.items_failed)} failed")
     if retries := counts.total("retries"):
-        parts.append(f"{figures.counted(retries, 'retry', 'retries')}")
+        parts.append(figures.counted(retries, "retry", "retries"))
     if pressure.known:
         parts.append(f"{pressure.items_in_flight} in flight")
     parts.append(f"{figures.rate(view.items_per_s)} items/s")

@@ -72,16 +72,19 @@ def _words(run: RunFigures, style: str, script: str) -> Mapping[str, str]:
         "title": _html(f"{run.results.name}: {verdict}"),
         "name": _html(run.results.name),
         "verdict": _html(verdict),
-        "tone": "bad"
-        if failed_of(run) or not all(check.met for check in run.checks)
-        else "good"
-        if run.counts
-        else "none",
+        "tone": _tone(run),
         "facts": _facts(run),
         "version": _html(agentbatch.__version__),
         "style": style,
         "script": script,
     }
+
+
+def _tone(run: RunFigures) -> str:
+    """How the verdict is coloured."""
+    if failed_of(run) or not all(check.met for check in run.checks):
+        return "bad"
+    return "good" if run.counts else "none"
 
 
 def _hash(content: str) -> str:
@@ -144,7 +147,7 @@ def facts(run: RunFigures) -> Iterator[tuple[str, str, str]]:
     yield (
         "Requests",
         figures.count(run.requests),
-        "" if retries is None else f"{figures.counted(retries, 'retry', 'retries')}",
+        "" if retries is None else figures.counted(retries, "retry", "retries"),
     )
     yield "Item, p50", figures.seconds(run.work.p50), f"p95 {figures.seconds(run.work.p95)}"
 
@@ -264,12 +267,11 @@ def _figures(run: RunFigures) -> Mapping[str, Any]:
 
 
 def _check(check: CheckCount) -> Mapping[str, Any]:
-    wanted = wanted_of(check)
     return {
         "name": check.name,
         "passed": check.passed,
         "failed": check.failed,
         "mean": check.mean_score,
-        "wanted": wanted,
+        "wanted": wanted_of(check),
         "met": check.met,
     }

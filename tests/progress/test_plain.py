@@ -127,7 +127,7 @@ def test_without_a_total_and_a_price() -> None:
     tally = Tally()
     ScriptedRun(Tracer([tally]), ("writer",), price=None).item(1)
     line = progress_line(Watch(tally).look())
-    assert line.startswith("1 items, ")
+    assert line.startswith("1 item, ")
     assert line.endswith("cost unknown")
 
 
