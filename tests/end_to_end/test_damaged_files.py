@@ -10,6 +10,8 @@ from end_to_end.checker import faults_of
 from end_to_end.project import Project
 from end_to_end.provider import Provider
 
+from agentbatch.text.figures import counted
+
 TAILS = {
     "half a line": b'{"id":"7","index":6,"status":"ok","out',
     "filled with NUL": bytes(512),
@@ -27,7 +29,7 @@ def test_a_torn_end_is_cut_and_only_its_item_runs_again(project: Project, provid
         results.write(tail)
     ended = project.run()
     assert ended.code == 0, ended.stderr
-    assert f"cut {len(tail):,} bytes that a crash left" in ended.stderr
+    assert f"cut {counted(len(tail), 'byte')} that a crash left" in ended.stderr
     assert not faults_of(project.results, ids)
     assert len(provider.requests) == 8
 

@@ -19,6 +19,7 @@ def can_trace() -> bool:
 
 def strace(path: Path, call: str, fault: str) -> list[str]:
     """The command in front of another one that lets `call` on this file fail, such as `error=EIO:when=2`."""
-    names = (path, path.name, f"{path.name}.tmp")  # the program, which runs in that folder, gives relative names
+    draft = f"{path.name}.tmp"
+    names = (path, path.with_name(draft), path.name, draft)  # the program gives whole names, or those in its folder
     paths = [part for name in names for part in ("-P", str(name))]
     return ["strace", "-f", "-qq", "-o", "/dev/null", *paths, "-e", f"trace={call}", "-e", f"inject={call}:{fault}"]

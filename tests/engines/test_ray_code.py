@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -86,7 +87,7 @@ def test_the_package_holds_the_config_its_prompts_and_modules_and_no_key(project
     folder = unpack(package.digest, package.data)
     assert (folder / package.config).read_text() == (project.folder / "c.yaml").read_text()
     assert unpacked_folder(package.digest) == folder
-    shutil.rmtree(folder)
+    shutil.rmtree(folder, ignore_errors=True)  # Ray may be leaving it
 
 
 def test_a_working_dir_goes_whole_less_what_is_excluded(project: RayProject, variables: None):
@@ -134,7 +135,8 @@ def test_workers_run_the_folders_code_and_no_log_has_the_key(project: RayProject
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < give_up
         time.sleep(0.05)
-    logs = {path: path.read_bytes() for path in short_tmp.rglob("*") if path.is_file() and "logs" in path.parts}
+    found = [Path(folder, name) for folder, _, names in os.walk(short_tmp) for name in names]  # others come and go
+    logs = {path: path.read_bytes() for path in found if "logs" in path.parts and path.is_file()}
     said_out, said = process.communicate(timeout=120)
     assert process.returncode == 0, said
     assert [line["output"].strip() for line in project.results()] == [f"HELLO ITEM {n}! True" for n in range(150)]
