@@ -27,7 +27,7 @@ from agentbatch.ctl.server import ControlServer
 from agentbatch.engines.base import Engine
 from agentbatch.engines.local import LocalEngine
 from agentbatch.errors import ConfigError, ExitCode, InputError, OutputError
-from agentbatch.events import EventFile, refuse_same_file
+from agentbatch.events import EventFile
 from agentbatch.inputs import BadLine, Inputs, select, selected_count, selected_indexes
 from agentbatch.inputs.formats import InputFormat, open_inputs_as
 from agentbatch.inputs.given import given_inputs
@@ -50,7 +50,7 @@ from agentbatch.record import record
 from agentbatch.results import bad_line_result
 from agentbatch.results.artifacts import ArtifactFolder
 from agentbatch.results.book import BookOptions, ResultBook
-from agentbatch.results.files import ResultFiles
+from agentbatch.results.files import ResultFiles, refuse_shared_files
 from agentbatch.results.finished import FinishedItem, Finishing
 from agentbatch.results.header import new_header
 from agentbatch.results.hearer import Hearer
@@ -158,9 +158,9 @@ async def run_to_end(
     """
     redactor = Redactor(config.secrets)
     control = control or Control()
+    _refuse_shared_files(config, options)
     if options.embedded:
         return await _run(config, options, redactor, control, hearer)
-    _refuse_log_into_files(options)
     with run_log(options.log, redactor.data) as log:
         summary = await _run(config, options, redactor, control, hearer)
         _LOGGER.info("the run has ended: %s", verdict_line(summary))
@@ -255,7 +255,7 @@ class _Run:
         observers: list[SpanObserver] = [self._tally]
         if self._traces is not None:
             observers.append(self._traces)
-        self._events = _open_events(config, options, redactor)
+        self._events = _open_events(options, redactor)
         self._tape = _open_tape(options, redactor, book)
         if self._events is not None:
             observers.append(self._events)
@@ -698,31 +698,33 @@ def _refuse_afar(config: Config, options: RunOptions) -> None:
 
 
 def _open_tape(options: RunOptions, redactor: Redactor, book: ResultBook) -> Recorder | Replayer | None:
-    """What the run is recorded on, or replayed from; a recording never goes into another file of the run."""
+    """What the run is recorded on, or replayed from."""
     if options.replay is not None:
         return Replayer(options.replay, redactor.data)
     if options.record is None:
         return None
-    files = options.files
-    others = () if files is None else (files.results, files.header, files.spool, files.journal)
-    refuse_same_file(str(options.record), (*others, options.traces, Path(options.path)), "--record")
     return Recorder(options.record, redactor.data, book.fail, fresh=options.overwrite)
 
 
-def _refuse_log_into_files(options: RunOptions) -> None:
-    """See that the log goes into no other file of the run."""
-    files = options.files
-    if options.log.file is not None:
-        others = () if files is None else (files.results, files.header, files.spool, files.journal)
-        refuse_same_file(str(options.log.file), (*others, options.traces, Path(options.path)), "--log-file")
+def _refuse_shared_files(config: Config, options: RunOptions) -> None:
+    """See that nothing is written into another file of the run, nor into what it reads."""
+    read = options.inputs if isinstance(options.inputs, str) else None
+    own = () if options.files is None else options.files.own
+    refuse_shared_files(
+        [
+            ("", None if config.origin is None else Path(config.origin.text.name)),
+            *(("--output", path) for path in own),
+            ("", None if read is None else Path(read)),
+            ("--traces", options.traces),
+            ("--events", None if options.events is None else Path(options.events)),
+            ("--record", options.record),
+            ("--log-file", options.log.file),
+        ]
+    )
 
 
-def _open_events(config: Config, options: RunOptions, redactor: Redactor) -> EventFile | None:
-    """The event stream, where one is wanted; never into another file of the run."""
+def _open_events(options: RunOptions, redactor: Redactor) -> EventFile | None:
+    """The event stream, where one is wanted."""
     if options.events is None:
         return None
-    files = options.files
-    others = () if files is None else (files.results, files.header, files.spool, files.journal)
-    read = (Path(options.path), None if config.origin is None else Path(config.origin.text.name))
-    refuse_same_file(options.events, (*others, options.traces, *read))
     return EventFile(options.events, fresh=options.overwrite, redact=redactor.data)

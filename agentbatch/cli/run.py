@@ -277,7 +277,8 @@ def run(
         junit=junit,
         github=os.environ.get("GITHUB_ACTIONS") == "true" if github is None else github,
     )
-    refuse_unwritable(telling)
+    taken = [config, Path(inputs), traces, Path(events or "-"), record, log_file]
+    refuse_unwritable(telling, [*taken, *(() if files is None else (*files.own, files.traces))])
     batch = run_batch(
         loaded,
         inputs,

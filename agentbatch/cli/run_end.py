@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,12 +65,19 @@ def tell_end(ended: Summary, telling: Telling) -> None:
     _do_all(jobs)
 
 
-def refuse_unwritable(telling: Telling) -> None:
+def refuse_unwritable(telling: Telling, taken: Iterable[Path | None]) -> None:
     """See that the end can be told where it is to be told, before anything is paid.
+
+    Args:
+        taken: files that the run reads or writes otherwise.
 
     Raises:
         OutputError: it can't.
     """
+    from agentbatch.results.files import refuse_shared_files
+
+    told = [("--summary", telling.summary), ("--junit", telling.junit)]
+    refuse_shared_files([*(("", path) for path in taken), *told])
     for path, what in ((telling.summary, "summary"), (telling.junit, "JUnit file")):
         if path is not None and (why := _why_unwritable(path)):
             raise OutputError(f"{path}: the {what} cannot be written: {why}")

@@ -34,14 +34,12 @@ Everything that started ends, unless the process is killed. A reader that is slo
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from random import getrandbits
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from agentbatch import __version__
-from agentbatch.errors import OutputError
 from agentbatch.events.lines import EVENTS_VERSION, SpanEvent, Subject, Word
 from agentbatch.events.writer import EventWriter
 from agentbatch.files.plain_json import dump_line
@@ -176,15 +174,3 @@ class EventFile:
 
 def _run_end(status: str, error: Mapping[str, str] | None, duration_s: float) -> dict[str, Any]:
     return {"status": status, "error": error, "duration_s": round(duration_s, 6), "queued_s": 0.0}
-
-
-def refuse_same_file(path: str, others: Iterable[Path | None], option: str = "--events") -> None:
-    """See that events, or what else `option` names a file for, don't go into a file of the run's.
-
-    Raises:
-        OutputError: they would.
-    """
-    own = Path(path).resolve()
-    for other in others:
-        if other is not None and path != "-" and other.resolve() == own:
-            raise OutputError(f"{path}: is another file of this run; name another {option} FILE")

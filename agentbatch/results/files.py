@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from agentbatch.errors import OutputError
@@ -53,6 +54,11 @@ class ResultFiles:
     def artifacts(self) -> Path:
         """The folder of what command agents leave behind, item by item."""
         return self._beside("artifacts")
+
+    @property
+    def own(self) -> tuple[Path, ...]:
+        """All that a run itself writes and goes on with, but for the traces, which may stand elsewhere."""
+        return (self.results, self.header, self.spool, self.journal, self.batches)
 
     @property
     def report(self) -> Path:
@@ -131,6 +137,25 @@ def check_output(files: ResultFiles, inputs: str = "-") -> str | None:
     except (OSError, RuntimeError) as error:  # a loop of symbolic links is a RuntimeError to pathlib
         raise OutputError(f"{results}: cannot be written: {getattr(error, 'strerror', None) or error}") from error
     return _network_note(target.parent)
+
+
+def refuse_shared_files(files: Iterable[tuple[str, Path | None]]) -> None:
+    """See that a run has a file of its own for each thing it writes, before anything is touched.
+
+    Args:
+        files: what is read or written, by the option that chose it; without one (`""`) it is only taken.
+
+    Raises:
+        OutputError: a file is chosen that is taken by one before it. Streams and devices may be shared.
+    """
+    taken: set[Path] = set()
+    for option, path in files:
+        if path is None or str(path) == "-" or (path.exists() and not path.is_file()):
+            continue
+        own = path.resolve()
+        if option and own in taken:
+            raise OutputError(f"{path}: is another file of this run; name another {option} FILE")
+        taken.add(own)
 
 
 def _refuse_inputs(files: ResultFiles, inputs: str) -> None:

@@ -282,3 +282,16 @@ def test_a_member_that_fails_leaves_what_the_others_made(project: Project, provi
     assert line["agents"]["left"]["status"] == "ok"
     assert line["agents"]["right"]["error"]["type"] == "bad_request"
     assert line["usage"] == {"input_tokens": 10, "output_tokens": 5, "requests": 2}
+
+
+@pytest.mark.parametrize("option", ["--summary", "--junit", "--traces", "--events", "--record", "--log-file"])
+@pytest.mark.parametrize("taken", ["in.jsonl", "config.yaml", "in.results.jsonl", "in.results.run.json"])
+def test_nothing_is_written_into_another_file_of_the_run(
+    project: Project, provider: Provider, option: str, taken: str
+) -> None:
+    project.give(1)
+    before = {path.name: path.read_bytes() for path in project.folder.iterdir()}
+    ended = project.run(option, taken)
+    assert (ended.code, len(provider.requests)) == (74, 0)
+    assert f"{taken}: is another file of this run; name another {option} FILE" in ended.stderr
+    assert {path.name: path.read_bytes() for path in project.folder.iterdir()} == before
