@@ -6,6 +6,7 @@ spelled another way, to an option of the command line, to a prompt's own file, t
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -188,6 +189,8 @@ def read_config(
     return read
 
 
+_NOT_PLAIN = re.compile(r"\{\{|\{%|(?:^|\s)#")
+"""What YAML would take for a mapping or for a comment."""
 _OF_SERVERS = {"api_key": "none", "base_url": "http://replay.invalid", "extra_headers": "none"}
 """Keys of a model that say how to reach it, and what stands in for them where nobody does."""
 
@@ -209,12 +212,19 @@ def _filling(environ: Mapping[str, str], variables: dict[Path, Expanded], *, ser
     return fill_in
 
 
+def _as_meant(text: str) -> str:
+    """A value on the command line is YAML, but a template or a text with ` #` in it is meant as it stands."""
+    start = text.lstrip()
+    is_text = not start.startswith(("[", "{", '"', "'")) or start.startswith(("{{", "{%"))
+    return json.dumps(text, ensure_ascii=False) if is_text and _NOT_PLAIN.search(text) else text
+
+
 def _apply(read: ReadConfig, override: Override, environ: Mapping[str, str]) -> None:
     key, equals, text = override.setting.partition("=")
     said = masked(override.said if len(override.said) <= 100 else f"{override.said.removesuffix(text)[:90]}...")
     source = SourceText(said)
     variables: dict[Path, Expanded] = {}
-    value = parse_yaml(text, _filling(environ, variables))
+    value = parse_yaml(_as_meant(text), _filling(environ, variables))
     if not equals or not key:
         read.problems.append(Problem("expected KEY=VALUE, such as limits.max_cost=5", source))
         return

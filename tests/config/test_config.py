@@ -397,7 +397,7 @@ def test_overrides_reach_every_part(at: Path) -> None:
         ("version.x=1", "--set version.x=1: version is no mapping: nothing can be set in it"),
         ("workflow=nope", "--set workflow=nope: workflow: unknown agent or group 'nope'"),
         ("workflow=[", "--set workflow=[: not valid YAML"),
-        ("agents.writer.prompt={{ x }}", "--set agents.writer.prompt={{ x }}: a mapping or list can't be a key"),
+        ("agents.writer.prompt={{ x }}", "--set agents.writer.prompt={{ x }}: agents.writer.prompt: unknown name 'x'"),
         (
             "agents.writer.prompt='{{ x }}'",
             "--set agents.writer.prompt='{{ x }}': agents.writer.prompt: unknown name 'x'",
@@ -410,6 +410,15 @@ def test_bad_overrides(at: Path, override: str, message: str | None) -> None:
         assert loaded(BASE, override).notes
     else:
         assert message in problems(BASE, override)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["Section # 3 of {{ input.x }}", "# Title", "{{ input.x }}", "Answer: {{ input.x }}", "{% if true %}a{% endif %}"],
+)
+def test_a_text_or_template_of_an_override_is_meant_as_it_stands(at: Path, prompt: str) -> None:
+    agent: Any = loaded(BASE, f"agents.writer.prompt={prompt}").agents["writer"]
+    assert agent.prompt == prompt
 
 
 def test_an_override_is_read_as_the_file_is(at: Path) -> None:
