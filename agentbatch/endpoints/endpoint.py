@@ -199,7 +199,7 @@ class Endpoint:
             visit.end_work()  # waiting for somebody to resume the run is nobody's time
         async with Admission(limiters, visit.item.index, tokens.total) as admission:
             clock = asyncio.get_running_loop().time
-            most = self._most(request, tokens.usage, self.settings.tariff)
+            most = self._worst(request, tokens.usage, self.settings.tariff) if self.budget.caps else 0.0
             async with self.of_item(visit, most) as share, self.budget.reserved(most) as spending:
                 self.control.check()
                 if not visit.at_work:
@@ -326,9 +326,6 @@ class Endpoint:
     def at_worst(self, request: ChatRequest, tariff: Pricing | None) -> float:
         """US dollars that a request can cost at most at these prices."""
         return self._worst(request, self.estimate.of(request).usage, tariff)
-
-    def _most(self, request: ChatRequest, expected: Usage, tariff: Pricing | None) -> float:
-        return 0.0 if not self.budget.caps else self._worst(request, expected, tariff)
 
     def _worst(self, request: ChatRequest, expected: Usage, tariff: Pricing | None) -> float:
         """What a request can cost at most, as far as its price is known."""

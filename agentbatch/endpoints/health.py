@@ -94,6 +94,7 @@ class Health:
         self.window.on_answer(sent, seconds)
         self.succeeded = True
         if not began_before:
+            self.outage = False
             self._end_row()
         self._failures = self._unreachable = self._denied = self._pauses = 0
         self._given_up = 0
@@ -102,7 +103,6 @@ class Health:
         self._patience_s = PATIENCE_S
 
     def _end_row(self) -> None:
-        self.outage = False
         self._row = self._fresh_in_row = self._row_from = 0
 
     def on_failure(self, error: StepError, sent: Sent, *, first_attempt: bool, now: float) -> Verdict:
@@ -112,7 +112,7 @@ class Health:
             return self._on_denial(error)
         if not error.retryable:  # the endpoint is well: it declined this one request
             self._failures = self._unreachable = self._denied = 0
-            self._row = self._fresh_in_row = self._row_from = 0
+            self._end_row()
             self._cut_off = False
             return Verdict()
         if self._troubled_since is None:

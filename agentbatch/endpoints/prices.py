@@ -10,6 +10,20 @@ from typing import Any, Protocol
 from agentbatch.messages import Usage
 from agentbatch.record import record
 
+HALF = 0.5
+"""What OpenAI's and Anthropic's batches cost, compared to ordinary requests: of every kind of token."""
+
+_PUBLISHED = {
+    "prompt": "input_mtok",
+    "answer": "output_mtok",
+    "cached_input": "cache_read_mtok",
+    "cache_write": "cache_write_mtok",
+    "cache_write_1h": "cache_write_1h_mtok",
+    "reasoning": "output_reasoning_mtok",
+    "request": "requests_kcount",
+}
+"""What the catalogue calls our rates."""
+
 
 @record
 class Rates:
@@ -145,10 +159,6 @@ class Pricing(Protocol):
         ...
 
 
-HALF = 0.5
-"""What OpenAI's and Anthropic's batches cost, compared to ordinary requests: of every kind of token."""
-
-
 class BatchPrice:
     """What the same costs in a provider's batch: a `share` of the ordinary price."""
 
@@ -188,18 +198,6 @@ def published_tariff(provider: str, model: str) -> Tariff | None:
     if parts["prompt"] is None or parts["answer"] is None:
         return None
     return Tariff(tuple(_rates_above(parts, above) for above in _thresholds(tuple(parts.values()))))
-
-
-_PUBLISHED = {
-    "prompt": "input_mtok",
-    "answer": "output_mtok",
-    "cached_input": "cache_read_mtok",
-    "cache_write": "cache_write_mtok",
-    "cache_write_1h": "cache_write_1h_mtok",
-    "reasoning": "output_reasoning_mtok",
-    "request": "requests_kcount",
-}
-"""What the catalogue calls our rates."""
 
 
 def _thresholds(parts: Sequence[Any]) -> list[int]:

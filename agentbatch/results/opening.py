@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from agentbatch.errors import InputError
+from agentbatch.results.files import files_for
 
 _GZIP: Final = b"\x1f\x8b"
 
@@ -43,7 +44,7 @@ def no_results(path: Path) -> InputError:
 
 def _instead(path: Path) -> str:
     """Who names the inputs means the results that a run writes by default."""
-    default = path.with_name(f"{path.stem}.results.jsonl")
+    default = path.with_name(files_for(str(path)).results.name)
     if default.is_file():
         return f"did you mean {default}?"
     return "name the results that `agentbatch run` wrote"

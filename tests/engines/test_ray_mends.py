@@ -7,13 +7,14 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from engines.station_terms import assignment
 from engines_ray_project import RayProject
 
 from agentbatch.engines.ray.mends import check_store, joining_failed, reach
-from agentbatch.engines.ray.parcels import Assignment
 from agentbatch.engines.ray.station import Station
 from agentbatch.errors import ConfigError
 
@@ -95,27 +96,9 @@ def test_an_object_store_that_is_too_small():
 
 
 async def test_another_version_of_agentbatch_on_a_node(tmp_path: Path):
-    assignment = Assignment(
-        worker="w1",
-        node="10.0.0.2",
-        version="0.0.9",
-        config="c.yaml",
-        overrides=(),
-        variables={},
-        of_node=(),
-        to_environment=(),
-        window=None,
-        include=frozenset(),
-        traces=False,
-        follow=False,
-        log_level=40,
-        journal=False,
-        cache=("off", None),
-        artifacts=None,
-        grace_s=1.0,
-    )
+    other = replace(assignment(tmp_path), node="10.0.0.2", version="0.0.9")
     with pytest.raises(ConfigError, match=r"node 10\.0\.0\.2 has agentbatch .*, the driver 0\.0\.9: install"):
-        await Station(assignment, tmp_path).ready()
+        await Station(other, tmp_path).ready()
 
 
 def test_the_commands_say_so_at_once(tmp_path: Path):

@@ -5,43 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
+from engines.station_terms import assignment
 from workflow import config_of
 
-from agentbatch import __version__
 from agentbatch.config import Config
 from agentbatch.engines.ray.cluster import Node, Remote
 from agentbatch.engines.ray.engine import RayEngine, Watchers
 from agentbatch.engines.ray.link import Link
-from agentbatch.engines.ray.parcels import Assignment, Batch, Chunk, unpacked
+from agentbatch.engines.ray.parcels import Batch, Chunk, unpacked
 from agentbatch.engines.ray.station import Station
 from agentbatch.items import Item
 from agentbatch.process.control import Control
 from agentbatch.progress.tally import Tally
 
 MOST_USD = 0.5
-
-
-def assignment(folder: Path) -> Assignment:
-    return Assignment(
-        worker="w1",
-        node="here",
-        version=__version__,
-        config=str(folder / "config.yaml"),
-        overrides=(),
-        variables={},
-        of_node=(),
-        to_environment=(),
-        window=4,
-        include=frozenset(),
-        traces=False,
-        follow=False,
-        log_level=40,
-        journal=False,
-        cache=("off", None),
-        artifacts=None,
-        grace_s=30.0,
-        share=(0, 1),
-    )
 
 
 async def stopped_batches(config: Config, folder: Path, items: int) -> list[Batch]:
