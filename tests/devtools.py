@@ -102,10 +102,12 @@ class Page:
                 await self.eval("new Promise(done => setTimeout(done, 20))")
 
     async def click(self, selector: str) -> None:
-        """A real click in the middle of the first element."""
+        """A real click in the middle of the first element, once the page has drawn what scrolling to it changed."""
+        find = f"document.querySelector({json.dumps(selector)})"
+        await self.eval(f"{find}.scrollIntoView({{block: 'center'}})")
+        await self.eval("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
         place = await self.eval(
-            f"(() => {{ const found = document.querySelector({json.dumps(selector)});"
-            " found.scrollIntoView({block: 'center'}); const box = found.getBoundingClientRect();"
+            f"(() => {{ const box = {find}.getBoundingClientRect();"
             " return [box.x + box.width / 2, box.y + box.height / 2]; })()"
         )
         for kind in ("mousePressed", "mouseReleased"):

@@ -148,11 +148,11 @@ def refuse_shared_files(files: Iterable[tuple[str, Path | None]]) -> None:
     Raises:
         OutputError: a file is chosen that is taken by one before it. Streams and devices may be shared.
     """
-    taken: set[Path] = set()
+    taken: set[str] = set()
     for option, path in files:
         if path is None or str(path) == "-" or (path.exists() and not path.is_file()):
             continue
-        own = path.resolve()
+        own = os.path.realpath(path)  # also for a loop of links, which is refused where it is written
         if option and own in taken:
             raise OutputError(f"{path}: is another file of this run; name another {option} FILE")
         taken.add(own)

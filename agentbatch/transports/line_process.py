@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import subprocess
@@ -20,6 +21,7 @@ MAX_LINE_BYTES = 16 * 1024 * 1024
 
 _LAST_WORDS = 2000
 _CHUNK = 65536
+_LEAVING_S = 1.0
 
 
 class LineProcess:
@@ -82,8 +84,15 @@ class LineProcess:
             except (ConnectionError, ValueError):  # ValueError: the line is longer than the limit
                 return
             if not line:
+                await self._be_seen_out()
                 return
             yield line
+
+    async def _be_seen_out(self) -> None:
+        """Its output ends a moment before itself: with its exit code it can be said why."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LEAVING_S):
+                await self._exited.wait()
 
     async def write(self, line: bytes) -> None:
         """Give it a line.

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from end_to_end.checker import committed, faults_of
-from end_to_end.project import Project
+from end_to_end.project import Project, may_grow_to
 from end_to_end.provider import Asked, Provider, Reply, good
 from end_to_end.tracing import strace
 
@@ -254,7 +254,7 @@ def at_a_byte(campaign: Campaign) -> int:
     """No file may grow beyond so many bytes: a line is torn, and the run ends by itself."""
     size = campaign.project.results.stat().st_size if campaign.project.results.exists() else 0
     limit = size + campaign.draw.randrange(1, 4000)
-    return campaign.project.run("--no-traces", under=["prlimit", f"--fsize={limit}"]).code
+    return campaign.project.run("--no-traces", under=may_grow_to(limit)).code
 
 
 def at_a_call(name: str, call: str, most: int) -> Way:

@@ -22,6 +22,11 @@ ROOT = Path(agentbatch.__file__).resolve().parents[1]
 KEY = "sk-test-0123456789abcdef"
 
 
+def may_grow_to(size: int) -> list[str]:
+    """In front of a command whose files may have so many bytes. It writes no bytecode, which Python would tear too."""
+    return ["prlimit", f"--fsize={size}", "env", "PYTHONDONTWRITEBYTECODE=1"]
+
+
 def environment(**changes: str | None) -> dict[str, str]:
     """What the program sees of the world: nothing that the tests happen to run in."""
     base = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from end_to_end.cases import cases
 from end_to_end.checker import committed, faults_of, paid_twice
-from end_to_end.project import Project
+from end_to_end.project import Project, may_grow_to
 from end_to_end.provider import Provider, good
 from end_to_end.tracing import can_trace, strace
 
@@ -45,7 +45,7 @@ def test_a_file_that_may_not_grow(project: Project, provider: Provider, limit: i
     """`RLIMIT_FSIZE` tears the write at this very byte."""
     ids = project.give(200)
     provider.script = lambda asked: good(asked.id, delay=0.01)
-    stopped = project.run("--no-traces", under=["prlimit", f"--fsize={limit}"])
+    stopped = project.run("--no-traces", under=may_grow_to(limit))
     check_stopped(project, provider, ids, stopped.code, stopped.stderr, "EFBIG")
     assert project.results.stat().st_size <= limit
     check_continued(project, provider, ids)
@@ -94,7 +94,7 @@ def test_a_full_disk(project: Project, provider: Provider) -> None:
 @pytest.mark.slow
 def test_a_disk_that_was_full_before_the_start_costs_nothing(project: Project, provider: Provider) -> None:
     project.give(5)
-    refused = project.run(under=["prlimit", "--fsize=100"])
+    refused = project.run(under=may_grow_to(100))
     assert refused.code == 74, refused.stderr
     assert not provider.requests
 
@@ -166,7 +166,7 @@ PLACES = [
 ]
 
 
-@pytest.mark.parametrize("place", cases(PLACES, "is a folder", "a full device"))
+@pytest.mark.parametrize("place", cases(PLACES, "is a folder", "a full device", "a loop of links"))
 def test_a_place_that_cannot_be_written_is_found_before_anything_is_paid(
     project: Project, provider: Provider, place: str
 ) -> None:
