@@ -345,8 +345,10 @@ class _Run:
             return FileItems(self._to_do())
         trial = self._trial
         await asyncio.to_thread(self._draw, trial)
-        self._canary_items = CanaryItems(trial.to_run, self._to_do, lambda: self._goes_on(trial, engine))
-        return self._canary_items
+        items = self._canary_items = CanaryItems(trial.to_run, self._to_do, lambda: self._goes_on(trial, engine))
+        if isinstance(engine, LocalEngine):
+            engine.workshop.batches.waiting.none_comes = items.is_all_out
+        return items
 
     def _draw(self, trial: Trial) -> None:
         """Choose the canary, and read what earlier runs paid for it."""

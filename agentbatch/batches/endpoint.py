@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from time import perf_counter
 
 from agentbatch.batches.base import NotInBatch
@@ -90,6 +91,10 @@ class BatchedEndpoint:
     def enter_kept(self, answer: ChatResponse, visit: Visit, how: str, *, paid: bool) -> None:
         """An answer that was not asked for now, at the price of batches."""
         self.online.enter_kept(answer, visit, how, paid=paid, tariff=self._tariff)
+
+    def waiting(self, visit: Visit) -> AbstractContextManager[None]:
+        """Whoever waits for an answer that another has asked for waits for a batch like that one."""
+        return self._room.waiting(visit.item.index)
 
     async def ask(
         self, request: ChatRequest, visit: Visit, agent: Limiter | None = None, call: BegunCall | None = None

@@ -14,12 +14,14 @@ class WaitingRoom:
         most: items that may wait at once; more are not begun.
         on_enter: called when an item begins to wait.
         all_wait: whether every item in flight waits in here, and no other can be begun.
+        none_comes: whether no other item comes before one of those in flight has ended, as in a canary.
     """
 
     def __init__(self) -> None:
         self.most = 0
         self.on_enter: Callable[[], None] = _nothing
         self.all_wait: Callable[[], bool] = _always
+        self.none_comes: Callable[[], bool] = _never
         self._waits: Counter[int] = Counter()
 
     def __contains__(self, item: int) -> bool:
@@ -47,3 +49,7 @@ def _nothing() -> None:
 
 def _always() -> bool:
     return True
+
+
+def _never() -> bool:
+    return False

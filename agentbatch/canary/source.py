@@ -48,6 +48,10 @@ class CanaryItems:
             self._under_way.remove(index)
             self._look()
 
+    def is_all_out(self) -> bool:
+        """Whether the whole sample is out and not all of it has ended: no item comes until then."""
+        return self._sample_given and bool(self._under_way)
+
     def close(self) -> None:
         """Give out no more items."""
         if self._deciding is not None:

@@ -8,6 +8,7 @@ answered it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,6 +55,10 @@ class Door(Protocol):
     def speaks_as(self, answer: ChatResponse) -> bool: ...
 
     def enter_kept(self, answer: ChatResponse, visit: Visit, how: str, *, paid: bool) -> None: ...
+
+    def waiting(self, visit: Visit) -> AbstractContextManager[None]:
+        """While this lasts, the item waits for an answer that somebody else has asked for."""
+        ...
 
     async def ask(
         self, request: ChatRequest, visit: Visit, agent: Limiter | None = None, call: BegunCall | None = None
@@ -164,7 +169,8 @@ class Answering:
         if cache is None:
             return await self._from_models(request, visit, agent, call)
         key = cache.key(self._asked(request)())
-        found = await cache.find(key)
+        with self._chain[0].waiting(visit) if cache.is_asked(key) else nullcontext():
+            found = await cache.find(key)
         if found is not None:
             visit.extra["cached"] = True
             return self._take(found, visit, "cached", paid=False)

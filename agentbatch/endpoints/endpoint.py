@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext
 from time import perf_counter
 from typing import Any
 
@@ -139,6 +139,10 @@ class Endpoint:
         describe(span, answer, cost)
         note_request(visit, answer.request_id)
         visit.tracer.end(span)
+
+    def waiting(self, visit: Visit) -> AbstractContextManager[None]:
+        """Whoever waits for an answer that another has asked for is in flight like that one."""
+        return nullcontext()
 
     async def ask(
         self, request: ChatRequest, visit: Visit, agent: Limiter | None = None, call: BegunCall | None = None

@@ -7,6 +7,7 @@ goes out of service is sent to the others.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from agentbatch.endpoints.endpoint import Endpoint, EndpointSettings
@@ -69,6 +70,10 @@ class EndpointPool:
     def enter_kept(self, answer: ChatResponse, visit: Visit, how: str, *, paid: bool) -> None:
         """An answer that was not asked for now."""
         self._first.enter_kept(answer, visit, how, paid=paid)
+
+    def waiting(self, visit: Visit) -> AbstractContextManager[None]:
+        """Whoever waits for an answer that another has asked for is in flight like that one."""
+        return nullcontext()
 
     async def ask(
         self, request: ChatRequest, visit: Visit, agent: Limiter | None = None, call: BegunCall | None = None

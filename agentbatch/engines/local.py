@@ -224,11 +224,13 @@ class LocalEngine:
 
     def _all_wait(self) -> bool:
         """Whether every item in flight waits for a batch, and no other can be begun."""
-        if len(self._workers) < self._places() and not self._read_all and not self._control.stopping:
+        none_comes = self._read_all or self._control.stopping or self._waiting.none_comes()
+        if len(self._workers) < self._places() and not none_comes:
             return False
-        return all(
-            visit is not None and visit.item.index in self._waiting and not visit.at_work
-            for visit in self._workers.values()
+        visits = [visit for visit in self._workers.values() if visit is not None]
+        idle = self._reading if none_comes else 0
+        return len(visits) + idle == len(self._workers) and all(
+            visit.item.index in self._waiting and not visit.at_work for visit in visits
         )
 
     def _leaves(self, worker: asyncio.Task[None]) -> bool:

@@ -58,6 +58,10 @@ class ResponseCache:
         """What a request is found by: 32 bytes."""
         return hashlib.blake2b(asked, digest_size=32).digest()
 
+    def is_asked(self, key: bytes) -> bool:
+        """Whether somebody is asking it right now."""
+        return key in self._in_flight
+
     async def find(self, key: bytes) -> bytes | None:
         """The kept answer, or that of somebody who is asking the same right now; None where it is to be asked."""
         while (flight := self._in_flight.get(key)) is not None:

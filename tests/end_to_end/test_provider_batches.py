@@ -51,9 +51,9 @@ def wait_for(url: str, **least: int) -> dict[str, Any]:
 
 
 def use(project: Project, dialect: str, url: str, **batch: Any) -> None:
-    """One agent, whose model goes through batches at that server."""
+    """One agent, whose model goes through batches at that server. Whoever waits for `gather` waits too long."""
     base = url if dialect == "anthropic" else f"{url}/v1"
-    settings = {"poll_every": "200ms", "gather": "20s", **batch}
+    settings = {"poll_every": "200ms", "gather": "1h", **batch}
     project.configure(
         model={"provider": dialect, "base_url": base, "provider_batch": settings, "max_concurrency": 64, "retries": 12}
     )
@@ -79,6 +79,33 @@ def test_all_items_go_into_one_batch_at_half_the_price(project: Project, dialect
     tokens = ended.summary["input_tokens"] + ended.summary["output_tokens"]
     assert ended.summary["cost_usd"] == pytest.approx(tokens * 1e-6 / 2)
     assert not list(project.folder.glob("*.sqlite*")), "a complete run needs none"
+
+
+def test_items_that_ask_the_same_wait_for_one_request(project: Project) -> None:
+    project.give([{"text": f"text {number % 3}"} for number in range(40)])
+    with provider_of(project.folder) as url:
+        use(project, "openai", url)
+        agents = {"writer": {"model": "m", "prompt": "{{ input.text }}"}}
+        project.configure(
+            agents=agents, model=project.config["models"]["m"], cache={"enabled": True, "path": "c.sqlite"}
+        )
+        ended = project.run("--max-concurrency", "4")
+        seen = stats(url)
+    assert ended.code == 0, ended.stderr
+    assert {line["index"]: line["output"] for line in project.lines()} == {n: f"text {n % 3}" for n in range(40)}
+    assert (seen["requests"], seen["batches"], seen["batched_requests"]) == (0, 1, 3)
+
+
+def test_items_that_come_by_a_pipe_are_gathered_until_it_ends(project: Project) -> None:
+    project.give(30)
+    with provider_of(project.folder) as url, project.inputs.open("rb") as pipe:
+        use(project, "openai", url)
+        with project.start_verb("run", "config.yaml", "-", "-o", "in.results.jsonl", stdin=pipe) as running:
+            ended = running.end()
+        seen = stats(url)
+    assert ended.code == 0, ended.stderr
+    check_answers(project, 30)
+    assert (seen["batches"], seen["batched_requests"]) == (1, 30)
 
 
 @pytest.mark.slow
