@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -19,6 +20,23 @@ agents:
   second: {model: m, prompt: "More of {{ first.output }}"}
 workflow: [first, second]
 """
+
+
+def hear_interrupts() -> None:
+    """A shell begins what it runs in the background with SIGINT ignored, which children of tests would inherit."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def told_by(process: subprocess.Popen[str], timeout: float) -> str:
+    """What it said on stderr until its end. One that does not end in time is killed, and fails the test."""
+    try:
+        _, said = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired as late:
+        process.kill()
+        _, said = process.communicate()
+        raise AssertionError(f"still there after {timeout:g} s: {said}") from late
+    return said
 
 
 @dataclass
@@ -43,6 +61,7 @@ class RayProject:
 
     def start(self, *options: str, **environ: str) -> subprocess.Popen[str]:
         """The run, under way."""
+        hear_interrupts()
         return subprocess.Popen(
             self.command(*options),
             cwd=self.folder,
@@ -56,7 +75,7 @@ class RayProject:
     def run(self, *options: str, timeout: float = 180, **environ: str) -> tuple[int, str]:
         """The run to its end: its exit code, and what it said on stderr."""
         process = self.start(*options, **environ)
-        _, said = process.communicate(timeout=timeout)
+        said = told_by(process, timeout)
         return process.returncode, said
 
     def results(self) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from end_to_end.provider import Asked, Provider, Reply, good, running
-from engines_ray_project import RayProject
+from engines_ray_project import RayProject, told_by
 from ray_nodes import RayNodes, can_make_nodes
 
 pytest.importorskip("ray", reason="needs the extra: pip install 'agentbatch[ray]'")
@@ -111,7 +111,7 @@ def test_a_killed_workers_items_run_again_and_their_paid_calls_do_not(project: R
     process = project.start("--workers", "2")
     wait_for_lines(project, 20, process)
     os.kill(stations(below(process.pid))[0], signal.SIGKILL)
-    _, said = process.communicate(timeout=150)
+    said = told_by(process, 150)
     assert process.returncode == 0, said
     assert "is lost" in said
     check_whole(project, 150)
@@ -152,7 +152,7 @@ def test_a_second_interrupt_ends_the_run_now(project: RayProject, provider: Prov
     time.sleep(0.5)
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    said = told_by(process, 60)
     assert process.returncode == 130, said
     assert time.monotonic() - began < 30
     assert project.results() == []
@@ -207,7 +207,7 @@ def start_far(project: RayProject, nodes: RayNodes, *options: str) -> subprocess
 
 
 def finish_far(project: RayProject, process: subprocess.Popen[str], items: int) -> str:
-    _, said = process.communicate(timeout=240)
+    said = told_by(process, 240)
     assert process.returncode == 0, said
     check_whole(project, items)
     return said

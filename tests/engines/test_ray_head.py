@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from engines_ray_project import RayProject
+from engines_ray_project import RayProject, told_by
 from ray_nodes import RayNodes, can_make_nodes
 
 pytest.importorskip("ray", reason="needs the extra: pip install 'agentbatch[ray]'")
@@ -34,7 +34,7 @@ def test_the_run_ends_in_order_and_the_same_command_continues_it(tmp_path: Path)
             assert time.monotonic() < give_up
             time.sleep(0.1)
         nodes.kill(1)
-        _, said = process.communicate(timeout=120)
+        said = told_by(process, 120)
     assert process.returncode == 3, said
     assert "the head of the Ray cluster" in said
     assert "Continue with:" in said

@@ -1,4 +1,4 @@
-"""The border to Ray: only this file calls it, and `tasks` and `lean_start`. Its errors come back in our words.
+"""The border to Ray: only this file calls it, `tasks`, `lean_start` and `hushed`. Its errors come back in our words.
 
 Ray is an extra, and untyped: it is imported when a run wants it, and what comes from it is `Any` until it leaves here.
 """
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from agentbatch.engines.ray.actors import StationActor
+from agentbatch.engines.ray.hushed import hush
 from agentbatch.engines.ray.lean_start import without_helpers
 from agentbatch.engines.ray.leases.actor import BankActor
 from agentbatch.engines.ray.mends import first_line, joining_failed, reach
@@ -141,6 +142,7 @@ class Cluster:
         except (Exception, SystemExit) as error:
             await self.close()
             raise joining_failed(failing, error) from None
+        hush()
         self._open = True
 
     async def close(self) -> None:

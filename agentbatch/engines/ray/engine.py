@@ -151,11 +151,11 @@ class RayEngine:
                 row.name,
                 workers=row.workers + working,
                 lost=row.lost + (link.state == "lost"),
-                in_flight=row.in_flight + (len(link.held) + len(link.errands) if working else 0),
+                in_flight=row.in_flight + (link.begun + len(link.errands) if working else 0),
                 done=row.done + link.done,
             )
         return Pressure(
-            items_in_flight=sum(len(link.held) for link in links if link.state == "working"),
+            items_in_flight=sum(link.begun for link in links if link.state == "working"),
             items_limit=self._config.limits.max_concurrency or sum(one.items_limit or 0 for one in with_items),
             requests_in_flight=sum(one.requests_in_flight for one in told),
             requests_limit=sum(one.requests_limit or 0 for one in told),
@@ -262,7 +262,7 @@ class RayEngine:
             self._break(error)
         if link.state == "lost":
             again = _again(link)
-            _LOGGER.warning("worker %s is lost: %s; %s run again", link.name, link.why, again)
+            _LOGGER.warning("worker %s on %s is lost: %s; %s run again", link.name, link.node.name, link.why, again)
             self._watchers.tally.lose(link.name)
         self._cluster.kill(link.remote)  # an ended one would keep its core, and one that is cut off its calls
         if link.held:  # none before the run has begun

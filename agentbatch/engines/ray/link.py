@@ -62,6 +62,7 @@ class Link:
         self.pressure = Pressure()
         self.waits: Waits = {}
         self._grace_s = grace_s
+        self._wait_s = min(_WAIT_S, grace_s / 4)
         self._last = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -70,6 +71,11 @@ class Link:
         """How many more items it may be sent."""
         may_have_items = self.state == "working" and self.placement is None
         return self.window + self.ahead - len(self.held) if may_have_items else 0
+
+    @property
+    def begun(self) -> int:
+        """How many of its items it works on; the others wait there, so that it never waits for the driver."""
+        return min(len(self.held), self.window)
 
     @property
     def load(self) -> float:
@@ -109,7 +115,7 @@ class Link:
                 self._lose(f"it was silent for {self._grace_s:g} s")
                 return
             try:
-                data = await self.remote.call("drain", self._last, _WAIT_S, _MOST, timeout=left)
+                data = await self.remote.call("drain", self._last, self._wait_s, _MOST, timeout=left)
             except WorkerGone as error:
                 self._lose(str(error))
                 return
