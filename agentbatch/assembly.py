@@ -30,8 +30,8 @@ class Elsewhere(Protocol):
         """What stands for the agent here: itself, or what has it run elsewhere."""
         ...
 
-    def function(self, name: str, placement: Placement | None) -> FunctionCaller | None:
-        """What calls the function `module:name` wherever there is room; None if only this machine can."""
+    def function(self, name: str, executor: str, placement: Placement | None) -> FunctionCaller | None:
+        """What calls the function `module:name` wherever its executor and its placement say; None for here."""
         ...
 
 

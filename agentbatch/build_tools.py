@@ -71,17 +71,17 @@ class ToolShop:
         self, name: str, executor: Literal["thread", "process", "ray"], placement: Placement | None = None
     ) -> FunctionCaller:
         """What calls the function `module:name`; one for all who name it."""
-        key = name, executor, placement if executor == "ray" else None
+        key = name, executor, None if self._elsewhere is None else placement
         if key not in self._callers:
             self._callers[key] = self._caller(*key)
         return self._callers[key]
 
     def _caller(self, name: str, executor: str, placement: Placement | None) -> FunctionCaller:
-        if executor == "thread":
-            return ThreadCaller(load_function(name, self.folder), self.threads)
-        far = self._elsewhere.function(name, placement) if executor == "ray" and self._elsewhere is not None else None
+        far = None if self._elsewhere is None else self._elsewhere.function(name, executor, placement)
         if far is not None:
             return far
+        if executor == "thread":
+            return ThreadCaller(load_function(name, self.folder), self.threads)
         caller = ProcessCaller(name, self.folder)
         self._closing.append(caller.close)
         return caller

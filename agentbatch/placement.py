@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, ValidationError
 
 from agentbatch.record import record
 from agentbatch.settings import Settings
@@ -47,6 +47,15 @@ class Placement:
             return 0
         parts = [int(resources.get(name, 0.0) / amount + 1e-9) for name, amount in self.resources]
         return min(parts, default=1)
+
+
+def placement_of(section: Any) -> Placement | None:
+    """What an agent's `placement` says before it was checked; None where it asks for nothing, or is wrong."""
+    try:
+        found = Placement.of(PlacementConfig.model_validate(section))
+    except ValidationError:
+        return None
+    return found if found.labels or found.resources else None
 
 
 ONE_CORE = Placement((), (("CPU", 1.0),))

@@ -6,7 +6,7 @@ index, and one named like an agent or a group that step's output. Everything els
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,8 +45,16 @@ class FunctionConfig(AgentConfig):
         """Why the function can't be called."""
         try:
             function = load_function(self.function, folder)
+        except ConfigError as error:
+            yield "function", str(error)
+            return
+        yield from self.faults_of(function)
+
+    def faults_of(self, function: Callable[..., Any]) -> Iterator[tuple[str, str]]:
+        """Why a function with these parameters can't be called."""
+        try:
             parameters = named_parameters(function)
-        except (ConfigError, ValueError) as error:
+        except ValueError as error:
             yield "function", str(error)
             return
         for name, parameter in parameters.items():

@@ -9,6 +9,7 @@ from typing import Any, cast
 from agentbatch.errors import ConfigError
 from agentbatch.tools.signature import named_parameters
 from agentbatch.transports.function import load_function
+from agentbatch.transports.function_source import function_like
 
 _ALWAYS: Mapping[str, Any] = {
     "input": "{{ input }}",
@@ -16,16 +17,20 @@ _ALWAYS: Mapping[str, Any] = {
 }
 
 
-def with_named_arguments(data: dict[str, Any], steps: Collection[str], folder: Path) -> dict[str, Any]:
+def with_named_arguments(
+    data: dict[str, Any], steps: Collection[str], folder: Path, *, runs_here: bool = True
+) -> dict[str, Any]:
     """The section of a function agent with an argument for every parameter whose name says what it is given.
 
-    A section whose function can't be loaded stays as it is: what is wrong is said where the section is checked.
+    A section whose function can't be loaded stays as it is: what is wrong is said where the section is checked. One
+    that does not run here is read and not imported.
     """
     name, given = data.get("function"), data.get("arguments", {})
     if not isinstance(name, str) or not isinstance(given, dict):
         return data
     try:
-        parameters = named_parameters(load_function(name, folder))
+        function = load_function(name, folder) if runs_here else function_like(name, folder)
+        parameters = {} if function is None else named_parameters(function)
     except (ConfigError, ValueError):
         return data
     known = {**{step: f"{{{{ {step}.output }}}}" for step in steps}, **_ALWAYS}

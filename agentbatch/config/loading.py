@@ -14,6 +14,7 @@ from agentbatch.config.problems import Problem, SourceText, report
 from agentbatch.config.sections import read_sections
 from agentbatch.config.source import MAX_FILE_BYTES, ConfigSource, Override, ReadConfig, read_config
 from agentbatch.errors import ConfigError
+from agentbatch.placement import Placement
 
 
 def load(
@@ -24,6 +25,7 @@ def load(
     only_check: bool = False,
     serverless: bool = False,
     requests: bool = False,
+    here: Placement | None = None,
 ) -> Config:
     """Read and check a config.
 
@@ -34,6 +36,7 @@ def load(
         only_check: it is not going to be run: something stands in for a variable that is not set, and a note says so.
         serverless: no model will be asked: no key is needed, and the models' variables may be missing.
         requests: the inputs are requests; a config without agents sends them to its only model.
+        here: on a node of a cluster, the placement of the agents that run in this process.
 
     Raises:
         ConfigError: the message holds every problem, each with its place, the line, and a mend.
@@ -55,7 +58,7 @@ def load(
         raise ConfigError(report(read.problems or [_nothing_in(read)]))
     if requests:
         _add_request_agent(cast("dict[str, Any]", data))
-    sections = read_sections(Config, cast("dict[str, Any]", data), read.origin, variables)
+    sections = read_sections(Config, cast("dict[str, Any]", data), read.origin, variables, here)
     known = {problem.where for problem in read.problems if problem.where}  # what follows from those is no news
     problems = [*read.problems, *(problem for problem in sections.problems if problem.where not in known)]
     if problems or sections.config is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Union, cast, get_args, get_origin
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, cast, get_args, get_ori
 from pydantic import BaseModel
 
 from agentbatch import agents, flows, models, tools
+from agentbatch.agents.base import AgentConfig
+from agentbatch.agents.function import FunctionConfig
 from agentbatch.config.answer_fields import answer_field_notes, answer_field_problems
 from agentbatch.config.config import Config
 from agentbatch.config.flows import flow_findings
@@ -36,14 +38,15 @@ from agentbatch.config.templates import (
 from agentbatch.config.tools import argument_names, delegations, tool_name_problems
 from agentbatch.config.yaml_tree import Path
 from agentbatch.flows.base import GroupConfig
+from agentbatch.placement import Placement, placement_of
 from agentbatch.record import record
 from agentbatch.settings import NAME_PATTERN, Grounded
 from agentbatch.templates.references import References
 from agentbatch.text.suggestions import did_you_mean, listing
 from agentbatch.tools.mcp_config import McpServerConfig
+from agentbatch.transports.function_source import function_like
 
 if TYPE_CHECKING:
-    from agentbatch.agents.base import AgentConfig
     from agentbatch.models.base import ModelConfig
     from agentbatch.tools.base import ToolConfig
 
@@ -67,15 +70,23 @@ class Sections:
     templates: tuple[TemplateUse, ...]
 
 
-def read_sections(whole: type[Config], data: dict[str, Any], origin: Origin, environ: Mapping[str, str]) -> Sections:
-    """Check everything. `whole` is the class of the config as a whole."""
-    return _Reading(whole, origin, environ).read(data)
+def read_sections(
+    whole: type[Config],
+    data: dict[str, Any],
+    origin: Origin,
+    environ: Mapping[str, str],
+    here: Placement | None = None,
+) -> Sections:
+    """Check everything. `whole` is the class of the config as a whole, `here` the placement of agents that run here."""
+    return _Reading(whole, origin, environ, here).read(data)
 
 
 class _Reading:
     """Collects problems, notes and texts with a meaning while the sections are read."""
 
-    def __init__(self, whole: type[Config], origin: Origin, environ: Mapping[str, str]) -> None:
+    def __init__(self, whole: type[Config], origin: Origin, environ: Mapping[str, str], here: Placement | None) -> None:
+        self._here = here
+        self._on_a_cluster = False
         self._whole = whole
         self._origin = origin
         self._environ = environ
@@ -94,6 +105,7 @@ class _Reading:
         whole = self._whole
         data = self._respelled(data, (), whole)
         data |= {key: self._respelled(value, (key,), kind) for key, value, kind in _plain_sections(whole, data)}
+        self._on_a_cluster = _joins_a_cluster(data.get("engine"))
         named = {
             name: self._named(data, name) for name in ("models", "mcp_servers", "tools", "toolsets", "agents", "groups")
         }
@@ -185,7 +197,8 @@ class _Reading:
             self._unknown_kind(data, path, "kind", kind, agents.KINDS)
             return None
         if kind == "function":
-            data = with_named_arguments(data, self._steps - {path[1]}, self._origin.folder)
+            here = not self._is_far(placement_of(data.get("placement")))
+            data = with_named_arguments(data, self._steps - {path[1]}, self._origin.folder, runs_here=here)
         return self._section(_class_of(agents.KINDS[kind]), data, path)
 
     def _unknown_kind(self, data: dict[str, Any], path: Path, key: str, value: Any, table: Mapping[str, Any]) -> None:
@@ -255,9 +268,21 @@ class _Reading:
         for text in meant_texts(kind, data, path):
             self._texts.append(self._with_file(text, data, path))
         made = self._checked(kind, data, path)
-        for key, message in made.faults(self._origin.folder) if isinstance(made, Grounded) else ():
+        for key, message in self._faults(made):
             self._add((*path, key), message)
         return made
+
+    def _faults(self, made: BaseModel | None) -> Iterable[tuple[str, str]]:
+        """What is wrong with a section on the machine that it is for."""
+        folder = self._origin.folder
+        if not isinstance(made, AgentConfig) or not self._is_far(made.placed):
+            return made.faults(folder) if isinstance(made, Grounded) else ()
+        known = function_like(made.function, folder) if isinstance(made, FunctionConfig) else None
+        return made.faults_of(known) if isinstance(made, FunctionConfig) and known is not None else ()
+
+    def _is_far(self, placement: Placement | None) -> bool:
+        """Whether an agent with it runs on another machine, which alone may have what it needs."""
+        return self._on_a_cluster and placement is not None and placement != self._here
 
     def _respelled(self, data: dict[str, Any], path: Path, kind: type[BaseModel]) -> dict[str, Any]:
         data, notes, problems = respelled(data, path, keys_of(kind), self._origin)
@@ -431,3 +456,8 @@ def _put(data: Any, path: Path, value: str) -> None:
     for part in path[:-1]:
         data = data[part]
     data[path[-1]] = value
+
+
+def _joins_a_cluster(engine: Any) -> bool:
+    """Whether the items run on a cluster: on a private Ray, and here, placements do not count."""
+    return isinstance(engine, dict) and cast("dict[str, Any]", engine).get("kind") == "ray" and "address" in engine

@@ -193,3 +193,22 @@ def test_whichever_worker_is_killed_only_what_was_in_flight_is_asked_again(proje
     prompts = Counter(asked.prompt for asked in provider.requests)
     assert len(prompts) == 600
     assert sum(prompts.values()) - 600 <= 2 * AT_ONCE
+
+
+def test_a_module_that_only_its_node_can_import(project: RayProject, cluster: str):
+    there = "import ray\nif ray.get_runtime_context().get_node_labels().get('disk') != 'ssd':\n"
+    (project.folder / "mine.py").write_text(f"{there}    raise ImportError('not on this machine')\n{MODULE}")
+    task = """  task: {kind: function, function: "mine:where", executor: ray, placement: {disk: ssd}}\nworkflow"""
+    project.config = CONFIG.replace("workflow", task).replace("third]", "task, third]")
+    project.write(20)
+    code, said = run(project, cluster)
+    assert code == 0, said
+    for line in project.results():
+        assert line["agents"]["task"]["output"]["disk"] == "ssd"
+        assert line["output"]["second"] == line["agents"]["second"]["output"]
+    (project.folder / "mine.py").write_text("import nobody_has_this\n" + MODULE)
+    project.write(3)
+    code, said = run(project, cluster, "--overwrite")
+    assert code == 2, said
+    assert "there is no module" in said or "importing mine failed" in said
+    assert "Traceback" not in said

@@ -21,7 +21,7 @@ from agentbatch import __version__
 from agentbatch.config import Config, load
 from agentbatch.config.cache_choice import open_run_cache
 from agentbatch.engines.local import LocalEngine
-from agentbatch.engines.ray.errands.away import Away, RemoteStep
+from agentbatch.engines.ray.errands.away import Away, NotHere, RemoteStep
 from agentbatch.engines.ray.errands.bench import Bench
 from agentbatch.engines.ray.far_journal import LAZY_S, FarJournal
 from agentbatch.engines.ray.files_home import FilesHome
@@ -204,7 +204,7 @@ class Station:
         sys.path[:] = [entry for entry in sys.path if entry and entry not in assignment.foreign_paths]
         variables = {**assignment.variables, **{name: os.environ[name] for name in assignment.of_node}}
         os.environ.update({name: variables[name] for name in assignment.to_environment if name in variables})
-        return load(self._folder / assignment.config, assignment.overrides, variables)
+        return load(self._folder / assignment.config, assignment.overrides, variables, here=assignment.placement)
 
     async def _run(self, config: Config, tracer: Tracer) -> None:
         assignment = self._assignment
@@ -257,8 +257,11 @@ class Station:
             self._bench.offer(agent, runnable)
         return runnable
 
-    def function(self, name: str, placement: Placement | None) -> FunctionCaller | None:
-        """What calls a function on any node; see `Elsewhere`."""
+    def function(self, name: str, executor: str, placement: Placement | None) -> FunctionCaller | None:
+        """What calls a function that is not to run in this process; see `Elsewhere`."""
+        if executor != "ray":
+            far = placement in self._assignment.placed.values() and placement != self._assignment.placement
+            return NotHere(name) if far else None
         private = self._assignment.driver_pid is not None
         return None if self._task_caller is None else self._task_caller(name, None if private else placement)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from agentbatch.engines.ray.errands.parcels import AskRow, Errand, ErrandEnd, NewsRow, put_together
 from agentbatch.errors import InternalFault, RunStopped
@@ -140,6 +141,22 @@ class RemoteStep:
     async def run(self, scope: Scope, visit: Visit) -> Output:
         """As of `Away.do`."""
         return await self.away.do(self.placement, self.agent, scope, visit)
+
+
+@record
+class NotHere:
+    """The function of an agent that runs on other nodes: its module, and what that imports, may be there alone."""
+
+    function: str
+    at_once: int | None = None
+
+    async def call(self, arguments: Mapping[str, Any]) -> Any:
+        """Never called: the agent's steps go where it is.
+
+        Raises:
+            InternalFault: it was.
+        """
+        raise InternalFault(f"{self.function} runs on other nodes")
 
 
 def _packed(agent: str, scope: Scope, visit: Visit) -> bytes:
