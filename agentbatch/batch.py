@@ -418,7 +418,7 @@ class _Run:
         return MarkBook(engine.rests, self._limits_of(engine).values, engine.found_limits)
 
     def _local_engine(self, cache: ResponseCache | None) -> Engine:
-        self._budget = Budget(self._config.limits.max_cost, spent=self._book.spent_usd)
+        self._budget = Budget(self._config.limits.max_cost, spent=self._book.spent_in_all_usd)
         return LocalEngine(
             self._config,
             tracer=self._tracer,
@@ -436,7 +436,7 @@ class _Run:
         from agentbatch.engines.ray.opening import RunTerms, open_ray_engine
 
         cap = self._config.limits.max_cost
-        left = None if cap is None else max(0.0, cap - self._book.spent_usd)
+        left = None if cap is None else max(0.0, cap - self._book.spent_in_all_usd)
         terms = RunTerms(self._options.log.lowest_level, self._options.cache, self._artifacts(), left)
         followers = [each for each in self._tracer.observers if each not in (self._tally, self._traces)]
         watchers = Watchers(self._tally, self._traces, tuple(followers), self._artifacts())

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import AfterValidator, Field
 
 from agentbatch.agents.base import AgentConfig
-from agentbatch.agents.usage import UsagePaths, count_usage
+from agentbatch.agents.usage import UsagePaths, cost_of, count_usage
 from agentbatch.assembly import Assembly
 from agentbatch.calls.command_line import CommandFields, CommandLine
 from agentbatch.calls.output_form import read_output
@@ -21,7 +21,7 @@ from agentbatch.files.folders import Folder, Outside
 from agentbatch.files.plain_json import to_plain
 from agentbatch.items import Item, Output, Scope
 from agentbatch.kept.journal import Journal
-from agentbatch.kept.paid_work import PaidWork
+from agentbatch.kept.paid_work import Bill, PaidWork
 from agentbatch.kept.tape import Tape
 from agentbatch.limits import Budget
 from agentbatch.process.control import Control
@@ -173,7 +173,9 @@ class CommandAgent:
             TemplateFault, ConditionFault: a template can't be filled in.
         """
         command = self.line.render(scope.names, None)
-        work = PaidWork(self.journal, visit, [list(command.argv), command.stdin], self.tape)
+        asked = [list(command.argv), command.stdin]
+        bill = Bill(self.budget, lambda ran: cost_of(self.usage, ran["stdout"]))
+        work = PaidWork(self.journal, visit, asked, self.tape, bill)
         known = work.recalled()
         if known is not None:
             return self._conclude(known[0], visit)
@@ -199,7 +201,7 @@ class CommandAgent:
         if ran["artifacts"]:
             visit.extra["artifacts"] = ran["artifacts"]
         if self.usage is not None:
-            count_usage(self.usage, ran["stdout"], visit, self.budget)
+            count_usage(self.usage, ran["stdout"], visit)
         if ran["missing"]:
             visit.extra["truncated"] = True
             if self.output != "text":

@@ -9,7 +9,7 @@ from urllib.parse import urljoin
 import orjson
 
 from agentbatch.agents.remote import RemoteConfig, build_remote
-from agentbatch.agents.usage import UsagePaths, count_usage
+from agentbatch.agents.usage import UsagePaths, cost_of, count_usage
 from agentbatch.assembly import Assembly
 from agentbatch.calls.http_call import HttpCall, HttpCallFields, HttpRequest, same_server, status_fault, text_of
 from agentbatch.calls.output_form import read_output
@@ -18,7 +18,7 @@ from agentbatch.endpoints.retry_after import retry_after_seconds
 from agentbatch.errors import BadResponse, ServerFault
 from agentbatch.items import Output, Scope
 from agentbatch.kept.journal import Journal
-from agentbatch.kept.paid_work import PaidWork
+from agentbatch.kept.paid_work import Bill, PaidWork
 from agentbatch.kept.tape import Tape
 from agentbatch.limits import Budget
 from agentbatch.record import record
@@ -164,9 +164,9 @@ class HttpAgent:
             StepError: the server could not be reached, declined, failed, or answered something else.
         """
         request = self.call.request(scope.names, visit.span.traceparent)
-        work = PaidWork(
-            self.journal, visit, [request.method, request.url, (request.body or b"").decode("utf-8")], self.tape
-        )
+        asked = [request.method, request.url, (request.body or b"").decode("utf-8")]
+        bill = Bill(self.budget, lambda begun: cost_of(self.usage, begun.get("text", "")))
+        work = PaidWork(self.journal, visit, asked, self.tape, bill)
         known = work.recalled()
         if known is not None and "text" in known[0]:
             return self._conclude(known[0]["text"], visit)
@@ -187,7 +187,8 @@ class HttpAgent:
 
     async def _job(self, url: str, request: HttpRequest, scope: Scope, visit: Visit) -> str:
         """The text that a job ends with. A crash while it is waited for does not begin it anew."""
-        work = PaidWork(self.journal, visit, ["job", url], self.tape)
+        bill = Bill(self.budget, lambda text: cost_of(self.usage, text))
+        work = PaidWork(self.journal, visit, ["job", url], self.tape, bill)
         known = work.recalled()
         return known[0] if known is not None else await work.done(lambda: self._followed(url, request, scope, visit))
 
@@ -226,7 +227,7 @@ class HttpAgent:
 
     def _conclude(self, text: str, visit: Visit) -> Output:
         if self.usage is not None:
-            count_usage(self.usage, text, visit, self.budget)
+            count_usage(self.usage, text, visit)
         return Output(read_output(self.call.output, self._readable(text)))
 
 

@@ -7,7 +7,6 @@ from typing import Any
 from pydantic import Field
 
 from agentbatch.calls.output_form import pick, read_output
-from agentbatch.limits import Budget
 from agentbatch.messages import Usage
 from agentbatch.settings import Settings
 from agentbatch.step import Visit
@@ -23,13 +22,19 @@ class UsagePaths(Settings):
     """US dollars. Without it, or where it leads nowhere, the cost of a run that used tokens is unknown."""
 
 
-def count_usage(paths: UsagePaths, text: str, visit: Visit, budget: Budget) -> None:
-    """Enter what `text` says was used in the books of a visit and of the run."""
+def count_usage(paths: UsagePaths, text: str, visit: Visit) -> None:
+    """Enter what `text` says was used in the books of a visit, and of what its item may cost."""
     usage, cost = read_usage(paths, text)
-    budget.spent += cost or 0.0
+    if (purse := visit.of_item.purse) is not None:
+        purse.spent += cost or 0.0
     visit.count(usage, cost if cost is not None or usage.output_tokens else 0.0)
     visit.span.attributes["input_tokens"] = usage.input_tokens
     visit.span.attributes["output_tokens"] = usage.output_tokens
+
+
+def cost_of(paths: UsagePaths | None, text: str) -> float:
+    """US dollars that a JSON text tells; 0 where it tells nothing, or nobody knows where to look."""
+    return 0.0 if paths is None else read_usage(paths, text)[1] or 0.0
 
 
 def read_usage(paths: UsagePaths, text: str) -> tuple[Usage, float | None]:

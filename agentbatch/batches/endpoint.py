@@ -15,7 +15,7 @@ from agentbatch.batches.base import NotInBatch
 from agentbatch.batches.config import ProviderBatchConfig
 from agentbatch.batches.desk import BatchDesk
 from agentbatch.batches.waiting import WaitingRoom
-from agentbatch.endpoints.endpoint import Endpoint, EndpointSettings, describe, describe_usage, note_request
+from agentbatch.endpoints.endpoint import Endpoint, EndpointSettings, Kept, describe, describe_usage, note_request
 from agentbatch.endpoints.prices import HALF, BatchPrice, Pricing
 from agentbatch.errors import StepError
 from agentbatch.kept.begun_calls import BegunCall
@@ -88,9 +88,9 @@ class BatchedEndpoint:
         """Whether an answer that was kept looks like this model's."""
         return self.online.speaks_as(answer)
 
-    def enter_kept(self, answer: ChatResponse, visit: Visit, how: str, *, paid: bool) -> None:
+    def enter_kept(self, answer: ChatResponse, visit: Visit, how: Kept) -> None:
         """An answer that was not asked for now, at the price of batches."""
-        self.online.enter_kept(answer, visit, how, paid=paid, tariff=self._tariff)
+        self.online.enter_kept(answer, visit, how, tariff=self._tariff)
 
     def waiting(self, visit: Visit) -> AbstractContextManager[None]:
         """Whoever waits for an answer that another has asked for waits for a batch like that one."""

@@ -15,7 +15,7 @@ import orjson
 from agentbatch.doctor.cutting import keep_backup
 from agentbatch.doctor.finding import Checkup, Finding
 from agentbatch.files.durable import sync_folder
-from agentbatch.kept.journal import open_journal
+from agentbatch.kept.journal import add_costs, open_journal
 from agentbatch.text.figures import counted
 
 Row = tuple[int, str, int, bytes, bytes]
@@ -110,11 +110,13 @@ def _unmendable(path: Path, what: str, means: str, mend: str) -> Checkup:
 
 def _made_anew(path: Path) -> str:
     with tempfile.TemporaryDirectory(prefix="agentbatch-doctor-") as folder:
-        rows = list(_readable(_copy(path, Path(folder))))
+        copy = _copy(path, Path(folder))
+        rows, costs = list(_readable(copy)), _costs(copy)
     aside = _set_aside(path)
     if rows:
         with closing(open_journal(path)) as database, database:
             database.executemany("INSERT OR REPLACE INTO calls VALUES (?, ?, ?, ?, ?)", rows)
+            add_costs(database, costs)
     return f"{aside}; what could be read is kept: {counted(len(rows), 'call')}"
 
 
@@ -138,6 +140,14 @@ def _readable(copy: Path) -> Iterator[Row]:
                 if row[:3] not in seen and _is_sound(row):
                     seen.add(row[:3])
                     yield row
+
+
+def _costs(copy: Path) -> list[tuple[int, float]]:
+    """What the items' calls have cost, as far as that can be read."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(copy)) as database:
+        rows = database.execute("SELECT item, usd FROM costs")
+        return [(item, usd) for item, usd in rows if isinstance(item, int) and isinstance(usd, float)]
+    return []
 
 
 def _is_sound(row: Row) -> bool:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import orjson
 
-from agentbatch.endpoints.endpoint import EndpointSettings
+from agentbatch.endpoints.endpoint import EndpointSettings, Kept
 from agentbatch.endpoints.pool import EndpointPool
 from agentbatch.errors import (
     AuthFault,
@@ -54,7 +54,7 @@ class Door(Protocol):
 
     def speaks_as(self, answer: ChatResponse) -> bool: ...
 
-    def enter_kept(self, answer: ChatResponse, visit: Visit, how: str, *, paid: bool) -> None: ...
+    def enter_kept(self, answer: ChatResponse, visit: Visit, how: Kept) -> None: ...
 
     def waiting(self, visit: Visit) -> AbstractContextManager[None]:
         """While this lasts, the item waits for an answer that somebody else has asked for."""
@@ -139,7 +139,7 @@ class Answering:
         found = self._tape.find(call)
         if self._tape.replays:
             visit.extra["replayed"] = True
-            return self._take(orjson.dumps(found), visit, "replayed", paid=True)
+            return self._take(orjson.dumps(found), visit, "replayed")
         try:
             answer = await self._from_journal(place, request, visit, agent)
         except StepError as error:
@@ -156,10 +156,12 @@ class Answering:
             return await self._from_cache(request, visit, agent, None)
         paid = self._journal.recall(place, self._asked(request))
         if paid is not None:
-            return self._take(paid, visit, "recalled", paid=True)
+            return self._take(paid, visit, "recalled")
         await self._journal.settle(place.item)
+        before = visit.cost_usd or 0.0
         answer = await self._from_cache(request, visit, agent, self._journal.begin(place))
-        self._journal.record(Entry(place, lambda: (digest(self._asked(request)()), encode_answer(answer))))
+        cost = max(0.0, (visit.cost_usd or 0.0) - before)
+        self._journal.record(Entry(place, lambda: (digest(self._asked(request)()), encode_answer(answer)), cost))
         return answer
 
     async def _from_cache(
@@ -173,7 +175,7 @@ class Answering:
             found = await cache.find(key)
         if found is not None:
             visit.extra["cached"] = True
-            return self._take(found, visit, "cached", paid=False)
+            return self._take(found, visit, "cached")
         with cache.asking(key) as asking:
             answer = await self._from_models(request, visit, agent, call)
             if "model" not in visit.extra:  # what a fallback says is not what this model would say
@@ -214,15 +216,12 @@ class Answering:
     def _asked(self, request: ChatRequest) -> Callable[[], bytes]:
         return lambda: request_bytes(self._identity, request)
 
-    def _take(self, kept: bytes, visit: Visit, how: str, *, paid: bool) -> ChatResponse:
-        """An answer that was kept: a recalled one was paid for this item, a cached one for another.
-
-        A replayed one counts as paid, so that its result is that of the run it was recorded in.
-        """
+    def _take(self, kept: bytes, visit: Visit, how: Kept) -> ChatResponse:
+        """An answer that was kept."""
         answer = decode_answer(kept)
         speaks = [each for each in self._chain if each.speaks_as(answer)]  # `gpt-4o` and `gpt-4o-mini` may both seem to
         endpoint = max(speaks, key=lambda each: len(each.model.name), default=self._chain[0])
-        endpoint.enter_kept(answer, visit, how, paid=paid)
+        endpoint.enter_kept(answer, visit, how)
         return answer
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 from agentbatch.endpoints.announced import AnnouncedLimits
 from agentbatch.endpoints.health import Health, Verdict
@@ -34,6 +34,10 @@ from agentbatch.step import Visit
 from agentbatch.text.figures import counted
 from agentbatch.time_book import Bound
 from agentbatch.trace import Span
+
+Kept = Literal["recalled", "replayed", "cached"]
+"""Where an answer comes from that nobody was asked for now: an earlier run of the same item, a recording, or the cache,
+whose answers were paid for another item. A replayed one counts as paid, as in the run that it was recorded in."""
 
 _ONE_REQUEST = Usage(requests=1)
 _UNLIMITED = 1_000_000
@@ -122,17 +126,16 @@ class Endpoint:
         """Whether an answer that was kept looks like this model's."""
         return answer.model.startswith(self.model.name)
 
-    def enter_kept(
-        self, answer: ChatResponse, visit: Visit, how: str, *, paid: bool, tariff: Pricing | None = None
-    ) -> None:
-        """An answer that was not asked for now: it is traced, and if it was `paid` for this item, counted."""
+    def enter_kept(self, answer: ChatResponse, visit: Visit, how: Kept, tariff: Pricing | None = None) -> None:
+        """An answer that was not asked for now: it is traced, and if it was paid for this item, counted."""
         tariff = tariff or self.settings.tariff
         span = visit.tracer.start(self.model.name, "chat", visit.span)
         span.attributes |= {**self._facts, "attempt": 1, how: True}
         cost = 0.0
-        if paid:
+        if how != "cached":
             cost = None if tariff is None else tariff.cost(answer.usage)
-            self.budget.spent += cost or 0.0
+            if how == "replayed":  # what was recalled counted against the cap when the run began
+                self.budget.spent += cost or 0.0
             if (purse := visit.of_item.purse) is not None:
                 purse.spent += cost or 0.0
             visit.count(answer.usage, cost)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-from agentbatch.endpoints.endpoint import Endpoint, EndpointSettings
+from agentbatch.endpoints.endpoint import Endpoint, EndpointSettings, Kept
 from agentbatch.endpoints.health import Verdict
 from agentbatch.errors import AuthFault, QuotaFault, RunStopped, StepError
 from agentbatch.kept.begun_calls import BegunCall
@@ -67,9 +67,9 @@ class EndpointPool:
         """Whether an answer that was kept looks like this model's."""
         return self._first.speaks_as(answer)
 
-    def enter_kept(self, answer: ChatResponse, visit: Visit, how: str, *, paid: bool) -> None:
+    def enter_kept(self, answer: ChatResponse, visit: Visit, how: Kept) -> None:
         """An answer that was not asked for now."""
-        self._first.enter_kept(answer, visit, how, paid=paid)
+        self._first.enter_kept(answer, visit, how)
 
     def waiting(self, visit: Visit) -> AbstractContextManager[None]:
         """Whoever waits for an answer that another has asked for is in flight like that one."""

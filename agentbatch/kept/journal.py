@@ -5,8 +5,9 @@ again after a crash, it asks the same things in the same places, and what was an
 calls in flight at the crash are made anew. A call is known by its item, the path of its step, its number in that step,
 and the digest of what was asked; if the config changed what is asked, the call is made anew.
 
-An item's entries go when its result line is on disk. The file is SQLite in WAL mode, with one commit for all calls that
-wait for it; items of one call need none of it, so they never touch the disk here.
+An item's entries go when its result line is on disk. What they cost is kept beside them, so that a cap on the cost
+holds from the first moment of the next run. The file is SQLite in WAL mode, with one commit for all calls that wait for
+it; items of one call need none of it, so they never touch the disk here.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS calls (
     item INTEGER NOT NULL, path TEXT NOT NULL, number INTEGER NOT NULL, digest BLOB NOT NULL, answer BLOB NOT NULL,
     PRIMARY KEY (item, path, number)
-) WITHOUT ROWID
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS costs (item INTEGER PRIMARY KEY, usd REAL NOT NULL);
 """
 
 
@@ -58,11 +60,30 @@ def next_place(visit: Visit) -> Place:
 
 @record
 class Entry:
-    """One finished call. `row` gives the digest of what was asked, and the answer; only who writes it calls it."""
+    """One finished call. `row` gives the digest of what was asked, and the answer; only who writes it calls it.
+
+    `cost_usd` is what it cost, as far as that is known, in US dollars.
+    """
 
     place: Place
     row: Callable[[], tuple[bytes, bytes]]
+    cost_usd: float = 0.0
 
+    @property
+    def packed(self) -> CallRow:
+        """As it travels to another process."""
+        place = self.place
+        return (place.item, place.path, place.number, *self.row(), self.cost_usd)
+
+    @classmethod
+    def unpacked(cls, row: CallRow) -> Entry:
+        """As another process had it."""
+        item, path, number, asked, answer, cost_usd = row
+        return cls(Place(item, path, number), lambda: (asked, answer), cost_usd)
+
+
+CallRow = tuple[int, str, int, bytes, bytes, float]
+"""A finished call: item, path of the step, number, digest of what was asked, answer, cost in US dollars."""
 
 Answers = dict[tuple[str, int], tuple[bytes, bytes]]
 """One item's finished calls: by step and number, the digest of what was asked, and the answer."""
@@ -107,7 +128,8 @@ class JournalFile:
         """Calls answered from the file in this run."""
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
-        self._known = _read_all(path)
+        self._known, self._cost_of = _read_all(path)
+        self._stored = self._known.keys() | self._cost_of
         self._pending: deque[Entry] = deque()
         self._ended: deque[int] = deque()
         self._unwritten: dict[int, int] = {}
@@ -119,9 +141,17 @@ class JournalFile:
         self._thread: threading.Thread | None = None
 
     @property
-    def items_known(self) -> set[int]:
-        """The indexes of items of which an earlier run left calls."""
-        return set(self._known)
+    def cost_usd(self) -> float:
+        """What the calls that earlier runs left have cost, in US dollars."""
+        return sum(self._cost_of.values())
+
+    def leave_out(self, is_done: Callable[[int], bool]) -> None:
+        """Call before anything else: items whose result a crash left beside their calls need none of them."""
+        over = {item for item in self._stored if is_done(item)}
+        for item in over:
+            self._known.pop(item, None)
+            self._cost_of.pop(item, None)
+        self._ended.extend(over)
 
     def known(self, item: int) -> Answers:
         """The calls that an earlier run left of an item."""
@@ -189,7 +219,7 @@ class JournalFile:
     def _keep(self) -> None:
         """The thread: write in groups until closed."""
         database: sqlite3.Connection | None = None
-        stored = set(self._known)
+        stored = self._stored
         seen_before, ended_before = 0, set[int]()
         try:
             while not self._closing or self._pending:
@@ -245,7 +275,7 @@ def open_journal(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, isolation_level=None)
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = FULL")
-    database.execute(SCHEMA)
+    database.executescript(SCHEMA)
     return database
 
 
@@ -257,7 +287,16 @@ def _write(database: sqlite3.Connection, entries: list[Entry], ended: set[int]) 
     database.execute("BEGIN IMMEDIATE")
     database.executemany("DELETE FROM calls WHERE item = ?", [(item,) for item in ended])
     database.executemany("INSERT OR REPLACE INTO calls VALUES (?, ?, ?, ?, ?)", rows)
+    database.executemany("DELETE FROM costs WHERE item = ?", [(item,) for item in ended])
+    add_costs(database, [(entry.place.item, entry.cost_usd) for entry in entries if entry.cost_usd])
     database.execute("COMMIT")
+
+
+def add_costs(database: sqlite3.Connection, costs: Iterable[tuple[int, float]]) -> None:
+    """Enter what calls of items cost, in US dollars, on top of what stands there."""
+    database.executemany(
+        "INSERT INTO costs VALUES (?, ?) ON CONFLICT (item) DO UPDATE SET usd = usd + excluded.usd", costs
+    )
 
 
 def digest(asked: bytes) -> bytes:
@@ -265,10 +304,10 @@ def digest(asked: bytes) -> bytes:
     return hashlib.blake2b(asked, digest_size=16).digest()
 
 
-def _read_all(path: Path) -> dict[int, Answers]:
-    """What an earlier run left: the calls of the few items that were in flight when it ended."""
+def _read_all(path: Path) -> tuple[dict[int, Answers], dict[int, float]]:
+    """What an earlier run left: the calls of the few items that were in flight when it ended, and what they cost."""
     if not path.exists():
-        return {}
+        return {}, {}
     import sqlite3  # late, as above
 
     known: dict[int, Answers] = {}
@@ -278,13 +317,14 @@ def _read_all(path: Path) -> dict[int, Answers]:
             for item, step, number, asked, answer in database.execute("SELECT * FROM calls"):
                 if _is_json(answer):  # else a failing disk has changed it: the call is made anew
                     known.setdefault(item, {})[step, number] = (asked, answer)
+            costs: dict[int, float] = dict(database.execute("SELECT item, usd FROM costs"))
         finally:
             database.close()
     except sqlite3.Error as error:
         raise OutputError(
             f"{path}: the call journal of the earlier run cannot be read: {error}. {mend_of(error)}"
         ) from error
-    return known
+    return known, costs
 
 
 def _is_json(answer: bytes) -> bool:

@@ -11,7 +11,17 @@ from agentbatch.errors import StepError
 from agentbatch.files.plain_json import to_plain
 from agentbatch.kept.journal import Entry, Journal, Place, digest, next_place
 from agentbatch.kept.tape import Tape, TapedCall
+from agentbatch.limits import Budget
+from agentbatch.record import record
 from agentbatch.step import Visit
+
+
+@record
+class Bill:
+    """`cost_usd` tells by a result what it cost, in US dollars, and `budget` pays it."""
+
+    budget: Budget
+    cost_usd: Callable[[Any], float]
 
 
 class PaidWork:
@@ -21,14 +31,23 @@ class PaidWork:
         journal: where finished work is kept; None keeps nothing.
         visit: whose work it is.
         asked: all that shapes what comes of it.
+        bill: who pays what its result says that it cost; None where it costs nothing.
         tape: what it is recorded on, or replayed from.
     """
 
-    def __init__(self, journal: Journal | None, visit: Visit, asked: Any, tape: Tape | None = None) -> None:
+    def __init__(
+        self,
+        journal: Journal | None,
+        visit: Visit,
+        asked: Any,
+        tape: Tape | None = None,
+        bill: Bill | None = None,
+    ) -> None:
         self._journal = journal
         self._visit = visit
         self._asked = asked
         self._tape = tape
+        self._bill = bill
         self._place: Place | None = None if journal is None and tape is None else next_place(visit)
 
     def recalled(self) -> tuple[Any] | None:
@@ -46,6 +65,7 @@ class PaidWork:
         found = self._tape.find(call)
         if self._tape.replays:
             self._visit.extra["replayed"] = True
+            self._pay(found)
             return found
         try:
             result = await self._journalled(work)
@@ -57,7 +77,9 @@ class PaidWork:
 
     async def _journalled(self, work: Callable[[], Awaitable[Any]]) -> Any:
         if self._journal is None or self._place is None:
-            return await work()
+            result = await work()
+            self._pay(result)
+            return result
         await self._journal.settle(self._place.item)
         begun = self._journal.begin(self._place, work=True)
         if begun is None:
@@ -66,8 +88,17 @@ class PaidWork:
             begun.sent()
             result = await work()
             begun.answered(None)
-        self._journal.record(Entry(self._place, lambda: (digest(self._digested()), orjson.dumps(to_plain(result)))))
+        cost = self._pay(result)
+        kept = Entry(self._place, lambda: (digest(self._digested()), orjson.dumps(to_plain(result))), cost)
+        self._journal.record(kept)
         return result
+
+    def _pay(self, result: Any) -> float:
+        """Charge the run; returns US dollars."""
+        cost = 0.0 if self._bill is None else self._bill.cost_usd(result)
+        if self._bill is not None:
+            self._bill.budget.spent += cost
+        return cost
 
     def _digested(self) -> bytes:
         return orjson.dumps(to_plain(self._asked), option=orjson.OPT_SORT_KEYS)

@@ -193,6 +193,11 @@ class ResultBook:
         return finished.cost_usd + finished.possibly_billed_usd + self._unfinished_before
 
     @property
+    def spent_in_all_usd(self) -> float:
+        """That, and what earlier runs paid for items they did not finish, whose calls are answered from the journal."""
+        return self.spent_usd + (0.0 if self.journal is None else self.journal.cost_usd)
+
+    @property
     def continued(self) -> bool:
         """Whether an earlier run's results are gone on with."""
         return self._finished is not None
@@ -307,6 +312,9 @@ class ResultBook:
             files.discard()
         self._continue_or_begin(files)
         self.journal = JournalFile(files.journal, self.fail, self._begun_calls(files))
+        if self._finished is not None:
+            finished = self._finished
+            self.journal.leave_out(lambda index: finished.status_of(index) is not None)
         return LineWriter(self._heard(ResultsFile(files.results)), self.fail, self._on_commit)
 
     def _heard(self, sink: Sink) -> Sink:

@@ -16,7 +16,7 @@ from agentbatch.config import load
 from agentbatch.doctor import Examination, Origin, examine, repair
 from agentbatch.errors import InputError, LockedError
 from agentbatch.files.lock import OutputLock
-from agentbatch.kept.journal import open_journal
+from agentbatch.kept.journal import add_costs, open_journal
 from agentbatch.results.files import ResultFiles
 from agentbatch.results.header import new_header, read_header, write_header
 from agentbatch.results.scan import scan_results
@@ -211,6 +211,7 @@ def keep_calls(path: Path, items: int, answer: bytes = b'{"text":"an answer"}') 
     with closing(open_journal(path)) as database:
         rows = [(item, "writer", 0, b"d" * 16, answer) for item in range(items)]
         database.executemany("INSERT INTO calls VALUES (?, ?, ?, ?, ?)", rows)
+        add_costs(database, [(0, 1.5)])
 
 
 def calls_in(path: Path) -> int:
@@ -251,6 +252,8 @@ def test_of_a_damaged_journal_what_can_be_read_is_kept(results: Path) -> None:
     assert told(examine(results)) == [("x.results.journal.sqlite", None, True)]
     assert repair(results).wrong == 0
     assert 50 < calls_in(journal) < 200
+    with closing(open_journal(journal)) as database:
+        assert list(database.execute("SELECT * FROM costs")) == [(0, 1.5)]
 
 
 def test_calls_whose_answers_are_damaged_are_made_again(results: Path) -> None:

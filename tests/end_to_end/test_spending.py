@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
 from end_to_end.project import Project
 from end_to_end.provider import Asked, Provider, Reply, good, refused
 
+from agentbatch.kept.journal import open_journal
+from agentbatch.results.files import ResultFiles
+
 WORST_USD = 5.0
 """What a request can cost: the prompt is free, a token of the answer costs a dollar, and there are five at most."""
 CAP_USD = 60.0
+CONCURRENCY = 8
 PATIENCE_S = 60.0
 
 
@@ -78,6 +83,43 @@ def test_a_continued_run_counts_what_was_spent_before(project: Project, provider
     assert billed(provider) <= 20
     assert project.run("--max-cost", str(CAP_USD)).code == 3
     assert 20 < billed(provider) <= CAP_USD
+
+
+def on_disk(project: Project) -> float:
+    """What lines of results, and the journal of unfinished items, say was spent."""
+    with closing(open_journal(ResultFiles(project.results).journal)) as database:
+        costs = dict(database.execute("SELECT item, usd FROM costs"))
+    for line in project.lines():
+        costs[line["index"]] = line["cost_usd"]
+    return sum(costs.values())
+
+
+@pytest.mark.parametrize("kill", [False, True], ids=["at its cap", "killed"])
+def test_repeated_at_its_cap_a_run_of_several_steps_never_passes_it(
+    project: Project, provider: Provider, kill: bool
+) -> None:
+    """What earlier runs paid for items that they did not finish counts from the first request on."""
+    configure(project, agents=AGENTS, workflow=["a", "b", "c"])
+    project.give(100)
+    provider.script = lambda asked: good(asked.id, delay=0.05)
+    lost = 0.0
+    if kill:
+        with project.start("--max-cost", str(CAP_USD)) as running:
+            until = time.monotonic() + PATIENCE_S
+            while len(provider.requests) < 10:
+                assert time.monotonic() < until
+                time.sleep(0.005)
+            running.kill()
+        lost = billed(provider) - on_disk(project)
+        assert lost <= 3 * CONCURRENCY * WORST_USD, "what was in flight, or answered and not yet written"
+    for _ in range(4):
+        assert project.run("--max-cost", str(CAP_USD)).code == 3
+    assert billed(provider) <= CAP_USD + lost
+    asked = len(provider.requests)
+    ended = project.run("--max-cost", str(2 * CAP_USD))
+    assert ended.code == 3, ended.stderr
+    assert asked < len(provider.requests)
+    assert billed(provider) <= 2 * CAP_USD + lost
 
 
 def test_a_dearer_model_that_stands_in_is_reckoned_at_its_own_price(project: Project, provider: Provider) -> None:

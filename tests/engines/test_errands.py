@@ -448,6 +448,6 @@ async def test_only_a_steps_own_calls_are_handed_over():
     journal = FarJournal(lambda: None)
     for path in ("critic", "critic[1]", "critic2", "refine[2].critic"):
         journal.record(Entry(Place(0, path, 1), lambda: (b"asked", b"answer")))
-    assert [row[0] for row in journal.hand_over(0, {"critic", "critic[1]"})] == ["critic", "critic[1]"]
-    assert [row[0] for row in journal.hand_over(0, {"critic2", "refine[2].critic"})] == ["critic2", "refine[2].critic"]
+    assert [row[1] for row in journal.hand_over(0, {"critic", "critic[1]"})] == ["critic", "critic[1]"]
+    assert [row[1] for row in journal.hand_over(0, {"critic2", "refine[2].critic"})] == ["critic2", "refine[2].critic"]
     assert journal.hand_over(0, {"critic2"}) == []

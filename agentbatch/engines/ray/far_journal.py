@@ -10,8 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Set
 
-from agentbatch.engines.ray.parcels import CallRow
-from agentbatch.kept.journal import Answers, Entry, Place, digest
+from agentbatch.kept.journal import Answers, CallRow, Entry, Place, digest
 
 LAZY_S = 0.1
 """An entry nobody waits for is sent after so long, unless its item has ended by then."""
@@ -59,14 +58,14 @@ class FarJournal:
         self._hurry()
         await kept
 
-    def hand_over(self, item: int, paths: Set[str]) -> list[tuple[str, int, bytes, bytes]]:
+    def hand_over(self, item: int, paths: Set[str]) -> list[CallRow]:
         """These steps' finished calls that nobody has yet, from now on the business of whoever has the item."""
         entries = self._pending.get(item, [])
         mine = [entry for entry in entries if entry.place.path in paths]
         entries[:] = [entry for entry in entries if entry.place.path not in paths]
         if not entries:
             self._pending.pop(item, None)
-        return [(entry.place.path, entry.place.number, *entry.row()) for entry in mine]
+        return [entry.packed for entry in mine]
 
     def forget(self, item: int) -> None:
         """The item has ended."""
@@ -94,7 +93,6 @@ class FarJournal:
 
     def _post(self, item: int) -> None:
         for entry in self._pending.pop(item, ()):
-            asked, answer = entry.row()
-            self._outbox.append((item, entry.place.path, entry.place.number, asked, answer))
+            self._outbox.append(entry.packed)
             self._sent += 1
             self._through[item] = self._sent

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from agentbatch.engines.ray.parcels import CallRow
 from agentbatch.items import Item
-from agentbatch.kept.journal import Answers, Entry, JournalFile, Place
+from agentbatch.kept.journal import Answers, CallRow, Entry, JournalFile
 
 
 class PaidCalls:
@@ -30,10 +29,11 @@ class PaidCalls:
 
     def keep(self, calls: list[CallRow], then: Callable[[], None]) -> None:
         """Write finished calls to disk, `then` say so."""
-        for item, path, number, asked, answer in calls:
+        for call in calls:
+            item, path, number, asked, answer, _ = call
             self._answers.setdefault(item, {})[path, number] = (asked, answer)
             if self._journal is not None:
-                self._journal.record(_entry(item, path, number, asked, answer))
+                self._journal.record(Entry.unpacked(call))
         task = asyncio.create_task(self._settled(calls[-1][0], then))
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
@@ -46,7 +46,3 @@ class PaidCalls:
         if self._journal is not None:
             await self._journal.settle(item)
         then()
-
-
-def _entry(item: int, path: str, number: int, asked: bytes, answer: bytes) -> Entry:
-    return Entry(Place(item, path, number), lambda: (asked, answer))

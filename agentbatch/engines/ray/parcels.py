@@ -9,7 +9,7 @@ from typing import Any
 
 from agentbatch.engines.ray.errands.parcels import AskRow, ErrandRow, NewsRow
 from agentbatch.items import Failure, Item, Status
-from agentbatch.kept.journal import Answers
+from agentbatch.kept.journal import Answers, CallRow
 from agentbatch.placement import Placement
 from agentbatch.progress.tally import TallyPart
 from agentbatch.progress.view import Pressure
@@ -21,9 +21,6 @@ FinishedRow = tuple[
     str | int, int, Status, Failure | None, int, bool, dict[str, Any], tuple[str, ...], bytes, bytes | None
 ]
 """A `FinishedItem`, field by field, and its line of the trace file: tuples pickle several times as fast."""
-
-CallRow = tuple[int, str, int, bytes, bytes]
-"""A finished call of an unfinished item: item, path of the step, number, digest of what was asked, answer."""
 
 PieceRow = tuple[str, bytes | None]
 """A file among the artifacts, and more of what is in it; None empties a step's folder."""

@@ -11,7 +11,7 @@ from typing import Any
 from agentbatch.engines.ray.errands.parcels import AskRow, Errand, ErrandEnd, NewsRow, put_together
 from agentbatch.errors import InternalFault, RunStopped
 from agentbatch.items import Output, Scope
-from agentbatch.kept.journal import Entry, Journal, Place
+from agentbatch.kept.journal import Entry, Journal
 from agentbatch.placement import Placement
 from agentbatch.process.control import Control
 from agentbatch.record import record
@@ -121,8 +121,8 @@ class Away:
         visit.paths |= end.paths
         visit.span.tree.extend(end.spans)
         if self._journal is not None:
-            for path, call, asked, answer in end.kept:
-                self._journal.record(_entry(Place(visit.item.index, path, call), asked, answer))
+            for call in end.kept:
+                self._journal.record(Entry.unpacked(call))
 
 
 @record
@@ -182,7 +182,3 @@ def _packed(agent: str, scope: Scope, visit: Visit) -> bytes:
         raise InternalFault(
             f"what {agent} is given can't travel to its node: {type(error).__name__}: {error}"
         ) from error
-
-
-def _entry(place: Place, asked: bytes, answer: bytes) -> Entry:
-    return Entry(place, lambda: (asked, answer))

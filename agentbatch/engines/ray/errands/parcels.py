@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from agentbatch.errors import InternalFault, StepError
 from agentbatch.items import Item, Output, Result, Scope
-from agentbatch.kept.journal import Answers
+from agentbatch.kept.journal import Answers, CallRow
 from agentbatch.messages import Usage
 from agentbatch.placement import Placement
 from agentbatch.trace import Span
@@ -23,9 +23,6 @@ ErrandRow = tuple[str, int, int, bytes, Answers]
 
 NewsRow = tuple[str, int, Word, bytes | None]
 """For whom and which; when it has ended, its packed `ErrandEnd`."""
-
-KeptCall = tuple[str, int, bytes, bytes]
-"""A finished call that is in no journal yet: path of the step, number, digest of what was asked, answer."""
 
 ErrorParts = tuple[type[StepError], tuple[Any, ...], dict[str, Any]]
 """A step's error, taken apart: its class, what it was made with, and what it knows."""
@@ -81,7 +78,7 @@ class ErrandEnd:
     sets: dict[str, Any] = field(default_factory=dict[str, Any])
     paths: set[str] = field(default_factory=set[str])
     spans: list[Span] = field(default_factory=list[Span])
-    kept: list[KeptCall] = field(default_factory=list[KeptCall])
+    kept: list[CallRow] = field(default_factory=list[CallRow])
 
 
 def taken_apart(error: StepError) -> ErrorParts:
