@@ -3,47 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Generator, Iterable
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from types import TracebackType
 from typing import Any, Self
 
-from agentbatch.batch import Confirm, Display, RunOptions, run_to_end
+from agentbatch.batch import run_to_end
 from agentbatch.config import Config, load
 from agentbatch.config.cache_choice import CacheUse
 from agentbatch.errors import AgentBatchError, ConfigError, ExitCode, OutputError, RunStopped
 from agentbatch.inputs.formats import InputFormat
-from agentbatch.logs import LogChoice
+from agentbatch.inputs.selection import Selection
 from agentbatch.process.control import Control
-from agentbatch.progress import Progress
 from agentbatch.results.files import ResultFiles
 from agentbatch.results.hearer import Hearer
 from agentbatch.results.openai_batch import OutputFormat
 from agentbatch.results.result_record import ResultRecord, read_record
+from agentbatch.run_options import Confirm, RunOptions
 from agentbatch.summary import Summary
 
 _LEFT = "the program left the run"
-
-
-@dataclass(frozen=True, slots=True)
-class Terminal:
-    """What a command line wants on top: signals that drain the run, logging, a display, stdout for results.
-
-    Attributes:
-        log: what is logged, and where.
-        show: makes the progress display.
-        confirm: decides whether a run with a canary goes on.
-        continue_command: what a person types to run what is left.
-    """
-
-    log: LogChoice = LogChoice()
-    show: Callable[[Display], Progress] | None = None
-    confirm: Confirm | None = None
-    continue_command: str | None = None
 
 
 def run_batch(
@@ -69,7 +51,6 @@ def run_batch(
     ordered: bool = False,
     canary: int | None = None,
     confirm: Confirm | None = None,
-    terminal: Terminal | None = None,
 ) -> Batch:
     """A run, which begins when it is iterated over.
 
@@ -94,7 +75,6 @@ def run_batch(
         canary: as `limits.canary`: so many items are run first, and the rest only if what they say of it fits.
         confirm: an async function that decides, given the `Canary`, whether the rest is run; default: unless something
             is against it.
-        terminal: for a command line.
 
     Raises:
         ConfigError: the config is wrong. What else goes wrong is raised by the iteration.
@@ -102,15 +82,12 @@ def run_batch(
     loaded = config if isinstance(config, Config) else load(config)
     if canary is not None:
         loaded = _with_canary(loaded, canary)
-    to_stdout = terminal is not None and output == "-"
-    wants = terminal or Terminal()
     options = RunOptions(
         inputs=str(inputs) if isinstance(inputs, str | Path) else inputs,
-        files=None if output is None or to_stdout else ResultFiles(Path(output)),
+        files=None if output is None else ResultFiles(Path(output)),
         traces=None if traces is None else Path(traces),
         otel=otel,
         events=events,
-        log=wants.log,
         input_format=input_format,
         output_format=output_format,
         cache=cache,
@@ -118,16 +95,10 @@ def run_batch(
         replay=None if replay is None else Path(replay),
         overwrite=overwrite,
         retry_failed=retry_failed,
-        limit=limit,
-        offset=offset,
-        sample=sample,
-        seed=seed,
+        selection=Selection(offset, limit, sample, seed),
         fail_fast=fail_fast,
         ordered=ordered,
-        show=wants.show,
-        confirm=confirm or wants.confirm,
-        continue_command=wants.continue_command,
-        embedded=terminal is None,
+        confirm=confirm,
     )
     return Batch(loaded, options)
 
@@ -262,4 +233,4 @@ class _LoopThread:
                 await self._taken.acquire()
 
 
-__all__ = ["Batch", "ResultRecord", "Summary", "Terminal", "run_batch"]
+__all__ = ["Batch", "ResultRecord", "Summary", "run_batch"]

@@ -6,19 +6,19 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from agentbatch.batches.deadline import keep_deadline
 from agentbatch.canary.source import CanaryItems
 from agentbatch.checks.counts import CheckCount, CheckTally
 from agentbatch.config import Config, config_shape
-from agentbatch.config.cache_choice import CacheUse, open_run_cache
+from agentbatch.config.cache_choice import open_run_cache
 from agentbatch.config.input_fields import InputNeeds
 from agentbatch.ctl.fixed_limits import FixedLimits
 from agentbatch.ctl.live_limits import LiveLimits
@@ -28,8 +28,8 @@ from agentbatch.engines.base import Engine
 from agentbatch.engines.local import LocalEngine
 from agentbatch.errors import ConfigError, ExitCode, InputError, OutputError
 from agentbatch.events import EventFile
-from agentbatch.inputs import BadLine, Inputs, select, selected_count, selected_indexes
-from agentbatch.inputs.formats import InputFormat, open_inputs_as
+from agentbatch.inputs import BadLine, Inputs
+from agentbatch.inputs.formats import open_inputs_as
 from agentbatch.inputs.given import given_inputs
 from agentbatch.inputs.item_source import FileItems, StreamItems
 from agentbatch.inputs.openai_batch import as_requests
@@ -37,7 +37,7 @@ from agentbatch.items import Item, ItemResult
 from agentbatch.kept.cache import ResponseCache
 from agentbatch.kept.tape import Recorder, Replayer
 from agentbatch.limits import Budget
-from agentbatch.logs import LogChoice, SpanLog, run_log
+from agentbatch.logs import SpanLog, run_log
 from agentbatch.marks import MarkBook
 from agentbatch.otel.choice import otel_choice
 from agentbatch.otel.pipe import CLOSE_S, OtelPipe
@@ -45,17 +45,15 @@ from agentbatch.process.control import Control
 from agentbatch.process.signals import SignalWatch
 from agentbatch.progress import Progress, Silent, Tally
 from agentbatch.progress.log import SpokenLog
-from agentbatch.progress.view import Pressure
-from agentbatch.record import record
 from agentbatch.results import bad_line_result
 from agentbatch.results.artifacts import ArtifactFolder
 from agentbatch.results.book import BookOptions, ResultBook
-from agentbatch.results.files import ResultFiles, refuse_shared_files
+from agentbatch.results.files import refuse_shared_files
 from agentbatch.results.finished import FinishedItem, Finishing
 from agentbatch.results.header import new_header
 from agentbatch.results.hearer import Hearer
 from agentbatch.results.lines import CountedLines, parse_result
-from agentbatch.results.openai_batch import OutputFormat
+from agentbatch.run_options import Display, RunOptions
 from agentbatch.stop_rules import FailureAllowance, FailureCount
 from agentbatch.summary import Audit, Summary, Verdict, summarize, verdict_line
 from agentbatch.text.figures import counted
@@ -70,77 +68,11 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 
-Confirm = Callable[["Canary"], Awaitable[bool]]
-"""Decides whether a run goes on after its canary."""
-
 _LAST_WORDS_S = 0.75
 """What is in flight when the run's time is up may still end within this."""
 
 _HURRIED_S = 0.5
 """A run that is told to stop at once gives the collector so long."""
-
-
-@record
-class Display:
-    """What a progress display is given to look at."""
-
-    tally: Tally
-    total: int | None
-    before: int
-    pressure: Callable[[], Pressure]
-
-
-@record
-class RunOptions:
-    """One run, as its command line says it. Times are in seconds, money in US dollars.
-
-    Attributes:
-        inputs: a path, `-` for stdin, or the records themselves.
-        files: where results go; None for stdout (where `embedded`: nowhere).
-        traces: the trace file; None for none.
-        otel: whether spans also go to an OpenTelemetry collector; None: if the config or the environment names one.
-        events: where the event stream goes: a path, or `-` for stdout; None for nowhere.
-        log: what is logged, and where.
-        record: the recording that answers are added to. replay: the one they come from, and nobody is asked.
-        show: makes the progress display.
-        confirm: decides whether a run with a canary goes on; None: it does if nothing is against it.
-        continue_command: what a person types to run what is left.
-        embedded: it runs inside somebody else's program: signals, logging and stdout are not ours.
-    """
-
-    inputs: str | Iterable[Any]
-    files: ResultFiles | None
-    traces: Path | None = None
-    otel: bool | None = None
-    events: str | None = None
-    log: LogChoice = LogChoice()
-    record: Path | None = None
-    replay: Path | None = None
-    input_format: InputFormat = "auto"
-    output_format: OutputFormat = "agentbatch"
-    cache: CacheUse = "as configured"
-    overwrite: bool = False
-    retry_failed: bool = False
-    limit: int | None = None
-    offset: int = 0
-    sample: int | None = None
-    seed: int = 0
-    fail_fast: bool = False
-    ordered: bool = False
-    show: Callable[[Display], Progress] | None = None
-    confirm: Confirm | None = None
-    continue_command: str | None = None
-    embedded: bool = False
-
-    @property
-    def path(self) -> str:
-        """Where the inputs are: `-` where they come by a pipe or are in memory."""
-        return self.inputs if isinstance(self.inputs, str) else "-"
-
-    @property
-    def whole(self) -> bool:
-        """Whether all inputs are this run's business."""
-        return not self.offset and self.limit is None and self.sample is None
 
 
 async def run_to_end(
@@ -158,10 +90,10 @@ async def run_to_end(
     """
     redactor = Redactor(config.secrets)
     control = control or Control()
-    _refuse_shared_files(config, options)
-    if options.embedded:
+    refuse_shared_files(options.files_in_use(config))
+    if options.terminal is None:
         return await _run(config, options, redactor, control, hearer)
-    with run_log(options.log, redactor.data) as log:
+    with run_log(options.terminal.log, redactor.data) as log:
         summary = await _run(config, options, redactor, control, hearer)
         _LOGGER.info("the run has ended: %s", verdict_line(summary))
     missing = None if log is None else log.note
@@ -184,7 +116,7 @@ async def _run(
         _refuse_canary(options, inputs)
     async with AsyncExitStack() as opened:
         signals = SignalWatch(control)
-        if not options.embedded:
+        if options.terminal is not None:
             await opened.enter_async_context(signals)
         book = ResultBook(
             _book_options(config, options, inputs.count, hearer),
@@ -209,11 +141,9 @@ def _thresholds(config: Config) -> dict[str, dict[str, float]]:
 def _book_options(config: Config, options: RunOptions, count: int | None, hearer: Hearer | None) -> BookOptions:
     return BookOptions(
         files=options.files,
-        selected=selected_indexes(
-            count, offset=options.offset, limit=options.limit, sample=options.sample, seed=options.seed
-        ),
+        selected=options.selection.indexes(count),
         inputs=options.path,
-        to_stdout=not options.embedded,
+        to_stdout=options.terminal is not None,
         hear=None if hearer is None else hearer.hear,
         overwrite=options.overwrite,
         retry_failed=options.retry_failed,
@@ -259,10 +189,10 @@ class _Run:
         self._tape = _open_tape(options, redactor, book)
         if self._events is not None:
             observers.append(self._events)
-        if options.log.lowest_level <= logging.INFO and not options.embedded:
+        if options.terminal is not None and options.log.lowest_level <= logging.INFO:
             observers.append(SpanLog())
         self._tracer = Tracer(observers)
-        self._total = selected_count(inputs.count, offset=options.offset, limit=options.limit, sample=options.sample)
+        self._total = options.selection.count(inputs.count)
         self._before = sum(book.before.values())
         self._seen = self._seen_to_do = 0
         self._truncated = 0
@@ -293,7 +223,7 @@ class _Run:
         display = self._display = self._show(engine)
         log = SpokenLog(lambda text: self._display.say(text), self._redactor.text)
         log.setLevel(self._options.log.person_level)
-        if not self._options.embedded:
+        if self._options.terminal is not None:
             logging.getLogger().addHandler(log)
         display.start()
         times = TimeBook(engine.waits)
@@ -312,7 +242,7 @@ class _Run:
                 await engine.run(source.take, self._deliver)
             self._settle_held()
             await self._book.settle()
-            self._book.complete = self._options.whole and self._read_all and not self._control.stopping
+            self._book.complete = self._options.selection.whole and self._read_all and not self._control.stopping
         finally:
             if deadline is not None:
                 deadline.cancel()
@@ -481,7 +411,7 @@ class _Run:
             written=dict(self._book.written),
             results=None if files is None else str(files.results),
             traces=None if self._traces is None or self._traces.path is None else str(self._traces.path),
-            continue_command=self._options.continue_command if self._left(total) and files is not None else None,
+            continue_command=self._continue_command() if self._left(total) else None,
             stop_reason=self._stop_reason(),
             notes=self._notes(),
             checks=checks,
@@ -492,6 +422,10 @@ class _Run:
         if self._events is not None:
             self._events.end(summary)
         return summary
+
+    def _continue_command(self) -> str | None:
+        options = self._options
+        return None if options.files is None or options.terminal is None else options.terminal.continue_command
 
     def _audit(self, total: int | None) -> Audit | None:
         """What a continued run came to; None where nothing was continued, or nothing was left to do."""
@@ -517,10 +451,7 @@ class _Run:
         self._read_all = True
 
     def _selected(self) -> Iterator[Item | BadLine]:
-        options = self._options
-        return select(
-            self._inputs, offset=options.offset, limit=options.limit, sample=options.sample, seed=options.seed
-        )
+        return self._options.selection.of(self._inputs)
 
     def _checked(self, entry: Item | BadLine) -> Item | BadLine:
         """The item, or why it can't be run: a field that a template is sure to need is not there."""
@@ -585,10 +516,11 @@ class _Run:
         return None if total is None else max(0, total - self._before - sum(self._book.written.values()))
 
     def _show(self, engine: Engine) -> Progress:
-        if self._options.show is None:
+        terminal = self._options.terminal
+        if terminal is None or terminal.show is None:
             return Silent()
         left = None if self._total is None else max(0, self._total - self._before)
-        return self._options.show(Display(self._tally, left, self._before, engine.pressure))
+        return terminal.show(Display(self._tally, left, self._before, engine.pressure))
 
     def _check_counts(self) -> tuple[CheckCount, ...]:
         """What the checks came to, over the items of earlier runs too: those are counted from their lines."""
@@ -665,7 +597,7 @@ def _trial(config: Config, options: RunOptions) -> Trial | None:
         return None
     from agentbatch.canary.trial import Trial  # late: as above
 
-    return Trial(config, config.limits.canary, options.seed)
+    return Trial(config, config.limits.canary, options.selection.seed)
 
 
 def _refuse_canary(options: RunOptions, inputs: Inputs) -> None:
@@ -706,23 +638,6 @@ def _open_tape(options: RunOptions, redactor: Redactor, book: ResultBook) -> Rec
     if options.record is None:
         return None
     return Recorder(options.record, redactor.data, book.fail, fresh=options.overwrite)
-
-
-def _refuse_shared_files(config: Config, options: RunOptions) -> None:
-    """See that nothing is written into another file of the run, nor into what it reads."""
-    read = options.inputs if isinstance(options.inputs, str) else None
-    own = () if options.files is None else options.files.own
-    refuse_shared_files(
-        [
-            ("", None if config.origin is None else Path(config.origin.text.name)),
-            *(("--output", path) for path in own),
-            ("", None if read is None else Path(read)),
-            ("--traces", options.traces),
-            ("--events", None if options.events is None else Path(options.events)),
-            ("--record", options.record),
-            ("--log-file", options.log.file),
-        ]
-    )
 
 
 def _open_events(options: RunOptions, redactor: Redactor) -> EventFile | None:

@@ -20,6 +20,7 @@ from agentbatch import agents, flows, models, tools
 from agentbatch.agents.base import AgentConfig
 from agentbatch.checks.config import ThresholdConfig
 from agentbatch.cli.app import app
+from agentbatch.cli.variables import CommandWithVariables, variable_of
 from agentbatch.config import Config, Limits
 from agentbatch.config.field_docs import field_docs
 from agentbatch.config.spellings import SPELLINGS
@@ -235,13 +236,14 @@ def _annotated_words(inner: Any, marks: tuple[Any, ...]) -> str:
 def _commands(verbs: typer.Typer, program: str) -> Iterator[str]:
     for command in verbs.registered_commands:
         function: Any = command.callback
-        yield from _command(function, f"{program} {command.name or function.__name__}")
+        has_variables = isinstance(command.cls, type) and issubclass(command.cls, CommandWithVariables)
+        yield from _command(function, f"{program} {command.name or function.__name__}", has_variables)
     for group in verbs.registered_groups:
         if group.typer_instance is not None and group.typer_instance.info.hidden is not True:
             yield from _commands(group.typer_instance, f"{program} {group.name}")
 
 
-def _command(function: Any, words: str) -> Iterator[str]:
+def _command(function: Any, words: str, has_variables: bool) -> Iterator[str]:
     hints = get_type_hints(function, include_extras=True)
     given = [each for each in signature(function).parameters.items() if hints[each[0]] is not typer.Context]
     found = [(name, *get_args(hints[name])[:2], each.default) for name, each in given]
@@ -251,7 +253,11 @@ def _command(function: Any, words: str) -> Iterator[str]:
     yield inspect.cleandoc(function.__doc__)
     if options:
         yield "\n".join(
-            ["| option | meaning | default | environment |", "|---|---|---|---|", *(_option(*each) for each in options)]
+            [
+                "| option | meaning | default | environment |",
+                "|---|---|---|---|",
+                *(_option(*each, has_variables) for each in options),
+            ]
         )
 
 
@@ -261,7 +267,7 @@ def _argument(name: str, _: Any, info: Any, default: Any) -> str:
     return name.upper() if default is Parameter.empty else f"[{name.upper()}]"
 
 
-def _option(name: str, annotation: Any, info: Any, default: Any) -> str:
+def _option(name: str, annotation: Any, info: Any, default: Any, has_variables: bool) -> str:
     # the first spelling is kept where a default would stand without Annotated
     given = [each for each in (info.default, *(info.param_decls or ())) if str(each).startswith("-")]
     names = "/".join(given or [f"--{name.replace('_', '-')}"]).split("/")
@@ -269,8 +275,8 @@ def _option(name: str, annotation: Any, info: Any, default: Any) -> str:
     is_flag = annotation in (bool, bool | None)
     value = "" if is_flag else f" {'/'.join(choices) or names[-1].strip('-').replace('-', '_').upper()}"
     shown = "required" if default is Parameter.empty else "" if default is None or default is False else f"`{default}`"
-    variable = f"`{info.envvar}`" if info.envvar else ""
-    cells = (", ".join(f"`{each}`" for each in names) + value, info.help, shown, variable)
+    variable = variable_of(names) if has_variables else info.envvar
+    cells = (", ".join(f"`{each}`" for each in names) + value, info.help, shown, f"`{variable}`" if variable else "")
     return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
 
 

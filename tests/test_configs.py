@@ -16,15 +16,16 @@ import yaml
 from fake_time import run_in_fake_time
 from scripted import SpanList
 
-from agentbatch.batch import RunOptions, run_to_end
+from agentbatch.batch import run_to_end
 from agentbatch.config import Config, load
 from agentbatch.engines.local import LocalEngine
-from agentbatch.inputs import open_inputs, select
+from agentbatch.inputs import Selection, open_inputs
 from agentbatch.items import Item, ItemResult
 from agentbatch.limits import Budget
 from agentbatch.mock_server import MockServer, MockServerSettings
 from agentbatch.process.control import Control
 from agentbatch.results.files import ResultFiles
+from agentbatch.run_options import RunOptions
 from agentbatch.trace import Tracer
 
 ROOT = Path(__file__).parent.parent
@@ -74,7 +75,7 @@ async def run(name: str, config: Config, folder: Path) -> Rows:
     """Run it as its head says. Every item must succeed, unless the config is about items that don't."""
     inputs, limit = inputs_of(name)
     files = ResultFiles(folder / "out.jsonl")
-    summary = await run_to_end(config, RunOptions(str(inputs), files, files.traces, limit=limit))
+    summary = await run_to_end(config, RunOptions(str(inputs), files, files.traces, selection=Selection(limit=limit)))
     rows = {row["id"]: row for row in map(json.loads, files.results.read_text("utf-8").splitlines())}
     if name not in ("rehearsal", "guardrails", "images"):
         assert [row["error"] for row in rows.values() if row["status"] not in ("ok", "skipped")] == []
@@ -323,7 +324,7 @@ async def test_the_researcher_works_with_the_real_servers(tmp_path: Path):
 def test_five_searches_of_five_seconds_take_five_seconds():
     config = load(CONFIGS["page-search"], environ={})
     inputs, _ = inputs_of("page-search")
-    waiting = [entry for entry in select(open_inputs(str(inputs))) if isinstance(entry, Item)]
+    waiting = [entry for entry in open_inputs(str(inputs)).read() if isinstance(entry, Item)]
     ended: list[ItemResult] = []
     spans = SpanList()
 

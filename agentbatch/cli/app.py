@@ -24,6 +24,7 @@ from agentbatch.cli.schema import schema
 from agentbatch.cli.submit import submit
 from agentbatch.cli.trace import trace
 from agentbatch.cli.validate import validate
+from agentbatch.cli.variables import CommandWithVariables
 from agentbatch.cli.watch import watch
 from agentbatch.errors import ExitCode
 
@@ -63,7 +64,8 @@ def options(
     """Options that stand before the command."""
 
 
-for command in (run, plan, validate, init, schema, trace, report, watch, ctl, doctor, nodes, mock):
+app.command(cls=CommandWithVariables)(run)
+for command in (plan, validate, init, schema, trace, report, watch, ctl, doctor, nodes, mock):
     app.command()(command)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(submit)
 for command in (status, logs, stop, fetch):

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from agentbatch.batch import Confirm
 from agentbatch.text import figures
 
 if TYPE_CHECKING:
     from agentbatch.canary.findings import Canary
+    from agentbatch.run_options import Confirm
 
 _YES = frozenset({"y", "yes"})
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import typer
 
+from agentbatch.cli.variables import variable_of
 from agentbatch.config.source import Override
 
 
@@ -21,7 +22,8 @@ def said_overrides(context: typer.Context, keys: Mapping[str, str]) -> Iterator[
 
 
 def _typed(context: typer.Context, name: str) -> str:
+    spelling = f"--{name.replace('_', '-')}"
     source = context.get_parameter_source(name)
     if source is not None and source.name == "ENVIRONMENT":
-        return f"AGENTBATCH_{name.upper()}="
-    return f"--{name.replace('_', '-')} "
+        return f"{variable_of([spelling])}="
+    return f"{spelling} "

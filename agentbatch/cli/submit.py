@@ -12,6 +12,7 @@ import typer
 from typer.main import get_command
 
 from agentbatch.cli.run import STAND_FOR, run
+from agentbatch.cli.variables import CommandWithVariables
 
 if TYPE_CHECKING:
     from agentbatch.config import Config
@@ -118,7 +119,7 @@ def _checked(config: Path, inputs: str, words: Sequence[str]) -> typer.Context:
         UsageError: `run` has no such option, or it has no place here.
     """
     program = typer.Typer(add_completion=False)
-    program.command()(run)
+    program.command(cls=CommandWithVariables)(run)
     command = get_command(program)
     given = command.make_context("agentbatch submit", [str(config), inputs, *words])
     plain = command.make_context("agentbatch submit", [str(config), inputs])

@@ -8,37 +8,20 @@ from typing import TYPE_CHECKING
 
 from agentbatch.config.input_fields import InputNeeds
 from agentbatch.config.shape import config_shape
-from agentbatch.inputs import BadLine, Inputs, select
-from agentbatch.inputs.formats import InputFormat, open_inputs_as
+from agentbatch.inputs import BadLine, Inputs
+from agentbatch.inputs.formats import open_inputs_as
 from agentbatch.items import Item
 from agentbatch.record import record
 from agentbatch.results.book import continues
-from agentbatch.results.files import ResultFiles
 from agentbatch.results.header import new_header, read_header
-from agentbatch.results.openai_batch import OutputFormat
 from agentbatch.results.scan import Finished, scan_results
 
 if TYPE_CHECKING:
     from agentbatch.config import Config
+    from agentbatch.run_options import RunOptions
 
 SAMPLED = 100
 """Items that an estimate looks at."""
-
-
-@record
-class Choice:
-    """Which of the inputs a run takes, as its command line says it. `files` None stands for results on stdout."""
-
-    inputs: str
-    files: ResultFiles | None = None
-    overwrite: bool = False
-    retry_failed: bool = False
-    limit: int | None = None
-    offset: int = 0
-    sample: int | None = None
-    seed: int = 0
-    input_format: InputFormat = "auto"
-    output_format: OutputFormat = "agentbatch"
 
 
 @record
@@ -63,30 +46,30 @@ class ToDo:
     spent_usd: float = 0.0
 
 
-def look(config: Config, choice: Choice) -> ToDo:
+def look(config: Config, options: RunOptions) -> ToDo:
     """Read the inputs once, and the results of earlier runs if this one would continue them.
 
     Raises:
         InputError: the run would refuse to begin: the inputs can't be read, or the results belong to another run.
     """
-    inputs = open_inputs_as(choice.input_format, choice.inputs)
-    finished = _finished(config, choice, inputs)
-    return _Look(config, choice, inputs, finished).to_do()
+    inputs = open_inputs_as(options.input_format, options.path)
+    finished = _finished(config, options, inputs)
+    return _Look(config, options, inputs, finished).to_do()
 
 
-def _finished(config: Config, choice: Choice, inputs: Inputs) -> Finished | None:
-    if choice.files is None or choice.overwrite:
+def _finished(config: Config, options: RunOptions, inputs: Inputs) -> Finished | None:
+    if options.files is None or options.overwrite:
         return None
-    if not continues(choice.files, new_header(config_shape(config, choice.output_format), inputs.digest)):
+    if not continues(options.files, new_header(config_shape(config, options.output_format), inputs.digest)):
         return None
-    return scan_results(choice.files.results, heal=False)
+    return scan_results(options.files.results, heal=False)
 
 
 class _Look:
     """One reading of the inputs."""
 
-    def __init__(self, config: Config, choice: Choice, inputs: Inputs, finished: Finished | None) -> None:
-        self._choice = choice
+    def __init__(self, config: Config, options: RunOptions, inputs: Inputs, finished: Finished | None) -> None:
+        self._options = options
         self._inputs = inputs
         self._needs = InputNeeds.of(config)
         self._finished = finished
@@ -107,9 +90,9 @@ class _Look:
 
     def _spent_usd(self) -> float:
         """What counts against the run's cap, as for the run itself."""
-        if self._finished is None or self._choice.files is None:
+        if self._finished is None or self._options.files is None:
             return 0.0
-        begun = read_header(self._choice.files.header)
+        begun = read_header(self._options.files.header)
         unfinished = 0.0 if begun is None else begun.unfinished_usd
         return self._finished.cost_usd + self._finished.possibly_billed_usd + unfinished
 
@@ -127,12 +110,9 @@ class _Look:
 
     def _items(self) -> Iterator[Item]:
         """The items to run; the others are counted in passing."""
-        choice = self._choice
-        for entry in select(
-            self._inputs, offset=choice.offset, limit=choice.limit, sample=choice.sample, seed=choice.seed
-        ):
+        for entry in self._options.selection.of(self._inputs):
             self._total += 1
-            if self._finished is not None and self._finished.is_done(entry.id, entry.index, choice.retry_failed):
+            if self._finished is not None and self._finished.is_done(entry.id, entry.index, self._options.retry_failed):
                 continue
             problem = self._what_is_wrong(entry)
             if problem is None and isinstance(entry, Item):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import Any, BinaryIO, cast
 
 from agentbatch.errors import InputError
 from agentbatch.inputs.csv_records import read_csv_records
@@ -25,8 +23,6 @@ from agentbatch.inputs.spool import Spool
 from agentbatch.items import Item
 from agentbatch.record import record
 
-_T = TypeVar("_T")
-_NO_END = 1 << 62
 _SHOWN_BAD_LINES = 20
 _SHOWN_ID = 80
 
@@ -134,62 +130,6 @@ def check_inputs(inputs: Inputs) -> InputCheck:
         if len(bad) < _SHOWN_BAD_LINES:
             bad.append(item)
     return InputCheck(items, bad_count, tuple(bad))
-
-
-def select(
-    inputs: Inputs, *, offset: int = 0, limit: int | None = None, sample: int | None = None, seed: int = 0
-) -> Iterator[Item | BadLine]:
-    """Part of the inputs, in their order, read no further than needed.
-
-    `offset` leaves out the first ones and `limit` the rest; `sample` draws from what is left: uniform, without
-    repetition, the same for the same seed.
-
-    Raises:
-        InputError: a sample is wanted of a stream.
-    """
-    total = selected_count(inputs.count, offset=offset, limit=limit)
-    if sample is None:
-        return islice(inputs.read(), offset, None if limit is None else offset + limit)
-    if total is None:
-        raise InputError(f"{inputs.name}: --sample needs to know how many items there are; save them to a file first")
-    items = islice(inputs.read(), offset, offset + total)
-    return _sampled(items, total, min(sample, total), random.Random(seed))
-
-
-def selected_count(
-    count: int | None, *, offset: int = 0, limit: int | None = None, sample: int | None = None
-) -> int | None:
-    """How many of `count` items `select` will give; None where that is unknown."""
-    if count is None:
-        return None
-    left = max(0, count - offset)
-    for most in (limit, sample):
-        left = left if most is None else min(left, most)
-    return left
-
-
-def selected_indexes(
-    count: int | None, *, offset: int = 0, limit: int | None = None, sample: int | None = None, seed: int = 0
-) -> Iterable[int]:
-    """The indexes of the items that `select` will give of `count`; with a sample of what is unknown, none."""
-    total = selected_count(count, offset=offset, limit=limit)
-    if total is None:
-        end = _NO_END if limit is None else offset + limit
-        return range(offset, end) if sample is None else ()
-    everything = range(offset, offset + total)
-    if sample is None:
-        return everything
-    return tuple(_sampled(everything, total, min(sample, total), random.Random(seed)))
-
-
-def _sampled(items: Iterable[_T], total: int, wanted: int, draw: random.Random) -> Iterator[_T]:
-    """Selection sampling: Knuth, TAOCP volume 2, 3.4.2, algorithm S. Nothing is held."""
-    for seen, item in enumerate(items):
-        if wanted == 0:
-            return
-        if (total - seen) * draw.random() < wanted:
-            wanted -= 1
-            yield item
 
 
 def _streamed(name: str, opened: Callable[[], BinaryIO], tee: Path | None, cap: int, *, csv: bool) -> Inputs:

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 import yaml
 
-from agentbatch.batch import RunOptions, run_to_end
+from agentbatch.batch import run_to_end
 from agentbatch.config import load
 from agentbatch.errors import OutputError
 from agentbatch.events import EventFile
 from agentbatch.process.event_loop import run_loop
 from agentbatch.results.files import ResultFiles
+from agentbatch.run_options import RunOptions
 from agentbatch.summary import Summary
 from agentbatch.trace import Tracer
 

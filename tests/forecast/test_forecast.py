@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from agentbatch.batch import RunOptions, run_to_end
+from agentbatch.batch import run_to_end
 from agentbatch.config import Config, load
 from agentbatch.forecast import Forecast, forecast
 from agentbatch.forecast.bounds import Bill, Bounds, Range, Spend
@@ -20,6 +20,7 @@ from agentbatch.models.mock import MockConfig
 from agentbatch.plan import make_plan
 from agentbatch.process.event_loop import run_loop
 from agentbatch.results.files import ResultFiles
+from agentbatch.run_options import RunOptions
 
 PRICE = {"input": 1.0, "output": 10.0}
 MODEL: dict[str, Any] = {

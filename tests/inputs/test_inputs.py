@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentbatch.errors import InputError
-from agentbatch.inputs import BadLine, Inputs, check_inputs, open_inputs, select, selected_count, selected_indexes
+from agentbatch.inputs import BadLine, Inputs, Selection, check_inputs, open_inputs
 from agentbatch.items import Item
 
 MiB = 1024 * 1024
@@ -462,8 +462,9 @@ def numbered(tmp_path: Path, count: int) -> Inputs:
 
 
 def chosen(inputs: Inputs, **options: Any) -> list[int]:
-    items = [item.index for item in select(inputs, **options)]
-    assert len(items) == selected_count(inputs.count, **{k: v for k, v in options.items() if k != "seed"})
+    selection = Selection(**options)
+    items = [item.index for item in selection.of(inputs)]
+    assert len(items) == selection.count(inputs.count)
     return items
 
 
@@ -492,13 +493,13 @@ def test_what_is_chosen_is_known_without_reading_it(
     tmp_path: Path, offset: int, limit: int | None, sample: int | None
 ) -> None:
     part: dict[str, Any] = {"offset": offset, "limit": limit, "sample": sample, "seed": 5}
-    assert list(selected_indexes(100, **part)) == chosen(numbered(tmp_path, 100), **part)
+    assert list(Selection(**part).indexes(100)) == chosen(numbered(tmp_path, 100), **part)
 
 
 def test_of_a_stream_only_the_beginning_and_the_end_are_known() -> None:
-    assert selected_indexes(None, offset=3, limit=4) == range(3, 7)
-    assert selected_indexes(None, offset=3)[0] == 3
-    assert selected_indexes(None, sample=3) == ()
+    assert Selection(offset=3, limit=4).indexes(None) == range(3, 7)
+    assert Selection(offset=3).indexes(None)[0] == 3
+    assert Selection(sample=3).indexes(None) == ()
 
 
 def test_a_sample_draws_each_item_equally_often(tmp_path: Path) -> None:
@@ -516,13 +517,13 @@ def test_a_limit_reads_no_further_than_it_must() -> None:
     with open(writing, "wb", buffering=0) as pipe:
         pipe.write(b"{}\n{}\n{}\n")
         inputs = open_inputs("-", stdin=open(reading, "rb"))  # noqa: SIM115
-        assert len(list(select(inputs, limit=2))) == 2  # would hang if it asked for a line more than is there
-        assert len(list(select(open_inputs("-", stdin=stream(CLEAN)), offset=1))) == 2
+        assert len(list(Selection(limit=2).of(inputs))) == 2  # would hang if it asked for a line more than is there
+        assert len(list(Selection(offset=1).of(open_inputs("-", stdin=stream(CLEAN))))) == 2
 
 
 def test_a_stream_has_no_sample() -> None:
     with pytest.raises(InputError, match="save them to a file first"):
-        select(open_inputs("-", stdin=stream(CLEAN)), sample=3)
+        Selection(sample=3).of(open_inputs("-", stdin=stream(CLEAN)))
 
 
 def test_a_check_collects_the_first_bad_lines_and_counts_all(tmp_path: Path) -> None:

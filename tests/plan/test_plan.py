@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from agentbatch.batch import RunOptions, run_to_end
+from agentbatch.batch import run_to_end
 from agentbatch.config import Config, load
 from agentbatch.errors import ConfigError
 from agentbatch.plan import Plan, PlanNode, calls_of, make_plan
@@ -19,6 +19,7 @@ from agentbatch.plan.diagram import render_dot, render_mermaid
 from agentbatch.plan.text import render_tree
 from agentbatch.process.event_loop import run_loop
 from agentbatch.results.files import ResultFiles
+from agentbatch.run_options import RunOptions
 
 ROOT = Path(__file__).parents[1]
 
