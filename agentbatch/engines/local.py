@@ -19,6 +19,7 @@ from agentbatch.kept.journal import Journal
 from agentbatch.kept.tape import Tape
 from agentbatch.limits import Budget
 from agentbatch.process.control import Control
+from agentbatch.process.event_loop import expect_in_flight
 from agentbatch.progress.view import Pressure
 from agentbatch.results.artifacts import ArtifactFolder
 from agentbatch.step import POSSIBLY_BILLED, Visit, ending, within
@@ -32,8 +33,9 @@ DRAIN_S = 5.0
 """What is in flight when the run is told to stop gets so long to end."""
 
 
-_BEGIN_A_TURN = 100
-"""Each item that begins lets another one begin: thousands of them in one turn would keep the loop from all else."""
+_BEGIN_A_TURN = 32
+"""Each item that begins lets another one begin: thousands of them in one turn would keep the loop from all else.
+These take some 10 ms, as do those that `WakeUps` lets go on."""
 
 _PRICES_AFTER_S = 0.075
 """Published prices are loaded so long after the beginning (it takes 60 ms): the first requests are on their way then,
@@ -104,6 +106,7 @@ class LocalEngine:
         item, and no more workers than items.
         """
         self._take, self._deliver = take, deliver
+        expect_in_flight(self._window)
         loop = asyncio.get_running_loop()
         self._done = loop.create_future()
         self._hire()
@@ -184,6 +187,7 @@ class LocalEngine:
     def resize(self, window: int) -> None:
         """Let so many items be in flight from now on; those beyond it end first."""
         self._window, self._chosen = window, True
+        expect_in_flight(window)
         if self._workers:
             self._hire()
 
