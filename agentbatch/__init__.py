@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         LockedError,
         OutputError,
         RunStopped,
+        UsageError,
     )
     from agentbatch.results.result_record import ResultRecord
     from agentbatch.summary import Summary
@@ -36,6 +37,7 @@ _PLACES = {
     "LockedError": "errors",
     "OutputError": "errors",
     "RunStopped": "errors",
+    "UsageError": "errors",
     "ResultRecord": "results.result_record",
     "Summary": "summary",
 }
@@ -51,6 +53,7 @@ __all__ = [
     "ResultRecord",
     "RunStopped",
     "Summary",
+    "UsageError",
     "__version__",
     "load",
     "run_batch",

@@ -411,7 +411,7 @@ class _Run:
             written=dict(self._book.written),
             results=None if files is None else str(files.results),
             traces=None if self._traces is None or self._traces.path is None else str(self._traces.path),
-            continue_command=self._continue_command() if self._left(total) else None,
+            continue_command=self._continue_command(signalled) if self._left(total) else None,
             stop_reason=self._stop_reason(),
             notes=self._notes(),
             checks=checks,
@@ -423,9 +423,13 @@ class _Run:
             self._events.end(summary)
         return summary
 
-    def _continue_command(self) -> str | None:
-        options = self._options
-        return None if options.files is None or options.terminal is None else options.terminal.continue_command
+    def _continue_command(self, signalled: ExitCode | None) -> str | None:
+        """The same again would only look at the same canary again, where that one ended the run."""
+        options, found = self._options, self._canary
+        if options.files is None or options.terminal is None:
+            return None
+        refused = found is not None and found.others and not found.went_on and signalled is None
+        return options.terminal.past_canary_command if refused else options.terminal.continue_command
 
     def _audit(self, total: int | None) -> Audit | None:
         """What a continued run came to; None where nothing was continued, or nothing was left to do."""
@@ -565,7 +569,7 @@ class _Run:
         return None if reason is None else self._redactor.text(reason)
 
     def _notes(self) -> list[str]:
-        notes = [*self._book.notes, *self._of_batches]
+        notes = [*self._book.notes, *self._of_batches, *self._why_no_items()]
         if self._truncated:
             notes.append(
                 f"max_tokens cut answers of {counted(self._truncated, 'item')} (`truncated` in the lines): raise it"
@@ -584,6 +588,14 @@ class _Run:
         if self._events is not None and self._events.note is not None:
             notes.append(self._events.note)
         return notes
+
+    def _why_no_items(self) -> Iterator[str]:
+        """Where nothing was run because there was nothing: the inputs are empty, or the part that was asked for."""
+        if self._total or self._seen or not self._read_all:
+            return
+        items = counted(self._inputs.count or 0, "item")
+        left = f"--offset and --limit leave none of the {items} of {self._inputs.name}"
+        yield left if self._inputs.count else f"{self._inputs.name} has no items"
 
 
 def _open_traces(config: Config, options: RunOptions, redactor: Redactor, otel: OtelPipe | None) -> TraceFile | None:

@@ -1,6 +1,7 @@
 """Every error of the project on one page, and the exit code of every end.
 
     AgentBatchError             has an exit code; the CLI prints its message and leaves
+    ├── UsageError              what was asked for does not go together, or would destroy a file of the user's (2)
     ├── ConfigError             the config is wrong: every problem at once (2)
     ├── InputError              the inputs can't be read or don't fit what was begun (2)
     ├── OutputError             the results could not be written (74)
@@ -47,6 +48,12 @@ class AgentBatchError(Exception):
     """Base of all errors this project raises on purpose."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.FAILED
+
+
+class UsageError(AgentBatchError):
+    """Options or files that do not go together: found before anything is read or written."""
+
+    exit_code = ExitCode.USAGE
 
 
 class ConfigError(AgentBatchError):

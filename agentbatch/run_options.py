@@ -47,11 +47,13 @@ class Terminal:
         log: what is logged, and where.
         show: makes the progress display.
         continue_command: what a person types to run what is left.
+        past_canary_command: what they type for it after a canary that was against it.
     """
 
     log: LogChoice = LogChoice()
     show: Callable[[Display], Progress] | None = None
     continue_command: str | None = None
+    past_canary_command: str | None = None
 
 
 @record

@@ -77,4 +77,4 @@ def decided(found: Canary, went_on: bool) -> Canary:
 def why_not(found: Canary) -> str:
     """Why the run ends after its canary."""
     reason = "; ".join(found.against) or "it was not to go on"
-    return f"the canary: {reason}. To run the rest all the same, run it without a canary"
+    return f"the canary: {reason}. To run the rest all the same, continue without a canary"

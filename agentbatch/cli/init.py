@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from agentbatch.errors import ConfigError, OutputError
+from agentbatch.errors import OutputError, UsageError
 
 CONFIG = """\
 # yaml-language-server: $schema=./agentbatch.schema.json
@@ -74,7 +74,7 @@ def init(
     }
     there = [str(path) for path in files if path.exists() or path.is_symlink()]
     if there:
-        raise ConfigError(f"{', '.join(there)}: already there, and nothing is overwritten: choose another directory")
+        raise UsageError(f"{', '.join(there)}: already there, and nothing is overwritten: choose another directory")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in files.items():

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from agentbatch.errors import InputError, OutputError
+from agentbatch.errors import OutputError, UsageError
+
+_PAGE_BEGINS = b"<!doctype html>"
 
 
 def report(
@@ -49,7 +52,7 @@ def report(
         return
     path = ResultFiles(results).report if output is None else Path(output)
     sources = (results, traces_of(results, traces), compare, compare and traces_of(compare))
-    _refuse_own_files(path, *sources)
+    _refuse_other_files(path, *sources)
     files = [source for source in sources if source is not None and source.is_file()]
     say_long("reading {size}", sum(file.stat().st_size for file in files))
     size = _write(path, make_report(results, traces, compare, processes=_processes()))
@@ -61,10 +64,19 @@ def _processes() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _refuse_own_files(path: Path, *sources: Path | None) -> None:
-    for source in sources:
-        if source is not None and path.exists() and source.exists() and path.samefile(source):
-            raise InputError(f"{path}: is what the report is made from, and would be overwritten: name another -o")
+def _refuse_other_files(path: Path, *sources: Path | None) -> None:
+    """See that the page replaces nothing but an earlier page: neither what it is made from, nor a config or inputs.
+
+    Raises:
+        UsageError: it would.
+    """
+    if any(source is not None and source.exists() and path.exists() and path.samefile(source) for source in sources):
+        raise UsageError(f"{path}: is what the report is made from, and would be overwritten: name another -o")
+    if not path.is_file():  # nothing there, or a device; a folder is refused where it is written
+        return
+    with suppress(OSError), path.open("rb") as file:
+        if file.read(len(_PAGE_BEGINS)) not in (b"", _PAGE_BEGINS):
+            raise UsageError(f"{path}: is there already, and is no page of a report: name another -o")
 
 
 def _write(path: Path, pieces: Iterator[bytes]) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 import typer
 
-from agentbatch.errors import OutputError
+from agentbatch.errors import OutputError, UsageError
 from agentbatch.text.figures import counted
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def _written(output: Path | None, *read: Path | None) -> Generator[BinaryIO]:
         return
     for path in read:
         if path is not None and output.exists() and path.exists() and output.samefile(path):
-            raise OutputError(f"{output}: is what is read here, and would be overwritten; name another -o FILE")
+            raise UsageError(f"{output}: is what is read here, and would be overwritten; name another -o FILE")
     try:
         with replacing(output) as file:
             yield file

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -80,7 +79,9 @@ def run(
     max_cost: Annotated[float | None, typer.Option(min=0, help="Stop before US dollars.")] = None,
     canary: Annotated[
         int | None,
-        typer.Option(min=2, help="Pay for so many items first, say what the rest will cost, and go on if that fits."),
+        typer.Option(
+            min=0, help="Pay for so many items first, say what the rest will cost, and go on if that fits; 0: none."
+        ),
     ] = None,
     yes: Annotated[bool, typer.Option("-y", "--yes", help="After a canary that fits, go on unasked.")] = False,
     max_failures: Annotated[str | None, typer.Option(help="Stop after N or P% failed items.")] = None,
@@ -121,7 +122,8 @@ def run(
     """Run every input through the workflow; results go to JSONL, the same command continues."""
     # late imports: `agentbatch --help` needs none of this
     from agentbatch.cli.canary import confirming
-    from agentbatch.cli.overrides import said_overrides
+    from agentbatch.cli.continuing import continue_command, past_canary_command
+    from agentbatch.cli.overrides import refuse_idle_options, said_overrides
     from agentbatch.cli.run_end import Telling, broken_runs_told, refuse_unwritable, tell_end
     from agentbatch.config import load
     from agentbatch.inputs.selection import Selection
@@ -132,6 +134,7 @@ def run(
     _refuse_contradictions(output, events, junit, record, replay, as_json=as_json)
     overrides = [*(settings or []), *said_overrides(context, STAND_FOR)]
     loaded = load(config, overrides, os.environ, serverless=replay is not None, requests=input_format == "openai-batch")
+    refuse_idle_options(context, loaded)
     for note in loaded.notes if not quiet else ():
         typer.echo(f"note: {note}", err=True)
     files = None if output == "-" else files_for(inputs, output)
@@ -153,7 +156,12 @@ def run(
         fail_fast=fail_fast,
         ordered=ordered,
         confirm=confirming(yes=yes, quiet=quiet),
-        terminal=Terminal(LogChoice(log_file, verbose), _display(shown, no_color), _continue_command()),
+        terminal=Terminal(
+            LogChoice(log_file, verbose),
+            _display(shown, no_color),
+            continue_command(sys.argv[1:], overwrite=overwrite),
+            past_canary_command(sys.argv[1:], overwrite=overwrite),
+        ),
     )
     if dry_run:
         from agentbatch.cli.dry_run import show_forecast  # late: a run needs none of this
@@ -214,8 +222,3 @@ def _display(mode: ProgressMode, no_color: bool) -> Callable[[Display], Progress
         return open_progress(mode, what.tally, what.total, what.pressure, before=what.before, no_color=no_color)
 
     return show
-
-
-def _continue_command() -> str:
-    """What was typed, without what would begin again."""
-    return shlex.join(["agentbatch", *(word for word in sys.argv[1:] if word != "--overwrite")])

@@ -73,6 +73,7 @@ def refuse_unwritable(telling: Telling, taken: Iterable[Path | None]) -> None:
 
     Raises:
         OutputError: it can't.
+        UsageError: two of the files are one.
     """
     from agentbatch.results.files import refuse_shared_files
 

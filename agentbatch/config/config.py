@@ -45,14 +45,20 @@ class Breaker(Settings):
     timeouts, faults of the server) or about one input (`content_filter`, `context_length`) does not count. 0: never."""
 
 
+def _check_canary(value: int | None) -> int | None:
+    if value == 1:
+        raise ValueError("expected 2 or more, as one item says nothing of how much they differ, or 0 for no canary")
+    return value or None
+
+
 class Limits(Settings):
     """What ends the run early, and what one item may take."""
 
     max_cost: float | None = Field(default=None, ge=0)
     """US dollars of the whole run: it stops before it spends more."""
-    canary: int | None = Field(default=None, ge=2)
+    canary: Annotated[Annotated[int, Field(ge=0)] | None, AfterValidator(_check_canary)] = None
     """Pay for so many items first, spread over the inputs, then say what the others will cost and take, and go on only
-    if that fits `max_cost` and no more of them failed than `max_failures` allows (without it: half)."""
+    if that fits `max_cost` and no more of them failed than `max_failures` allows (without it: half). 0: none."""
     item_max_cost: float | None = Field(default=None, ge=0)
     """US dollars of one item: it fails, with the error `max_cost`, before a request that could take it past them."""
     max_failures: Annotated[int | str | None, AfterValidator(_check_max_failures)] = None

@@ -71,6 +71,7 @@ class _FlowCheck:
         yield from _thresholds(self._config)
         yield from self._unused()
         yield from _unplaced(self._config)
+        yield from _idle_engine(self._config)
 
     def _depth(self) -> int:
         """How many steps stand inside each other at most; no more than a few are looked at beyond what is allowed."""
@@ -225,12 +226,20 @@ def _unplaced(config: Config) -> Iterator[Finding]:
     """Agents that ask for nodes where there are none to choose from."""
     placed = [name for name, agent in config.agents.items() if agent.placement is not None]
     if placed and not (config.engine.kind == "ray" and config.engine.address is not None):
+        others = f", and so is that of {listing(placed[1:], 20)}" if placed[1:] else ""
         yield Finding(
             ("agents", placed[0], "placement"),
-            f"ignored, as everything runs on this machine: it is for the nodes of a Ray cluster: {listing(placed, 20)}",
-            "--engine ray --address HOST:PORT",
+            f"ignored{others}, as all runs on this machine; for a Ray cluster: --engine ray --address HOST:PORT",
             note=True,
         )
+
+
+def _idle_engine(config: Config) -> Iterator[Finding]:
+    """What is said of Ray where nobody said that the run goes there."""
+    engine = config.engine
+    if engine.kind == "local" and "kind" not in engine.model_fields_set:
+        for key in engine.model_fields_set:
+            yield Finding(("engine", key), "ignored: it is for Ray, and needs `kind: ray` or --engine ray", note=True)
 
 
 def _thresholds(config: Config) -> Iterator[Finding]:

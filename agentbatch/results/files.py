@@ -9,11 +9,13 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from agentbatch.errors import OutputError
+from agentbatch.errors import OutputError, UsageError
 from agentbatch.files.filesystems import filesystem_of, is_network
 from agentbatch.record import record
 
 _PROBE_BYTES = 4096
+_COMPRESSED = frozenset({".gz", ".zst", ".bz2", ".xz", ".zip"})
+_TABLES = frozenset({".csv", ".tsv", ".xlsx", ".parquet"})
 
 
 @record
@@ -123,9 +125,11 @@ def check_output(files: ResultFiles, inputs: str = "-") -> str | None:
         A note for the user where the folder is on a network file system; else None.
 
     Raises:
-        OutputError: they can't, or the results would replace the inputs.
+        OutputError: they can't.
+        UsageError: the results would replace the inputs, or are named as what they are not.
     """
     results = files.results
+    _refuse_other_forms(results)
     try:
         _refuse_inputs(files, inputs)
         target = results.resolve(strict=False)
@@ -146,7 +150,7 @@ def refuse_shared_files(files: Iterable[tuple[str, Path | None]]) -> None:
         files: what is read or written, by the option that chose it; without one (`""`) it is only taken.
 
     Raises:
-        OutputError: a file is chosen that is taken by one before it. Streams and devices may be shared.
+        UsageError: a file is chosen that is taken by one before it. Streams and devices may be shared.
     """
     taken: set[str] = set()
     for option, path in files:
@@ -154,8 +158,22 @@ def refuse_shared_files(files: Iterable[tuple[str, Path | None]]) -> None:
             continue
         own = os.path.realpath(path)  # also for a loop of links, which is refused where it is written
         if option and own in taken:
-            raise OutputError(f"{path}: is another file of this run; name another {option} FILE")
+            raise UsageError(f"{path}: is another file of this run; name another {option} FILE")
         taken.add(own)
+
+
+def _refuse_other_forms(results: Path) -> None:
+    """Results are lines that a run goes on with: plain JSON, whatever the file is called."""
+    suffix = results.suffix.lower()
+    if suffix in _COMPRESSED:
+        plain = results.with_suffix("")
+        mend = f"name {plain}, and compress it when the run is over"
+    elif suffix in _TABLES:
+        plain = results.with_suffix(".jsonl")
+        mend = f"name {plain}, and make a table of it: agentbatch results export {plain} -o {results}"
+    else:
+        return
+    raise UsageError(f"{results}: results are written as plain JSON lines, not as {suffix}; {mend}")
 
 
 def _refuse_inputs(files: ResultFiles, inputs: str) -> None:
@@ -163,7 +181,7 @@ def _refuse_inputs(files: ResultFiles, inputs: str) -> None:
         return
     for path in (files.results, files.traces, files.header, files.spool):
         if path.exists() and path.samefile(inputs):
-            raise OutputError(f"{path}: is the inputs file, and would be overwritten; name another --output")
+            raise UsageError(f"{path}: is the inputs file, and would be overwritten; name another --output")
 
 
 def _check_file(results: Path) -> None:

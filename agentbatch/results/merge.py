@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from agentbatch.errors import InputError, OutputError
+from agentbatch.errors import InputError, OutputError, UsageError
 from agentbatch.files.durable import replacing
 from agentbatch.files.lock import OutputLock
 from agentbatch.record import record
@@ -40,7 +40,8 @@ def merge(sources: Sequence[Path], output: Path, *, force: bool = False) -> Merg
 
     Raises:
         InputError: a source can't be read, or they are of different inputs and `force` does not say to go on.
-        OutputError: it can't be written, or is there already.
+        OutputError: it can't be written.
+        UsageError: it is there already.
     """
     headers = [read_header(ResultFiles(source).header) for source in sources]
     notes = [] if force else _refuse_other_inputs(sources, headers)
@@ -51,7 +52,7 @@ def merge(sources: Sequence[Path], output: Path, *, force: bool = False) -> Merg
             _refuse_other_items(files)
         opened.enter_context(OutputLock(output))
         if output.exists():
-            raise OutputError(f"{output}: is there already; name another -o FILE, or delete it")
+            raise UsageError(f"{output}: is there already; name another -o FILE, or delete it")
         items = _write(output, files)
         first = headers[0]
         if first is not None and not notes and not force:

@@ -29,6 +29,15 @@ def test_the_page_stands_beside_the_results(tmp_path: Path) -> None:
     assert len(unpacked(page, "timelines-0")) == 1
 
 
+def test_an_earlier_page_is_replaced(tmp_path: Path) -> None:
+    write_results(tmp_path / "x.jsonl", result(1))
+    for earlier in (None, b"", b"<!doctype html>\n<p>an earlier one"):
+        if earlier is not None:
+            (tmp_path / "x.html").write_bytes(earlier)
+        assert report("x.jsonl", "-o", "x.html", cwd=tmp_path).returncode == 0
+        assert unpacked((tmp_path / "x.html").read_bytes(), "run-0")["run"]["items"] == 1
+
+
 def test_stdout_and_other_traces(tmp_path: Path) -> None:
     write_results(tmp_path / "x.jsonl", result(1))
     (tmp_path / "t.jsonl").write_bytes(simple_trace(1))
@@ -54,6 +63,8 @@ def test_two_runs_side_by_side(tmp_path: Path) -> None:
         (("x.jsonl", "-o", "x.jsonl"), 2, b"is what the report is made from"),
         (("x.jsonl", "--compare", "y.jsonl", "-o", "y.jsonl"), 2, b"is what the report is made from"),
         (("x.jsonl", "-o", "x.traces.jsonl"), 2, b"is what the report is made from"),
+        (("x.jsonl", "-o", "c.yaml"), 2, b"c.yaml: is there already, and is no page of a report"),
+        (("x.jsonl", "-o", "inputs.jsonl"), 2, b"inputs.jsonl: is there already, and is no page of a report"),
         (("x.jsonl", "-o", "no/such/folder.html"), 74, b"no/such/folder.html: can't be written: No such file"),
         (("inputs.jsonl",), 2, b"has no result line of agentbatch"),
     ],
@@ -63,6 +74,7 @@ def test_what_can_not_be_done(tmp_path: Path, arguments: tuple[str, ...], code: 
         write_results(tmp_path / f"{name}.jsonl", result(1))
     (tmp_path / "x.traces.jsonl").write_bytes(simple_trace(1))
     (tmp_path / "inputs.jsonl").write_text('{"product": "lamp"}\n')
+    (tmp_path / "c.yaml").write_text("version: 1\n")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     done = report(*arguments, cwd=tmp_path)
     assert done.returncode == code

@@ -57,8 +57,8 @@ def test_verbose_says_it_on_stderr_and_logs_every_step(folder: Path) -> None:
 
 
 def test_the_log_is_no_other_file_of_the_run(folder: Path) -> None:
-    for name in ("r.jsonl", "r.traces.jsonl", "in.jsonl", "no/l.log"):
+    for name, code in (("r.jsonl", 2), ("r.traces.jsonl", 2), ("in.jsonl", 2), ("no/l.log", 74)):
         done = run(folder, "--log-file", name)
-        assert done.returncode == 74, name
+        assert done.returncode == code, name
         assert "another --log-file" in done.stderr
     assert not (folder / "r.jsonl").exists()

@@ -57,6 +57,7 @@ def test_what_does_not_fit_stops_and_the_same_command_pays_for_no_other_sample(
     assert len(project.lines()) == len(provider.ids) == 5
     assert "max_cost" in ended.summary["stop_reason"]
     assert ended.summary["canary"]["went_on"] is False
+    assert ended.summary["continue_command"].endswith("--max-cost 200 --json --canary 0"), "it would refuse again"
     assert project.run("--canary", "5", "--max-cost", "200").code == 3
     assert len(provider.ids) == 5
     ended = project.run("--canary", "5", "--max-cost", "5000", "--json")
@@ -69,7 +70,7 @@ def test_without_the_option_the_rest_is_run_all_the_same(project: Project, provi
     prices(project)
     ids = project.give(30)
     assert project.run("--canary", "5", "--max-cost", "200").code == 3
-    assert project.run().code == 0
+    assert project.run("--canary", "0", "--set", "limits.canary=5").code == 0
     assert sorted(provider.ids, key=int) == ids
 
 

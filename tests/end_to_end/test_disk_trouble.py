@@ -184,7 +184,7 @@ def test_the_inputs_are_never_written_over(project: Project, provider: Provider)
     project.give(3)
     before = project.inputs.read_bytes()
     refused = project.run("-o", "in.jsonl")
-    assert refused.code == 74
+    assert refused.code == 2
     assert project.inputs.read_bytes() == before
     assert not provider.requests
 

@@ -263,12 +263,26 @@ def test_attempts_that_may_have_been_billed_are_counted(project: Project, provid
     assert "may be billed too" in ended.stderr
 
 
-@pytest.mark.slow
 def test_no_inputs_at_all(project: Project, provider: Provider) -> None:
     project.give(0)
     ended = project.run()
     assert ended.code == 0, ended.stderr
-    assert "no items" in ended.stderr
+    assert "There were no items." in ended.stderr
+    assert "note     in.jsonl has no items" in ended.stderr
+    project.give(3)
+    assert "leave none of the 3 items of in.jsonl" in project.run("--offset", "3", "--overwrite").stderr
+
+
+@pytest.mark.parametrize("option", ["--workers=2", "--address=auto"])
+def test_what_is_for_ray_alone_is_not_ignored(project: Project, provider: Provider, option: str) -> None:
+    project.give(1)
+    typed = project.run(option)
+    assert typed.code == 2
+    assert "is for --engine ray" in typed.stderr
+    name, _, value = option.removeprefix("--").partition("=")
+    exported = project.run(env={f"AGENTBATCH_{name.upper()}": value})
+    assert exported.code == 0
+    assert f"note: AGENTBATCH_{name.upper()}={value}: engine.{name}: ignored" in exported.stderr
 
 
 def test_a_member_that_fails_leaves_what_the_others_made(project: Project, provider: Provider) -> None:
@@ -292,6 +306,6 @@ def test_nothing_is_written_into_another_file_of_the_run(
     project.give(1)
     before = {path.name: path.read_bytes() for path in project.folder.iterdir()}
     ended = project.run(option, taken)
-    assert (ended.code, len(provider.requests)) == (74, 0)
+    assert (ended.code, len(provider.requests)) == (2, 0)
     assert f"{taken}: is another file of this run; name another {option} FILE" in ended.stderr
     assert {path.name: path.read_bytes() for path in project.folder.iterdir()} == before

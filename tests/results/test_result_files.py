@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agentbatch.errors import OutputError
+from agentbatch.errors import OutputError, UsageError
 from agentbatch.files.filesystems import filesystem_of, is_network
 from agentbatch.results.files import ResultFiles, check_output, files_for
 
@@ -100,14 +101,28 @@ def test_a_loop_of_links_is_refused_and_a_link_to_a_new_file_is_fine(tmp_path: P
         check(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize(
+    ("name", "mend"),
+    [
+        ("x.jsonl.gz", "name {}/x.jsonl, and compress it"),
+        ("x.ZST", "name {}/x, and compress it"),
+        ("x.csv", "agentbatch results export {0}/x.jsonl -o {0}/x.csv"),
+    ],
+)
+def test_plain_lines_are_not_called_something_else(tmp_path: Path, name: str, mend: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(mend.format(tmp_path))):
+        check(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_inputs_are_never_the_output(tmp_path: Path) -> None:
     inputs = tmp_path / "x.jsonl"
     inputs.write_bytes(b"{}\n")
     (tmp_path / "link.jsonl").symlink_to(inputs)
     for output in (inputs, tmp_path / "link.jsonl"):
-        with pytest.raises(OutputError, match="is the inputs file"):
+        with pytest.raises(UsageError, match="is the inputs file"):
             check(output, str(inputs))
-    with pytest.raises(OutputError, match="is the inputs file"):
+    with pytest.raises(UsageError, match="is the inputs file"):
         spool = tmp_path / "y.results.inputs.jsonl"
         spool.touch()
         check(tmp_path / "y.results.jsonl", str(spool))

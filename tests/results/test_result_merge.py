@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from recorded_run import item_result
 
-from agentbatch.errors import InputError, LockedError, OutputError
+from agentbatch.errors import InputError, LockedError, OutputError, UsageError
 from agentbatch.files.lock import OutputLock
 from agentbatch.results.files import ResultFiles
 from agentbatch.results.header import RunHeader, read_header, write_header
@@ -66,7 +66,7 @@ def test_other_configs_are_told(tmp_path: Path) -> None:
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     a, b = made(tmp_path / "a.jsonl", item_result("x")), made(tmp_path / "b.jsonl", item_result("y", 1))
-    with pytest.raises(OutputError, match=r"a\.jsonl: is there already"):
+    with pytest.raises(UsageError, match=r"a\.jsonl: is there already"):
         merge([a, b], a)
     with pytest.raises(OutputError, match="cannot lock the output"):
         merge([a, b], tmp_path / "no" / "out.jsonl")
