@@ -77,6 +77,7 @@ class AnthropicBatches:
             done=_done(counts),
             total=_total(counts),
             sources=(f"{_PATH}/{quote(batch, safe='')}/results",),
+            has_all=True,
         )
 
     async def cancel(self, batch: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection
 from typing import Protocol
 
-from agentbatch.errors import StepError, TransientError
+from agentbatch.errors import RateLimited, StepError, TransientError
 from agentbatch.messages import ChatRequest, ChatResponse
 from agentbatch.record import record
 
@@ -16,6 +16,14 @@ class NotInBatch(TransientError):
     type = "timeout"
 
 
+class LostInBatch(NotInBatch):
+    """Nobody knows what became of this request: it may have been answered, and be billed."""
+
+
+class QueueFull(RateLimited):
+    """The provider takes no more requests into batches until some of those that it has are done."""
+
+
 @record
 class BatchState:
     """What the provider says of a batch. `words` are its own, `sources` where the results are.
@@ -23,6 +31,8 @@ class BatchState:
     Attributes:
         done: requests that have been answered or have failed, of `total`.
         fault: why none of its requests was worked on.
+        has_all: its results have a line for every request, unless something is wrong with them.
+        awaits_files: it has ended, and does not say yet where its results are.
     """
 
     id: str
@@ -32,6 +42,8 @@ class BatchState:
     total: int = 0
     fault: StepError | None = None
     sources: tuple[str, ...] = ()
+    has_all: bool = False
+    awaits_files: bool = False
 
 
 class BatchApi(Protocol):

@@ -2,7 +2,7 @@
 
 A batch is closed when it is full, when nothing else can be added because every item in flight waits in here, or some
 time after its first request. Its life is one task: entered in the store, submitted, looked at from time to time,
-fetched. A run that continues takes up the batches it finds in the store.
+fetched (`Carrier`). A run that continues takes up the batches it finds in the store.
 """
 
 from __future__ import annotations
@@ -10,31 +10,33 @@ from __future__ import annotations
 import asyncio
 import logging
 import tempfile
-import time
 import uuid
 from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from agentbatch.batches.base import BatchApi, BatchState, NotInBatch
+from agentbatch.batches.base import BatchApi, BatchState, LostInBatch, NotInBatch, QueueFull
+from agentbatch.batches.carrier import FIRST_POLL_S, Carrier, Cut
 from agentbatch.batches.config import ProviderBatchConfig
-from agentbatch.batches.store import EXPIRED, BatchStore, StoredBatch
+from agentbatch.batches.store import EXPIRED, BatchStore, StoredBatch, StoredCall
 from agentbatch.batches.waiting import WaitingRoom
-from agentbatch.errors import AgentBatchError, AuthFault, BadContent, OutputError, QuotaFault, RunStopped, StepError
+from agentbatch.errors import (
+    AgentBatchError,
+    AuthFault,
+    OutputError,
+    QuotaFault,
+    RateLimited,
+    RunStopped,
+    StepError,
+)
 from agentbatch.process.control import Control
 
 _LOOK_S = 0.1
 """How often a batch that is being gathered is looked at."""
 
-_FIRST_POLL_S = 1.0
-_POLL_GROWTH = 1.5
 _MAX_BYTES = 100 * 1024 * 1024
 """Of a batch: below what providers take, and held in memory while it is submitted."""
 
-_PATIENCE_S = 900.0
-_CHUNK = 500
-_SUBMIT_TRIES = 8
-_READ_TRIES = 3
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -44,7 +46,7 @@ class _Gathering:
 
     file: IO[bytes]
     since: float
-    keys: list[str] = field(default_factory=list[str])
+    keys: dict[str, None] = field(default_factory=dict[str, None])
     size: int = 0
     seen: int = 0
     """Its requests when it was last looked at."""
@@ -68,6 +70,7 @@ class BatchDesk:
         room: where items wait.
         control: the run's stop switch.
         config: `provider_batch`.
+        submitting: held while a batch is on its way to that server.
 
     Attributes:
         open: whether requests are taken; they are not when batches would come too late.
@@ -82,6 +85,7 @@ class BatchDesk:
         room: WaitingRoom,
         control: Control,
         config: ProviderBatchConfig,
+        submitting: asyncio.Lock,
     ) -> None:
         self.name = name
         self.api = api
@@ -97,9 +101,17 @@ class BatchDesk:
         self._gathering: _Gathering | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._taken_up: asyncio.Task[None] | None = None
-        self._cut = asyncio.Event()
-        self._cut_patience_s = _PATIENCE_S
+        self._submitting = submitting
+        self._queued = 0
+        self._rest_until = self._rest_s = 0.0
+        """Loop time before which nothing is submitted, and how long that rest is, in seconds."""
+        self._cut = Cut()
+        self._carrier = Carrier(name, api, store, config, self._cut)
         control.on_stop(self._stop)
+
+    def known(self, key: str) -> StoredCall | None:
+        """The request of that key, if it is in a batch of this run or of an earlier one."""
+        return self._store.find(key)
 
     async def answer(self, key: str, body: bytes, *, again: bool = False) -> bytes:
         """The line of results for a request; it is put into a batch unless it is in one, or is to be asked `again`.
@@ -114,7 +126,7 @@ class BatchDesk:
         self._control.check()
         known = None if again else self._store.find(key)
         if known is not None and known.answer is not None:
-            return _checked(known.answer)
+            return checked(known.answer)
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting[key] = answer
         if known is None or known.batch not in self.carried:
@@ -124,7 +136,7 @@ class BatchDesk:
     @property
     def gathering(self) -> int:
         """Requests that are not submitted yet."""
-        return 0 if self._gathering is None else len(self._gathering.keys)
+        return self._queued + (0 if self._gathering is None else len(self._gathering.keys))
 
     @property
     def unanswered(self) -> int:
@@ -137,11 +149,8 @@ class BatchDesk:
         After `patience_s` what has not come from the provider is given up, too.
         """
         self.open = False
-        self._cut_patience_s = patience_s
-        if self._gathering is not None:
-            gathering, self._gathering = self._gathering, None
-            gathering.file.close()
-            self._fail(gathering.keys, NotInBatch("there is no time left for a batch"))
+        self._cut.patience_s = patience_s
+        self._hand_back(NotInBatch("there is no time left for a batch"))
         self._cut.set()
 
     async def close(self) -> None:
@@ -150,8 +159,7 @@ class BatchDesk:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
-        if self._gathering is not None:
-            self._gathering.file.close()
+        self._hand_back(RunStopped("the run is over"))
 
     # gathering
 
@@ -167,8 +175,10 @@ class BatchDesk:
             self._gathering = _Gathering(file, asyncio.get_running_loop().time())
             self._start(self._watch(self._gathering))
         gathering = self._gathering
+        if key in gathering.keys:
+            return
         gathering.file.write(line + b"\n")
-        gathering.keys.append(key)
+        gathering.keys[key] = None
         gathering.size += len(line) + 1
         if len(gathering.keys) >= self._most:
             self._close_batch()
@@ -186,6 +196,13 @@ class BatchDesk:
             if too_old or (not grown and self._room.all_wait()):
                 self._close_batch()
 
+    def _hand_back(self, error: Exception) -> None:
+        """What is gathered is not submitted."""
+        gathering, self._gathering = self._gathering, None
+        if gathering is not None:
+            gathering.file.close()
+            self._fail(gathering.keys, error)
+
     def _close_batch(self) -> None:
         gathering, self._gathering = self._gathering, None
         if gathering is not None:
@@ -194,137 +211,77 @@ class BatchDesk:
     # the life of a batch
 
     async def _carry(self, gathering: _Gathering) -> None:
-        """Submit it, once it is on disk that it is going to be, and follow it."""
+        """Submit it, once it is on disk that it is going to be, and follow it.
+
+        One after the other: of several on their way at once nobody could tell which one a lost answer was about.
+        """
+        self._queued += len(gathering.keys)
         with gathering.file as file:
-            file.seek(0)
-            lines = file.read()
-        token = uuid.uuid4().hex
-        stored = await asyncio.to_thread(self._store.begin, token, self.name, gathering.keys)
-        self.carried[stored.number] = Carried(stored, BatchState("", "submitting", ended=False, total=stored.count))
+            async with self._submitting:
+                self._queued -= len(gathering.keys)
+                await self._cut.sleep(self._rest_until - asyncio.get_running_loop().time())
+                file.seek(0)
+                carried = await self._submitted(file.read(), list(gathering.keys))
+        if carried is not None:
+            await self._follow(carried.stored, carried.state.id)
+
+    async def _submitted(self, lines: bytes, keys: list[str]) -> Carried | None:
+        """The batch at the provider; None where it could not be submitted."""
+        if self._cut.is_set() or self._control.stopping:
+            self._fail(keys, NotInBatch("there is no time left for a batch"))
+            return None
+        stored = await asyncio.to_thread(self._store.begin, uuid.uuid4().hex, self.name, keys)
+        carried = Carried(stored, BatchState("", "submitting", ended=False, total=stored.count))
+        self.carried[stored.number] = carried
         try:
-            batch_id = await self._submit(lines, stored)
+            batch_id = await self._carrier.submit(lines, stored)
         except StepError as error:
-            del self.carried[stored.number]
             await asyncio.to_thread(self._store.forget, stored.number)
-            self._refused(error, gathering.keys)
-            return
-        del lines
-        self.carried[stored.number].state = BatchState(batch_id, "submitted", ended=False, total=stored.count)
+            del self.carried[stored.number]
+            self._refused(error, keys)
+            return None
+        carried.state = BatchState(batch_id, "submitted", ended=False, total=stored.count)
         await asyncio.to_thread(self._store.submitted, stored.number, batch_id)
         _LOGGER.info("model %s: batch %s of %d requests is submitted", self.name, batch_id, stored.count)
-        await self._follow(stored, batch_id)
-
-    async def _submit(self, lines: bytes, stored: StoredBatch) -> str:
-        """Submit; after a failure that leaves it open whether the batch got there, look for it first."""
-        delay = _FIRST_POLL_S
-        for attempt in range(_SUBMIT_TRIES):
-            try:
-                if attempt and (found := await self._find(stored)) is not None:
-                    return found
-                return await self.api.submit(lines, stored.count, stored.token)
-            except StepError as error:
-                if not error.retryable or attempt == _SUBMIT_TRIES - 1:
-                    raise
-                _LOGGER.warning("model %s: a batch could not be submitted, again: %s", self.name, error.message)
-                await asyncio.sleep(max(delay, error.retry_after or 0.0))
-                delay = min(delay * 2, self._config.poll_every)
-        raise AssertionError("unreachable")
-
-    async def _find(self, stored: StoredBatch) -> str | None:
-        known = await asyncio.to_thread(self._store.known)
-        return await self.api.find(stored.token, stored.count, stored.begun_at, known)
+        return carried
 
     async def _follow(self, stored: StoredBatch, batch_id: str) -> None:
         """Look at it until it has ended, and fetch its results."""
-        state = BatchState(batch_id, "submitted", ended=False, total=stored.count)
-        self.carried[stored.number] = Carried(stored, state)
-        state = await self._end_of(stored, batch_id)
-        if state is not None and state.fault is None:
-            await self._fetch(stored, state)
-        del self.carried[stored.number]
-        expired = await asyncio.to_thread(self._store.ended, stored.number)
+        self.carried[stored.number] = Carried(stored, BatchState(batch_id, "submitted", False, total=stored.count))
+        state = await self._carrier.end_of(stored, batch_id, lambda state: self._told(stored, state))
         fault = None if state is None else state.fault
         if fault is not None:
-            await asyncio.to_thread(self._store.forget, stored.number)
-        self._fail(expired, fault or NotInBatch(f"batch {batch_id} ended without an answer"))
-
-    async def _end_of(self, stored: StoredBatch, batch_id: str) -> BatchState | None:
-        """Its state when it has ended; None where the provider knows no such batch, or it takes too long to cancel."""
-        delay, cancelled_at = min(_FIRST_POLL_S, self._config.poll_every), 0.0
-        while True:
-            late = self._cut.is_set() or self._is_late(stored)
-            try:
-                if late and not cancelled_at:
-                    cancelled_at = time.time()
-                    delay = _FIRST_POLL_S
-                    await self.api.cancel(batch_id)
-                state = await self.api.look(batch_id)
-            except StepError as error:
-                if error.http_status == 404:
-                    return None
-                self._refuse_denial(error)
-                _LOGGER.warning("model %s: batch %s could not be looked at: %s", self.name, batch_id, error.message)
-            else:
-                self.carried[stored.number].state = state
-                if state.ended:
-                    return state
-            if cancelled_at and time.time() - cancelled_at > self._patience_s:
-                return None
-            await self._pause(delay)
-            delay = min(delay * _POLL_GROWTH, self._config.poll_every)
-
-    async def _pause(self, delay: float) -> None:
-        """Sleep, but not through the news that batches are to be cut."""
-        if self._cut.is_set():
-            await asyncio.sleep(delay)
+            refused = await asyncio.to_thread(self._store.forget, stored.number)
+            del self.carried[stored.number]
+            self._refused(self._put_off(fault), refused)
             return
-        try:
-            async with asyncio.timeout(delay):
-                await self._cut.wait()
-        except TimeoutError:
-            pass
+        self._rest_s = 0.0
+        whole = state is not None and await self._carrier.fetch(stored, state, self._hand_out)
+        expired = await asyncio.to_thread(self._store.ended, stored.number)
+        del self.carried[stored.number]
+        if state is None:
+            self._fail(expired, LostInBatch(f"batch {batch_id} is lost: nobody knows what it has answered"))
+        elif state.has_all or not whole:
+            self._fail(expired, LostInBatch(f"the results of batch {batch_id} lack this request"))
+        else:
+            self._fail(expired, NotInBatch(f"batch {batch_id} ended without an answer"))
 
-    @property
-    def _patience_s(self) -> float:
-        """How long the provider may take to cancel a batch, before its rest is given up."""
-        return self._cut_patience_s if self._cut.is_set() else _PATIENCE_S
+    def _told(self, stored: StoredBatch, state: BatchState) -> None:
+        self.carried[stored.number].state = state
 
-    def _is_late(self, stored: StoredBatch) -> bool:
-        return self._config.max_wait is not None and time.time() - stored.begun_at > self._config.max_wait
-
-    async def _fetch(self, stored: StoredBatch, state: BatchState) -> None:
-        """Keep the results, and hand them out. What breaks off is fetched again; what stays unreadable, a few times."""
-        delay, unreadable = _FIRST_POLL_S, 0
-        while True:
-            try:
-                await self._fetch_once(stored, state)
-                return
-            except StepError as error:
-                unreadable += isinstance(error, BadContent)
-                if error.http_status == 404 or unreadable >= _READ_TRIES:
-                    return
-                self._refuse_denial(error)
-                _LOGGER.warning("model %s: the results of %s broke off: %s", self.name, state.id, error.message)
-            await asyncio.sleep(delay)
-            delay = min(delay * _POLL_GROWTH, self._config.poll_every)
-
-    async def _fetch_once(self, stored: StoredBatch, state: BatchState) -> None:
-        """Chunk by chunk; also what came before it broke off is handed out."""
-        chunk: list[tuple[str, bytes]] = []
-        try:
-            async for each in self.api.results(state):
-                chunk.append(each)
-                if len(chunk) == _CHUNK:
-                    await self._hand_out(stored, chunk)
-                    chunk = []
-        except StepError:
-            await self._hand_out(stored, chunk)
-            raise
-        await self._hand_out(stored, chunk)
+    def _put_off(self, fault: StepError) -> StepError:
+        """The fault of a batch. Where the provider has too much in its queue, submit more only later."""
+        if not isinstance(fault, QueueFull):
+            return fault
+        self._rest_s = min(max(FIRST_POLL_S, 2 * self._rest_s), self._config.poll_every)
+        self._rest_until = asyncio.get_running_loop().time() + self._rest_s
+        if self.carried:
+            return fault
+        words = "no other batch of this run is in its queue: make them smaller, with provider_batch.max_requests"
+        return RateLimited(f"{fault.message}; {words}")
 
     async def _hand_out(self, stored: StoredBatch, lines: list[tuple[str, bytes]]) -> None:
-        await asyncio.to_thread(self._store.answered, stored.number, lines)
-        for key, line in lines:
+        for key, line in await asyncio.to_thread(self._store.answered, stored.number, lines):
             answer = self._waiting.pop(key, None)
             if answer is not None and not answer.done():
                 self.answered += 1
@@ -333,29 +290,25 @@ class BatchDesk:
     async def _take_up(self) -> None:
         """Go on with the batches of an earlier run."""
         for stored in await asyncio.to_thread(self._store.unended, self.name):
-            batch_id = stored.id or await self._find_patiently(stored)
+            batch_id = stored.id or await self._looked_up(stored)
             if batch_id is None:
-                await asyncio.to_thread(self._store.forget, stored.number)
                 continue
-            if stored.id is None:
-                await asyncio.to_thread(self._store.submitted, stored.number, batch_id)
             self.carried[stored.number] = Carried(stored, BatchState(batch_id, "submitted", False, 0, stored.count))
             self._start(self._follow(stored, batch_id))
 
-    async def _find_patiently(self, stored: StoredBatch) -> str | None:
-        delay = _FIRST_POLL_S
-        while True:
+    async def _looked_up(self, stored: StoredBatch) -> str | None:
+        """The id of a batch whose submission nobody heard of; None where it never got there."""
+        async with self._submitting:
             try:
-                return await self._find(stored)
-            except StepError as error:
-                self._refuse_denial(error)
-                if not error.retryable:
-                    raise RunStopped(
-                        f"model {self.name}: whether a batch of the earlier run was submitted can't be found out:"
-                        f" {error.message}"
-                    ) from error
-            await asyncio.sleep(delay)
-            delay = min(delay * _POLL_GROWTH, self._config.poll_every)
+                batch_id = await self._carrier.find_patiently(stored)
+            except LostInBatch:
+                await asyncio.to_thread(self._store.ended, stored.number)
+                return None
+            if batch_id is None:
+                await asyncio.to_thread(self._store.forget, stored.number)
+            else:
+                await asyncio.to_thread(self._store.submitted, stored.number, batch_id)
+            return batch_id
 
     # ends
 
@@ -365,10 +318,6 @@ class BatchDesk:
             self._control.stop(f"model {self.name}: {error.type}: {error.message}")
         self._fail(keys, error)
 
-    def _refuse_denial(self, error: StepError) -> None:
-        if isinstance(error, AuthFault | QuotaFault):
-            raise RunStopped(f"model {self.name}: {error.type}: {error.message}") from error
-
     def _fail(self, keys: Iterable[str], error: Exception) -> None:
         for key in keys:
             answer = self._waiting.pop(key, None)
@@ -376,7 +325,10 @@ class BatchDesk:
                 answer.set_exception(error)
 
     def _stop(self) -> None:
-        self._fail(list(self._waiting), RunStopped(self._control.reason or ""))
+        """Submit no more; whoever waits ends. What is at the provider stays there."""
+        stopped = RunStopped(self._control.reason or "")
+        self._hand_back(stopped)
+        self._fail(list(self._waiting), stopped)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -395,7 +347,12 @@ class BatchDesk:
         self._control.stop(str(error), at_once=isinstance(error, OutputError))
 
 
-def _checked(line: bytes) -> bytes:
+def checked(line: bytes) -> bytes:
+    """A kept line of results.
+
+    Raises:
+        NotInBatch: it stands for none.
+    """
     if line == EXPIRED:
         raise NotInBatch("its batch ended without an answer")
     return line

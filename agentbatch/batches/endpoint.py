@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from time import perf_counter
 
-from agentbatch.batches.base import NotInBatch
+from agentbatch.batches.base import LostInBatch, NotInBatch, QueueFull
 from agentbatch.batches.config import ProviderBatchConfig
-from agentbatch.batches.desk import BatchDesk
+from agentbatch.batches.desk import BatchDesk, checked
 from agentbatch.batches.waiting import WaitingRoom
 from agentbatch.endpoints.endpoint import Endpoint, EndpointSettings, Kept, describe, describe_usage, note_request
 from agentbatch.endpoints.prices import HALF, BatchPrice, Pricing
@@ -107,23 +107,38 @@ class BatchedEndpoint:
         prepared = request.with_params({**self.settings.params, **request.params})
         key = _key(self.settings.identity, prepared, visit)
         tries = self.settings.retry.retries + 1
-        for attempt in range(1, tries + 1):
-            if not self.desk.open:
-                break
+        attempt = 1
+        again = self._has_failed(key, prepared)
+        while self.desk.open or (attempt == 1 and not again and self.desk.known(key) is not None):
             try:
-                return await self._from_batch(prepared, key, visit, attempt)
+                return await self._from_batch(prepared, key, visit, attempt, again)
             except StepError as error:
                 if not error.retryable:
                     raise
                 if self.desk.open and self._config.on_expired == "retry" and attempt == tries:
                     raise
-            if self._config.on_expired == "online":
-                break
+                attempt += not isinstance(error, QueueFull)
+                again = True
+                if self._config.on_expired == "online" and not isinstance(error, QueueFull):
+                    break
         self.sent_online += 1
         visit.extra["batch"] = "online"
         return await self.online.ask(request, visit, agent, call)
 
-    async def _from_batch(self, request: ChatRequest, key: str, visit: Visit, attempt: int) -> ChatResponse:
+    def _has_failed(self, key: str, request: ChatRequest) -> bool:
+        """Whether a batch of an earlier run had no answer to this request, and another batch is to have one now."""
+        known = self.desk.known(key)
+        if known is None or known.answer is None:
+            return False
+        try:
+            self.desk.api.read(checked(known.answer), request)
+        except StepError as error:
+            return self._config.on_expired == "retry" or not error.retryable
+        return False
+
+    async def _from_batch(
+        self, request: ChatRequest, key: str, visit: Visit, attempt: int, again: bool
+    ) -> ChatResponse:
         """One request's stay in one batch, in its own span."""
         online, tracer = self.online, visit.tracer
         facts = {"model": self.model.name, "provider": self.model.provider, "attempt": attempt, "batched": True}
@@ -133,9 +148,14 @@ class BatchedEndpoint:
             with self._room.waiting(visit.item.index):
                 most = online.worst_cost(request, self._tariff)
                 async with online.of_item(visit, most) as share, online.budget.reserved(most) as spending:
-                    line = await self.desk.answer(key, await self._encode(request), again=attempt > 1)
                     try:
+                        line = await self.desk.answer(key, await self._encode(request), again=again)
                         response = self.desk.api.read(line, request)
+                    except LostInBatch:
+                        spending.all()
+                        share.usd = spending.usd
+                        visit.may_have_cost(online.at_worst(request, self._tariff))
+                        raise
                     except StepError as error:
                         spending.usd = share.usd = self._paid_in_vain(span, visit, error)
                         raise
@@ -173,6 +193,8 @@ class BatchedEndpoint:
 
     def _failed(self, span: Span, visit: Visit, error: StepError) -> None:
         span.attributes["http_status"] = error.http_status
+        if isinstance(error, LostInBatch):
+            span.attributes["possibly_billed"] = True
         if isinstance(error, NotInBatch):
             visit.span.events.append((span.start_ns, "batch_expired", {}))
         visit.tracer.end(span, "error", error.type, error.message)

@@ -13,9 +13,9 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
-from agentbatch.batches.base import BatchState, NotInBatch
+from agentbatch.batches.base import BatchState, NotInBatch, QueueFull
 from agentbatch.batches.exchange import Exchange, result_line, seconds_of, text_headers
-from agentbatch.errors import BadContent, BadRequest, BadResponse, RateLimited, StepError
+from agentbatch.errors import BadRequest, BadResponse, StepError
 from agentbatch.messages import ChatRequest, ChatResponse
 from agentbatch.models.http_api import with_body
 from agentbatch.models.json_answer import count, mapping, parse_answer, sequence, text
@@ -85,15 +85,18 @@ class OpenAIBatches:
         """How it stands."""
         found = await self._exchange.json("GET", f"/batches/{quote(batch, safe='')}")
         status, counts = text(found.get("status")), mapping(found.get("request_counts"))
-        files = [text(found.get(name)) for name in ("output_file_id", "error_file_id")]
+        files = [file for name in ("output_file_id", "error_file_id") if (file := text(found.get(name)))]
+        done = count(counts.get("completed")) + count(counts.get("failed"))
         return BatchState(
             id=batch,
             words=status,
             ended=status in _ENDED,
-            done=count(counts.get("completed")) + count(counts.get("failed")),
+            done=done,
             total=count(counts.get("total")),
             fault=_fault(mapping(found.get("errors"))) if status == "failed" else None,
-            sources=tuple(f"/files/{quote(file, safe='')}/content" for file in files if file),
+            sources=tuple(f"/files/{quote(file, safe='')}/content" for file in files),
+            has_all=status == "completed",
+            awaits_files=bool(done and not files) and status != "failed",
         )
 
     async def cancel(self, batch: str) -> None:
@@ -102,15 +105,15 @@ class OpenAIBatches:
 
     async def results(self, state: BatchState) -> AsyncIterator[tuple[str, bytes]]:
         """The lines of the output file, and of that of the errors."""
-        unreadable: BadContent | None = None
+        fault: StepError | None = None
         for source in state.sources:
             try:
                 async for key, line in self._exchange.results(source):
                     yield key, line
-            except BadContent as error:
-                unreadable = error
-        if unreadable is not None:
-            raise unreadable
+            except StepError as error:  # the other file may be whole
+                fault = fault or error
+        if fault is not None:
+            raise fault
 
     def read(self, line: bytes, request: ChatRequest) -> ChatResponse:
         """The answer in a line."""
@@ -134,7 +137,7 @@ def _fault(errors: Any) -> StepError:
     first = next((mapping(each) for each in sequence(mapping(errors).get("data"))), mapping(None))
     code = text(first.get("code"))
     words = f"the batch was refused: {visible(text(first.get('message')) or code, 300) or 'no reason given'}"
-    return RateLimited(words) if code == "token_limit_exceeded" else BadRequest(words)
+    return QueueFull(words) if code == "token_limit_exceeded" else BadRequest(words)
 
 
 def _id_in(fields: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,6 +49,7 @@ class BatchRoom:
         self._store: BatchStore | None = None
         self._doors: list[BatchedEndpoint] = []
         self._transports: list[HttpTransport] = []
+        self._submitting: dict[str, asyncio.Lock] = {}
 
     def door(self, online: Endpoint | EndpointPool, config: ModelConfig) -> BatchedEndpoint | None:
         """How a model is asked through batches; None where it is asked the ordinary way.
@@ -77,7 +79,9 @@ class BatchRoom:
         self._store = self._store or BatchStore(self._path)
         model = online.model
         assert isinstance(model, OpenAIModel | AnthropicModel)
-        desk = BatchDesk(name, _api_of(model, transport), self._store, self.waiting, self._control, own)
+        submitting = self._submitting.setdefault(model.api.url(""), asyncio.Lock())
+        api = _api_of(model, transport)
+        desk = BatchDesk(name, api, self._store, self.waiting, self._control, own, submitting)
 
         async def body_of(request: ChatRequest) -> bytes:
             return await model.api.body_of(request, model.encode)

@@ -108,22 +108,30 @@ class BatchStore:
         """The provider has it."""
         self._write("UPDATE batches SET id = ? WHERE number = ?", [(batch_id, number)])
 
-    def forget(self, number: int) -> None:
-        """It was never submitted."""
+    def forget(self, number: int) -> list[str]:
+        """It was never submitted, or refused as a whole; the keys of its requests."""
         with self._lock, self._writing() as database:
-            database.execute("DELETE FROM calls WHERE batch = ? AND answer IS NULL", (number,))
+            rows = database.execute("DELETE FROM calls WHERE batch = ? AND answer IS NULL RETURNING key", (number,))
+            keys = [row[0] for row in rows.fetchall()]
             database.execute("DELETE FROM batches WHERE number = ?", (number,))
+        return keys
 
-    def answered(self, number: int, answers: Iterable[tuple[str, bytes]]) -> None:
-        """Keep lines of a batch's results. Of several for one request the first counts."""
-        rows = [(line, key, number) for key, line in answers]
-        self._write("UPDATE calls SET answer = ? WHERE key = ? AND batch = ? AND answer IS NULL", rows)
+    def answered(self, number: int, answers: Iterable[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+        """Keep lines of a batch's results; those that are kept.
+
+        Of several for one request the first counts, and none where it is in another batch by now.
+        """
+        query = "UPDATE calls SET answer = ? WHERE key = ? AND batch = ? AND answer IS NULL"
+        with self._lock, self._writing() as database:
+            return [(key, line) for key, line in answers if database.execute(query, (line, key, number)).rowcount]
 
     def ended(self, number: int) -> list[str]:
         """All its results are here; the keys of requests that none of them answers, which count as expired."""
-        keys = [row[0] for row in self._read("SELECT key FROM calls WHERE batch = ? AND answer IS NULL", (number,))]
         with self._lock, self._writing() as database:
-            database.execute("UPDATE calls SET answer = ? WHERE batch = ? AND answer IS NULL", (EXPIRED, number))
+            rows = database.execute(
+                "UPDATE calls SET answer = ? WHERE batch = ? AND answer IS NULL RETURNING key", (EXPIRED, number)
+            )
+            keys = [row[0] for row in rows.fetchall()]
             database.execute("UPDATE batches SET ended = 1 WHERE number = ?", (number,))
         return keys
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Protocol
 
 Damage = Callable[[int, list[bytes]], tuple[bytes, bytes, int]]
 """From the number of a batch and its good lines: the output file, the error file, and how many bytes to cut off the
@@ -45,6 +45,10 @@ class CrookedBatches:
         """Status, body, and bytes to cut off; None to close without an answer."""
         with self._lock:
             return self._answer(method, path.removeprefix("/v1"), body)
+
+    def name_of(self, method: str, path: str) -> str:
+        """The step that a request is."""
+        return f"{method} {path.removeprefix('/v1').split('/')[1].partition('?')[0]}"
 
     def _answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes, int] | None:
         if method == "POST" and path == "/files":
@@ -88,8 +92,18 @@ def _line(key: str, says: str) -> bytes:
     return json.dumps({"custom_id": key, "response": {"status_code": 200, "body": body | {"usage": usage}}}).encode()
 
 
+class Crooked(Protocol):
+    """A provider's side of batches."""
+
+    step: Callable[[str], None]
+
+    def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes, int] | None: ...
+
+    def name_of(self, method: str, path: str) -> str: ...
+
+
 @contextmanager
-def serving(batches: CrookedBatches) -> Iterator[str]:
+def serving(batches: Crooked) -> Iterator[str]:
     """Its base URL, while it is there."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -107,7 +121,7 @@ def serving(batches: CrookedBatches) -> Iterator[str]:
         def _serve(self, method: str) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             answer = batches.answer(method, self.path, body)
-            batches.step(f"{method} {self.path.removeprefix('/v1').split('/')[1].partition('?')[0]}")
+            batches.step(batches.name_of(method, self.path))
             self.close_connection = answer is None or bool(answer[2])
             if answer is None:
                 return
