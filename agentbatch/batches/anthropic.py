@@ -34,6 +34,7 @@ class AnthropicBatches:
     """The `BatchApi` of an `anthropic` model."""
 
     max_requests = 100_000
+    names_batches = False
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
@@ -48,23 +49,23 @@ class AnthropicBatches:
         return _id_in(await self._exchange.upload("POST", _PATH, body, "application/json"))
 
     async def find(self, token: str, count: int, since: float, known: Collection[str]) -> str | None:
-        """There are no metadata: it is the batch of that size, made since then, that no run of this output knows.
+        """There are no metadata: it is probably the batch of that size, made first since then, that nobody here knows.
 
-        Were it another's, none of its results would have our custom ids, and ours would count as expired.
+        Were it another's, none of its results would have our custom ids.
         """
         after: dict[str, str] = {}
+        candidates: list[tuple[bool, float, str]] = []
         for _ in range(_MOST_PAGES):
             page = await self._exchange.json("GET", f"{_PATH}?{urlencode({'limit': _PAGE, **after})}")
-            for each in sequence(page.get("data")):
-                batch = mapping(each)
-                if _made_at(batch) < since - _CLOCKS_DIFFER_S:
-                    return None
+            batches = [mapping(each) for each in sequence(page.get("data"))]
+            recent = [batch for batch in batches if _made_at(batch) >= since - _CLOCKS_DIFFER_S]
+            for batch in recent:
                 if text(batch.get("id")) not in known and _total(mapping(batch.get("request_counts"))) == count:
-                    return _id_in(batch)
-            if not page.get("has_more"):
-                return None
+                    candidates.append((_made_at(batch) < since, abs(_made_at(batch) - since), _id_in(batch)))
+            if len(recent) < len(batches) or not page.get("has_more"):
+                break
             after = {"after_id": text(page.get("last_id"))}
-        return None
+        return min(candidates)[2] if candidates else None
 
     async def look(self, batch: str) -> BatchState:
         """How it stands."""

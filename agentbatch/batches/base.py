@@ -54,6 +54,11 @@ class BatchApi(Protocol):
         """Requests that a batch may have."""
         ...
 
+    @property
+    def names_batches(self) -> bool:
+        """Whether a batch keeps its token; else `find` may take another's for it."""
+        ...
+
     def line(self, key: str, body: bytes) -> bytes:
         """One request as it stands in a batch. `body` is the request's JSON, `key` its custom id."""
         ...

@@ -80,6 +80,10 @@ class Carrier:
         self._store = store
         self._config = config
         self._cut = cut
+        self._guessed: dict[int, str] = {}
+        """Batches that were found and perhaps are another's, by the number of ours."""
+        self._strange: set[str] = set()
+        """Batches whose results were another's."""
 
     async def submit(self, lines: bytes, stored: StoredBatch) -> str:
         """Submit; after a failure that leaves it open whether the batch got there, look for it first.
@@ -115,8 +119,7 @@ class Carrier:
         delay = FIRST_POLL_S
         while True:
             try:
-                known = await asyncio.to_thread(self._store.known)
-                return await self._api.find(stored.token, stored.count, stored.begun_at, known)
+                return await self._find(stored)
             except StepError as error:
                 tries -= not isinstance(error, RateLimited)
                 self._refuse_denial(error)
@@ -131,6 +134,27 @@ class Carrier:
             await self._cut.sleep(delay)
             delay = min(delay * _POLL_GROWTH, self._config.poll_every)
 
+    async def _find(self, stored: StoredBatch) -> str | None:
+        known = await asyncio.to_thread(self._store.known)
+        known = known | self._strange | set(self._guessed.values())
+        found = await self._api.find(stored.token, stored.count, stored.begun_at, known)
+        if found is not None and not self._api.names_batches:
+            self._guessed[stored.number] = found
+        return found
+
+    async def keep(self, stored: StoredBatch, batch_id: str) -> None:
+        """Put down which one it is, unless that is a guess: then the next run had better guess again."""
+        if stored.number not in self._guessed:
+            await asyncio.to_thread(self._store.submitted, stored.number, batch_id)
+
+    async def instead_of(self, stored: StoredBatch, batch_id: str) -> str | None:
+        """Another batch that may be the one, where this turned out to be another's; None where there is none, or this
+        was never in doubt."""
+        if self._guessed.pop(stored.number, None) is None:
+            return None
+        self._strange.add(batch_id)
+        return await self.find_patiently(stored, _SUBMIT_TRIES)
+
     async def end_of(self, stored: StoredBatch, batch_id: str, tell: Callable[[BatchState], None]) -> BatchState | None:
         """Its state when it has ended; None where the provider has no such batch, or it takes too long to cancel."""
         loop = asyncio.get_running_loop()
@@ -140,7 +164,8 @@ class Carrier:
             try:
                 if late and not cancelled:
                     cancelled_at, delay = cancelled_at or loop.time(), min(FIRST_POLL_S, self._config.poll_every)
-                    await self._cancel(batch_id)
+                    if stored.number not in self._guessed:  # it may be another's
+                        await self._cancel(batch_id)
                     cancelled = True
                 state = await self._api.look(batch_id)
             except StepError as error:

@@ -54,10 +54,11 @@ class _Gathering:
 
 @dataclass(slots=True)
 class Carried:
-    """A batch at the provider, for people."""
+    """A batch at the provider. `answers` are those of its results that are ours."""
 
     stored: StoredBatch
     state: BatchState
+    answers: int = 0
 
 
 class BatchDesk:
@@ -241,13 +242,14 @@ class BatchDesk:
             self._refused(error, keys)
             return None
         carried.state = BatchState(batch_id, "submitted", ended=False, total=stored.count)
-        await asyncio.to_thread(self._store.submitted, stored.number, batch_id)
+        await self._carrier.keep(stored, batch_id)
         _LOGGER.info("model %s: batch %s of %d requests is submitted", self.name, batch_id, stored.count)
         return carried
 
     async def _follow(self, stored: StoredBatch, batch_id: str) -> None:
         """Look at it until it has ended, and fetch its results."""
-        self.carried[stored.number] = Carried(stored, BatchState(batch_id, "submitted", False, total=stored.count))
+        carried = Carried(stored, BatchState(batch_id, "submitted", False, total=stored.count))
+        self.carried[stored.number] = carried
         state = await self._carrier.end_of(stored, batch_id, lambda state: self._told(stored, state))
         fault = None if state is None else state.fault
         if fault is not None:
@@ -257,6 +259,9 @@ class BatchDesk:
             return
         self._rest_s = 0.0
         whole = state is not None and await self._carrier.fetch(stored, state, self._hand_out)
+        if whole and not carried.answers and (other := await self._carrier.instead_of(stored, batch_id)) is not None:
+            await self._follow(stored, other)
+            return
         expired = await asyncio.to_thread(self._store.ended, stored.number)
         del self.carried[stored.number]
         if state is None:
@@ -281,7 +286,9 @@ class BatchDesk:
         return RateLimited(f"{fault.message}; {words}")
 
     async def _hand_out(self, stored: StoredBatch, lines: list[tuple[str, bytes]]) -> None:
-        for key, line in await asyncio.to_thread(self._store.answered, stored.number, lines):
+        kept = await asyncio.to_thread(self._store.answered, stored.number, lines)
+        self.carried[stored.number].answers += len(kept)
+        for key, line in kept:
             answer = self._waiting.pop(key, None)
             if answer is not None and not answer.done():
                 self.answered += 1
@@ -307,7 +314,7 @@ class BatchDesk:
             if batch_id is None:
                 await asyncio.to_thread(self._store.forget, stored.number)
             else:
-                await asyncio.to_thread(self._store.submitted, stored.number, batch_id)
+                await self._carrier.keep(stored, batch_id)
             return batch_id
 
     # ends

@@ -37,6 +37,7 @@ class OpenAIBatches:
     """The `BatchApi` of an `openai` model."""
 
     max_requests = 50_000
+    names_batches = True
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from batches.scripted_batches import ScriptedBatches, line_of
+from batches.scripted_batches import ScriptedBatches, Submitted, line_of
 from fake_time import FakeTimeLoop
 
 from agentbatch.batches.base import BatchState, LostInBatch, NotInBatch, QueueFull
@@ -347,3 +347,30 @@ def test_results_that_are_read_again_are_nothing_to_whoever_asked_again(tmp_path
         assert [batch.keys for batch in api.batches] == [["a"], ["a"]]
 
     run(main())
+
+
+@pytest.mark.parametrize("continued", [False, True])
+def test_a_batch_of_another_that_was_taken_for_ours_is_not(tmp_path: Path, continued: bool) -> None:
+    async def main() -> None:
+        strangers = [Submitted(f"x{number}", "", ["s", "t"]) for number in range(2)]
+        api = ScriptedBatches({"submit": [DOWN]}, names_batches=False, batches=strangers)
+        async with desk_of(tmp_path, api) as desk:
+            asked = asyncio.ensure_future(ask(desk, *"ab"))
+            while continued and not strangers[0].looks:
+                await asyncio.sleep(0.1)
+            if continued:
+                asked.cancel()
+            else:
+                assert await asked == answers("ab")
+        async with desk_of(tmp_path, api) as desk:
+            assert await ask(desk, *"ab") == answers("ab")
+        assert [batch.keys for batch in api.batches] == [["s", "t"], ["s", "t"], ["a", "b"]]
+
+    run(main())
+
+
+def test_a_batch_that_may_be_anothers_is_not_cancelled(tmp_path: Path) -> None:
+    api = ScriptedBatches({"submit": [DOWN]}, names_batches=False, batches=[Submitted("x", "", ["r", "s", "t"])])
+    api.state = without_end(api)
+    assert [type(each) for each in cut_off(tmp_path, api)] == [LostInBatch] * 3
+    assert not any(batch.cancelled for batch in api.batches)
