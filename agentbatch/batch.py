@@ -229,7 +229,7 @@ class _Run:
         times = TimeBook(engine.waits)
         marks = self._mark_book(engine)
         deadline: asyncio.Task[None] | None = None
-        for note in engine.notes:
+        for note in (*self._of_inputs(), *engine.notes):
             display.say(note)
         try:
             async with engine, self._served(engine):
@@ -569,7 +569,7 @@ class _Run:
         return None if reason is None else self._redactor.text(reason)
 
     def _notes(self) -> list[str]:
-        notes = [*self._book.notes, *self._of_batches, *self._why_no_items()]
+        notes = [*self._book.notes, *self._of_batches, *self._why_no_items(), *self._of_inputs()]
         if self._truncated:
             notes.append(
                 f"max_tokens cut answers of {counted(self._truncated, 'item')} (`truncated` in the lines): raise it"
@@ -588,6 +588,11 @@ class _Run:
         if self._events is not None and self._events.note is not None:
             notes.append(self._events.note)
         return notes
+
+    def _of_inputs(self) -> list[str]:
+        """What a person should know of the inputs, as far as they were read."""
+        note = self._inputs.text.note(self._inputs.name)
+        return [] if note is None else [note]
 
     def _why_no_items(self) -> Iterator[str]:
         """Where nothing was run because there was nothing: the inputs are empty, or the part that was asked for."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+import typer
+
 from agentbatch.cli.plan import shows_unicode
 from agentbatch.files.plain_json import dump_line
 from agentbatch.forecast import forecast
@@ -26,6 +28,8 @@ def show_forecast(config: Config, options: RunOptions, *, as_json: bool) -> None
     """
     plan = make_plan(config)
     to_do = look(config, options)
+    if to_do.note is not None:
+        typer.echo(f"note: {to_do.note}", err=True)
     reckoned = forecast(config, plan, to_do.items, to_do.drawn)
     if as_json:
         sys.stdout.write(dump_line(forecast_json(reckoned, to_do, plan)).decode())

@@ -57,6 +57,8 @@ def _check_inputs(config: Config, name: str, input_format: InputFormat) -> int:
     from agentbatch.config.input_check import check_fields  # late: reads files, and most calls are for a config alone
 
     found = check_fields(config, name, input_format)
+    if found.note is not None:
+        typer.echo(f"note: {found.note}", err=True)
     if found.problems:
         raise InputError("\n".join(found.problems))
     return found.items

@@ -17,10 +17,11 @@ _SHOWN = 20
 
 @record
 class InputsFound:
-    """How many inputs can be used, and a line for each problem with the others (of many, the first ones)."""
+    """How many inputs can be used, a line for each problem with the others (of many, the first ones), and a note."""
 
     items: int
     problems: tuple[str, ...]
+    note: str | None = None
 
 
 def check_fields(config: Config, name: str, input_format: InputFormat = "auto") -> InputsFound:
@@ -41,7 +42,7 @@ def check_fields(config: Config, name: str, input_format: InputFormat = "auto") 
     shown = [*map(str, absent), *(line.message for line in lines)]
     if look.unusable > len(look.lines):
         shown.append(f"... {counted(look.unusable, 'line')} can't be used, the first of them are above")
-    return InputsFound(look.good, tuple(shown))
+    return InputsFound(look.good, tuple(shown), inputs.text.note(inputs.name))
 
 
 @record

@@ -18,6 +18,7 @@ LOOKED_AT = 1_000
 """Inputs that are enough to say that a field is in none."""
 _SHOWN_FIELDS = 20
 _NOT_THERE: Any = object()
+_LISTS = "the input is a list; for an item of each of its elements: jq -c '.[]' FILE > lines.jsonl"
 Path = tuple[str, ...]
 
 
@@ -39,6 +40,7 @@ class InputNeeds:
         for path, use in self.fields.items():
             if not _has(fields, path):
                 hint = did_you_mean(path[0], _names(fields)) if len(path) == 1 else ""
+                hint = f"; {_LISTS}" if isinstance(fields, list) else hint
                 return f"no field {'.'.join(path)!r}, which {dotted(use.path)} needs{hint}"
         for path, use in self.lists.items():
             value = _at(fields, path)
@@ -53,22 +55,24 @@ def missing_fields(config: Config, items: Iterable[Item]) -> list[Problem]:
     needs = _first_uses(certain, lambda use: _below_input(use.found.required))
     missing = set(needs)
     seen: dict[str, None] = {}
-    count = 0
+    count = lists = 0
     for item in islice(items, LOOKED_AT):
         count += 1
+        lists += isinstance(item.fields, list)
         missing = {path for path in missing if not _has(item.fields, path)}
         seen |= dict.fromkeys(_names(item.fields))
     if not count or config.origin is None:
         return []
-    return [_problem(config, path, needs[path], list(seen)) for path in sorted(missing)]
+    told = _LISTS if lists == count else "the inputs are texts, not objects"
+    return [_problem(config, path, needs[path], list(seen), told) for path in sorted(missing)]
 
 
-def _problem(config: Config, path: tuple[str, ...], use: TemplateUse, seen: list[str]) -> Problem:
+def _problem(config: Config, path: tuple[str, ...], use: TemplateUse, seen: list[str], otherwise: str) -> Problem:
     assert config.origin is not None
     reference = ("input", *path)
     hint = did_you_mean(path[0], seen).lstrip(", ") if path[0] not in seen else ""
     if not hint:
-        hint = f"their fields: {listing(seen, _SHOWN_FIELDS)}" if seen else "the inputs are texts, not objects"
+        hint = f"their fields: {listing(seen, _SHOWN_FIELDS)}" if seen else otherwise
     message = f"no input has the field {'.'.join(path)!r}"
     line = use.found.lines[reference]
     return config.origin.problem(use.path, message, hint=hint, line=line, word=".".join(reference))

@@ -35,6 +35,7 @@ class ToDo:
         items: the rest: what would be run.
         drawn: some of these by chance, at most 100, in their order.
         spent_usd: what the results that stand there have cost.
+        note: what else a person should know of the inputs.
     """
 
     total: int
@@ -44,6 +45,7 @@ class ToDo:
     items: int
     drawn: tuple[Item, ...]
     spent_usd: float = 0.0
+    note: str | None = None
 
 
 def look(config: Config, options: RunOptions) -> ToDo:
@@ -86,6 +88,7 @@ class _Look:
             items=self._good,
             drawn=tuple(sorted(drawn, key=lambda item: item.index)),
             spent_usd=self._spent_usd(),
+            note=self._inputs.text.note(self._inputs.name),
         )
 
     def _spent_usd(self) -> float:

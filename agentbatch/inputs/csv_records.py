@@ -1,4 +1,7 @@
-"""CSV as RFC 4180 has it: a header row, quoted fields that may hold newlines, every value a string."""
+"""CSV as RFC 4180 has it: a header row, quoted fields that may hold newlines, every value a string.
+
+What divides the columns shows in the header: a comma, a semicolon as in countries where numbers have commas, or a tab.
+"""
 
 from __future__ import annotations
 
@@ -32,12 +35,22 @@ class _RowLines:
         self.number = 0
         self.taken = 0
         """Bytes since the row began."""
+        self._ahead: tuple[int, bytes | None] | None = None
+
+    def first_filled(self) -> bytes:
+        """The first line that is not blank, which is also the next to be given out; empty where there is none."""
+        for number, line in self._lines:
+            if line is None or line.strip():
+                self._ahead = (number, line)
+                return line or b""
+        return b""
 
     def __iter__(self) -> _RowLines:
         return self
 
     def __next__(self) -> str:
-        self.number, line = next(self._lines)
+        self.number, line = self._ahead or next(self._lines)
+        self._ahead = None
         if line is None or len(line) > self._cap:
             raise _TooLarge
         self.taken += len(line)
@@ -56,7 +69,7 @@ def read_csv_records(name: str, lines: Iterator[tuple[int, bytes | None]], cap: 
     # the module's default would refuse a field of more than 128 KiB; ours is the cap on whole rows
     csv.field_size_limit(cap)
     text = _RowLines(lines, cap)
-    rows = csv.reader(text, strict=True)
+    rows = csv.reader(text, strict=True, delimiter=_delimiter(text.first_filled()))
     header: list[str] | None = None
     while True:
         first = text.number + 1
@@ -80,6 +93,12 @@ def read_csv_records(name: str, lines: Iterator[tuple[int, bytes | None]], cap: 
             header = _column_names(name, row)
         else:
             yield _row_record(first, header, row)
+
+
+def _delimiter(header: bytes) -> str:
+    if b"\t" in header:
+        return "\t"
+    return ";" if b";" in header and b"," not in header else ","
 
 
 def _row_record(line: int, header: list[str], row: list[str]) -> Record:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from agentbatch.errors import InputError
+from agentbatch.inputs.utf8_check import Utf8Check
 from agentbatch.record import record
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
@@ -37,6 +38,8 @@ class FileMeasure:
     gzipped: bool
     lines: int
     """Lines that are not blank, in the decompressed text."""
+    text: Utf8Check
+    """Which of them are not UTF-8."""
 
 
 class _MeasuredBytes(io.RawIOBase):
@@ -84,10 +87,18 @@ def measure_file(path: Path) -> FileMeasure:
             gzipped = _is_gzip(path)
             if gzipped and size == 0:
                 raise InputError(f"{path}: the gzip data are damaged: the file is empty")
-            lines = count_lines(_chunks(path, raw, gzipped))
-            return FileMeasure(path, size, raw.digest(), gzipped, lines)
+            text = Utf8Check()
+            lines = count_lines(_looked_at(_chunks(path, raw, gzipped), text))
+            return FileMeasure(path, size, raw.digest(), gzipped, lines, text)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _looked_at(chunks: Iterable[bytes], text: Utf8Check) -> Iterator[bytes]:
+    for chunk in chunks:
+        text.take(chunk)
+        yield chunk
+    text.end()
 
 
 def read_file_lines(measure: FileMeasure, cap: int = MAX_LINE_BYTES) -> Iterator[tuple[int, bytes | None]]:

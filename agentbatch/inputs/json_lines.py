@@ -8,12 +8,17 @@ in the WHATWG Encoding Standard. What is no JSON (RFC 8259) stays refused: NaN, 
 from __future__ import annotations
 
 import json
+import math
 import re
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import orjson
 
 REPLACEMENT = "\ufffd"
+_DIGITS = b"0123456789"
+_LONG_DIGITS = 19
+"""An integer beyond 64 bits has so many at least."""
+_LONG_INTEGER = re.compile(rb"\d{%d}" % _LONG_DIGITS)
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _SAFE_BRACKETS = 200
 """With fewer brackets than this no value is nested too deeply, and need not be looked at again."""
@@ -31,8 +36,8 @@ def clean_text(text: str) -> str:
 def parse_line(line: bytes) -> Any:
     """The value of one line.
 
-    Integers beyond 64 bits become floats (RFC 8259, section 6), but for an object's `id`, which becomes its digits.
-    Of a repeated key the last one counts.
+    Integers beyond 64 bits become texts, their digits: as numbers many readers of JSON would round them (RFC 8259,
+    section 6), and most are names of something. Of a repeated key the last one counts.
 
     Raises:
         NotJson: it is no JSON, or nested deeper than can be written again (some 250 levels).
@@ -41,20 +46,36 @@ def parse_line(line: bytes) -> Any:
         value = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         value = _parse_patiently(line, error)
+    else:
+        if len(line) - len(line.translate(None, _DIGITS)) >= _LONG_DIGITS and _LONG_INTEGER.search(line):
+            value = json.loads(line, parse_int=_integer)
     if len(line) > 2 * _SAFE_BRACKETS and line.count(b"[") + line.count(b"{") > _SAFE_BRACKETS:
         _refuse_deep(value)
-    if type(value) is dict:
-        fields = cast(dict[str, Any], value)
-        if type(fields.get("id")) is float:
-            return _with_exact_id(line, fields)
-        return fields
     return value
+
+
+def breaks_off(line: bytes) -> bool:
+    """Whether a line is the mere beginning of an array or an object."""
+    try:
+        orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        return line.lstrip()[:1] in (b"[", b"{") and error.msg.startswith("unexpected end of data")
+    return False
+
+
+def is_json(line: bytes) -> bool:
+    """Whether a line is a JSON value as it stands."""
+    try:
+        orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def _parse_patiently(line: bytes, refusal: orjson.JSONDecodeError) -> Any:
     text = line.decode("utf-8", "replace").replace("\0", REPLACEMENT)
     try:
-        value = json.loads(text, strict=False, parse_constant=_refuse_constant)
+        value = json.loads(text, strict=False, parse_constant=_refuse_constant, parse_int=_integer)
         return orjson.loads(clean_text(json.dumps(value, ensure_ascii=False, allow_nan=False)))
     except NotJson:
         raise
@@ -85,9 +106,13 @@ def _refuse_deep(value: Any) -> None:
         raise NotJson("it is nested too deeply") from None
 
 
-def _with_exact_id(line: bytes, value: dict[str, Any]) -> dict[str, Any]:
-    try:
-        exact = json.loads(line.decode("utf-8", "replace"), strict=False, parse_int=str).get("id")
-    except (ValueError, RecursionError):
-        return value
-    return {**value, "id": exact} if isinstance(exact, str) else value
+def _integer(digits: str) -> int | str:
+    """The number, or its digits where it has more than 64 bits.
+
+    Raises:
+        ValueError: it is beyond a double.
+    """
+    number = int(digits)
+    if math.isinf(float(digits)):
+        raise ValueError("beyond a double")
+    return number if -(2**63) <= number < 2**64 else digits

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -17,9 +19,10 @@ from agentbatch.inputs.file_bytes import (
     read_lines,
 )
 from agentbatch.inputs.id_table import IdTable
-from agentbatch.inputs.json_lines import NotJson, parse_line
+from agentbatch.inputs.json_lines import NotJson, breaks_off, is_json, parse_line
 from agentbatch.inputs.records import Record
 from agentbatch.inputs.spool import Spool
+from agentbatch.inputs.utf8_check import Utf8Check
 from agentbatch.items import Item
 from agentbatch.record import record
 
@@ -55,6 +58,8 @@ class Inputs:
     count: int | None
     records: Callable[[], Iterator[Record]]
     """The lines that are not blank, before they have names."""
+    text: Utf8Check = field(default_factory=Utf8Check)
+    """Which of them are not UTF-8; of a stream, as far as it was read."""
 
     @property
     def streamed(self) -> bool:
@@ -97,7 +102,7 @@ def open_inputs(
     A file is hashed and counted here, before anything is paid.
 
     Args:
-        path: a file, or `-`. A file's content says whether it is gzip, its name whether it is CSV.
+        path: a file, or `-`. A file's content says whether it is gzip, its name whether it is CSV (.csv, .tsv).
         tee: for a stream: where each line is copied before its item is handed out, and compared on a resume.
         stdin: the stream behind `-`; default: file descriptor 0.
         cap: bytes of the longest line; a longer one becomes a `BadLine`.
@@ -112,9 +117,16 @@ def open_inputs(
     if not is_regular(path):
         return _streamed(str(path), lambda: path.open("rb"), tee, cap, csv=bool(csv))
     measure = measure_file(path)
-    if csv or (csv is None and path.name.lower().endswith((".csv", ".csv.gz"))):
+    if csv or (csv is None and path.name.lower().endswith((".csv", ".csv.gz", ".tsv", ".tsv.gz"))):
         return _csv_file(measure, cap)
-    return Inputs(str(path), measure.digest, measure.lines, lambda: _json_records(read_file_lines(measure, cap), cap))
+    _refuse_spread_out(measure, cap)
+    return Inputs(
+        str(path),
+        measure.digest,
+        measure.lines,
+        lambda: _json_records(read_file_lines(measure, cap), cap),
+        measure.text,
+    )
 
 
 def check_inputs(inputs: Inputs) -> InputCheck:
@@ -134,21 +146,31 @@ def check_inputs(inputs: Inputs) -> InputCheck:
 
 def _streamed(name: str, opened: Callable[[], BinaryIO], tee: Path | None, cap: int, *, csv: bool) -> Inputs:
     unread = [opened]
+    text = Utf8Check()
 
     def records() -> Iterator[Record]:
         if not unread:
             raise InputError(f"{name}: is a stream, and was read already")
         with unread.pop()() as stream:
-            lines = _stream_lines(name, stream, tee, cap)
+            lines = _stream_lines(name, stream, tee, cap, text)
             yield from read_csv_records(name, lines, cap) if csv else _json_records(lines, cap)
 
-    return Inputs(name, None, None, records)
+    return Inputs(name, None, None, records, text)
 
 
-def _stream_lines(name: str, stream: BinaryIO, tee: Path | None, cap: int) -> Iterator[tuple[int, bytes | None]]:
+def _stream_lines(
+    name: str, stream: BinaryIO, tee: Path | None, cap: int, text: Utf8Check
+) -> Iterator[tuple[int, bytes | None]]:
     spool = None if tee is None else Spool(tee)
+
+    def take(piece: bytes) -> None:
+        text.take(piece)
+        if spool is not None:
+            spool.take(piece)
+
     try:
-        yield from read_lines(stream, cap, None if spool is None else spool.take)
+        yield from read_lines(stream, cap, take)
+        text.end()
         if spool is not None:
             spool.finish()
     except OSError as error:
@@ -163,7 +185,7 @@ def _csv_file(measure: FileMeasure, cap: int) -> Inputs:
         return read_csv_records(str(measure.path), read_file_lines(measure, cap), cap)
 
     # rows may span lines, so they are counted by the same reader that will read them
-    return Inputs(str(measure.path), measure.digest, sum(1 for _ in records()), records)
+    return Inputs(str(measure.path), measure.digest, sum(1 for _ in records()), records, measure.text)
 
 
 def _json_records(lines: Iterable[tuple[int, bytes | None]], cap: int) -> Iterator[Record]:
@@ -178,10 +200,37 @@ def _json_records(lines: Iterable[tuple[int, bytes | None]], cap: int) -> Iterat
                 yield Record(number, None, _why_not_json(number, line, error))
 
 
+def _refuse_spread_out(measure: FileMeasure, cap: int) -> None:
+    """See that the first line is no mere beginning of a value that goes on in the next: then no line is one.
+
+    Raises:
+        InputError: it is.
+    """
+    filled = (line for _, line in read_file_lines(measure, cap) if line is None or line.strip())
+    first, second = next(filled, None), next(filled, None)
+    filled.close()
+    if first is None or second is None or not breaks_off(first):
+        return
+    array = first.lstrip().startswith(b"[")
+    if not array and is_json(second):  # the first line alone is broken
+        return
+    name = shlex.quote(str(measure.path))
+    shown, source = (f"zcat {name} | ", "") if measure.gzipped else ("", f" {name}")
+    what, picked = ("one JSON array", "'.[]'") if array else ("JSON", ".")
+    raise InputError(
+        f"{measure.path}: is {what} over several lines, not one value a line; "
+        f"convert it: {shown}jq -c {picked}{source} > lines.jsonl"
+    )
+
+
 def _why_not_json(number: int, line: bytes, error: NotJson) -> str:
-    if number == 1 and line.strip() == b"[":
-        return "not one JSON value per line, but the beginning of an array; convert it: jq -c '.[]' FILE"
-    return f"not JSON: {error}"
+    hint = ""
+    start = line.lstrip()[:2]
+    if start == b"{'":
+        hint = "; JSON has double quotes only"
+    elif number == 1 and start[:1].isalpha():
+        hint = "; of plain text make JSON, a text a line: jq -R . FILE; a table is read with --input-format csv"
+    return f"not JSON: {error}{hint}"
 
 
 def _named(file: str, index: int, record: Record, ids: IdTable) -> Item | BadLine:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from agentbatch.errors import InputError
 from agentbatch.inputs import BadLine, Inputs, Selection, check_inputs, open_inputs
+from agentbatch.inputs.utf8_check import Utf8Check
 from agentbatch.items import Item
 
 MiB = 1024 * 1024
@@ -91,9 +92,68 @@ def test_a_bad_line_is_told_with_its_place_and_keeps_its_turn(tmp_path: Path) ->
     assert third.message.startswith(f"{path}:3: not JSON: NaN")
 
 
-def test_an_array_in_place_of_lines_is_met_with_the_command_that_converts_it(tmp_path: Path) -> None:
-    items = read(write(tmp_path / "x.jsonl", b'[\n{"a":1},\n{"a":2}\n]\n'))
-    assert "jq -c" in bad(items)[0].message
+@pytest.mark.parametrize(
+    ("content", "mend"),
+    [
+        (b'[\n{"a":1},\n{"a":2}\n]\n', "is one JSON array over several lines, .*: jq -c '.[]' "),
+        (b'[\n  {\n"a":1}\n]\n', "is one JSON array over several lines, .*: jq -c '.[]' "),
+        (b'\n[{"a":1},\n{"a":2}]\n', "is one JSON array over several lines, .*: jq -c '.[]' "),
+        (b'{\n  "a": 1\n}\n{\n  "a": 2\n}\n', "is JSON over several lines, .*: jq -c . "),
+        (gzip.compress(b'[\n{"a":1},\n{"a":2}\n]\n'), "zcat .*x.jsonl | jq -c '.[]' > lines.jsonl"),
+    ],
+)
+def test_values_over_several_lines_are_met_with_the_command_that_converts_them(
+    tmp_path: Path, content: bytes, mend: str
+) -> None:
+    with pytest.raises(InputError, match=mend.replace("[", "\\[").replace("|", "\\|")):
+        open_inputs(write(tmp_path / "x.jsonl", content))
+
+
+def test_one_broken_line_at_the_beginning_is_a_bad_line(tmp_path: Path) -> None:
+    assert [item.line for item in bad(read(write(tmp_path / "x.jsonl", b'{"a": 1, "b"\n{"a": 2}\n')))] == [1]
+    assert not bad(read(write(tmp_path / "x.jsonl", b'[{"a": 1}, {"a": 2}]\n')))
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [(b"tea\n", "jq -R . FILE"), (b"id;name\n", "--input-format csv"), (b"{'a': 1}\n", "double quotes")],
+)
+def test_what_else_a_first_line_may_be(tmp_path: Path, line: bytes, hint: str) -> None:
+    assert hint in bad(read(write(tmp_path / "x.txt", line)))[0].message
+
+
+LATIN = '{"a":"caf\u00e9"}\n{"a":"tea"}\n\n{"a":"cr\u00e8me"}'.encode("latin-1")
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_lines_that_are_no_utf8_are_counted_before_anything_is_read(tmp_path: Path, pack: Any) -> None:
+    inputs = open_inputs(write(tmp_path / "x.jsonl", pack(LATIN)))
+    note = inputs.text.note("x.jsonl")
+    assert note is not None
+    assert note.startswith("x.jsonl: 2 lines are not UTF-8, the first of them line 1: ")
+    assert [fields for _, fields, _ in good(list(inputs.read()))] == [
+        {"a": "caf\ufffd"},
+        {"a": "tea"},
+        {"a": "cr\ufffdme"},
+    ]
+
+
+@given(st.lists(st.sampled_from([b"", b"ok", "\u00e9\U0001f600".encode(), b"\xe9", b"\xf0\x9f"])), st.integers(1, 9))
+def test_lines_are_counted_whatever_the_pieces(lines: list[bytes], size: int) -> None:
+    content = b"\n".join(lines)
+    text = Utf8Check()
+    for at in range(0, len(content), size):
+        text.take(content[at : at + size])
+    text.end()
+    wrong = [number for number, line in enumerate(lines, 1) if line in (b"\xe9", b"\xf0\x9f")]
+    assert (text.lines, text.first) == (len(wrong), wrong[0] if wrong else 0)
+
+
+def test_of_a_stream_they_are_counted_as_it_is_read() -> None:
+    inputs = open_inputs("-", stdin=io.BytesIO(LATIN))
+    assert inputs.text.note("stdin") is None
+    assert len(list(inputs.read())) == 3
+    assert (inputs.text.lines, inputs.text.first) == (2, 1)
 
 
 @pytest.mark.parametrize("value", [b"null", b"1.5", b"true", b"[]", b"{}", b'""'])
@@ -304,6 +364,21 @@ def test_csv_has_a_header_quotes_and_strings_only(tmp_path: Path) -> None:
         ("b", {"id": "b", "name": "two\r\nlines", "note": ""}, 3),
         ("c", {"id": "c", "name": "plain", "note": "3"}, 6),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.csv", 'id;price\na;"1;5"\nb;2,5\n'),
+        ("x.csv", '\n"id";price\na;"1;5"\nb;2,5\n'),
+        ("x.csv", "id\tprice\na\t1;5\nb\t2,5\n"),
+        ("x.tsv", "id\tprice\r\na\t1;5\r\nb\t2,5\r\n"),
+        ("x.csv", 'id,price\na,1;5\nb,"2,5"\n'),
+    ],
+)
+def test_csv_columns_are_divided_as_the_header_shows(tmp_path: Path, name: str, content: str) -> None:
+    items = read(write(tmp_path / name, content.encode()))
+    assert [fields for _, fields, _ in good(items)] == [{"id": "a", "price": "1;5"}, {"id": "b", "price": "2,5"}]
 
 
 def test_csv_without_ids_goes_by_line_numbers(tmp_path: Path) -> None:
