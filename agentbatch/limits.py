@@ -578,6 +578,10 @@ class Admission:
             permits.release()
 
 
+_ROUNDING_USD = 1e-12
+"""What sums of what was set aside and given back may leave over."""
+
+
 class Budget:
     """A hard cap in US dollars: what a request could cost at worst is set aside before it is sent."""
 
@@ -643,6 +647,16 @@ class Budget:
             finally:
                 del self._lacking[freed]
         self.set_aside += usd
+
+    async def enter_with_rest(self) -> float:
+        """Set aside all that is left of the cap, as soon as nothing else is; how much that is, for `leave`."""
+        while self.set_aside > _ROUNDING_USD:
+            freed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(freed)
+            await freed
+        rest = 0.0 if self.cap is None else max(0.0, self.cap - self.spent)
+        self.set_aside += rest
+        return rest
 
     def leave(self, usd: float, spent: float) -> None:
         """Replace what was set aside by what was really spent."""

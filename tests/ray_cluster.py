@@ -16,15 +16,15 @@ CLUSTER = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
 @contextmanager
-def labelled_cluster() -> Iterator[str]:
-    """The address of the head. The other node has the label `disk=ssd` and one `box`."""
+def labelled_cluster(**environ: str) -> Iterator[str]:
+    """The address of the head. The other node has the label `disk=ssd` and one `box`. `environ`: of its processes."""
     process = subprocess.Popen(
         [sys.executable, __file__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env={**os.environ, **CLUSTER},
+        env={**os.environ, **CLUSTER, **environ},
     )
     assert process.stdin is not None and process.stdout is not None
     try:

@@ -14,7 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 
 _PORT = 6399
@@ -37,12 +39,18 @@ def can_make_nodes() -> str | None:
 class RayNodes:
     """Use as `with`: nodes 1 (the head), 2, 3 at 10.77.N.1, .2, .3, on a network N that nobody else uses now.
 
-    `dashboard`: the head has one, which takes jobs.
+    `dashboard`: the head has one, which takes jobs. `more`: further variables of the nodes' environment.
     """
 
     def __init__(
-        self, count: int = 3, cores: int = 2, labels: dict[int, str] | None = None, dashboard: bool = False
+        self,
+        count: int = 3,
+        cores: int = 2,
+        labels: dict[int, str] | None = None,
+        dashboard: bool = False,
+        more: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
+        self._more = more
         self._count = count
         self._cores = cores
         self._labels = labels or {}
@@ -64,7 +72,7 @@ class RayNodes:
         return f"10.77.{self._network}.{number}"
 
     def __enter__(self) -> RayNodes:
-        self._network, self._claim = _claim_network()
+        self._network, self._claim = claim_network()
         self._bridge = f"agbr{self._network}"
         self._remove_network()
         _ip("link", "add", self._bridge, "type", "bridge")
@@ -108,7 +116,7 @@ class RayNodes:
             text=True,
             timeout=120,
             check=False,
-            env=self.environ,
+            env={**self.environ, **self._more},
         )
         assert started.returncode == 0, started.stdout + started.stderr
 
@@ -180,7 +188,7 @@ class RayNodes:
         subprocess.run(["ip", "link", "del", self._bridge], capture_output=True, check=False)
 
 
-def _claim_network() -> tuple[int, IO[str]]:
+def claim_network() -> tuple[int, IO[str]]:
     """A network's number, which is ours while the file is open."""
     for number in range(_NETWORKS):
         claim = (Path(tempfile.gettempdir()) / f"agbray-network-{number}").open("w")

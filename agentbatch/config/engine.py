@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from agentbatch.settings import Duration, PositiveInt, Settings
+
+Patience = Annotated[Duration, Field(ge=1)]
+"""Seconds, at least one: a process that is only slow for a moment must not be taken for dead."""
 
 
 class NodesConfig(Settings):
@@ -25,8 +28,9 @@ class LimiterConfig(Settings):
 
     mode: Literal["lease", "static"] = "lease"
     """`lease`: workers borrow from one limiter by their need. `static`: each has the same fixed share."""
-    ttl: Duration = 4.0
-    """A worker that was not heard for so long loses what it borrowed; after half of it, it cuts its own calls."""
+    ttl: Patience = 4.0
+    """A worker that was not heard for so long loses what it borrowed; after half of it, it cuts its own calls. At
+    least 1s."""
 
 
 class EngineConfig(Settings):
@@ -44,8 +48,8 @@ class EngineConfig(Settings):
     """Items in flight at once on each worker. Default: as many as the models can serve."""
     chunk_max: PositiveInt = 64
     """Items sent to a worker at once, at most."""
-    node_grace: Duration = 10.0
-    """A worker that was silent for so long is given up: what it had in flight runs elsewhere."""
+    node_grace: Patience = 10.0
+    """A worker that was silent for so long is given up: what it had in flight runs elsewhere. At least 1s."""
     placement_timeout: Duration = 30.0
     """How long to wait for a node on which a worker may start."""
     limiter: LimiterConfig = LimiterConfig()
@@ -58,4 +62,4 @@ class EngineConfig(Settings):
         default_factory=dict[str, Literal["node_env", "from_driver"]]
     )
     """Environment variables by name: taken from each node's own environment, or sent by the driver. Those that the
-    config names are sent unless it says otherwise here."""
+    config names are sent unless it says otherwise here. User code finds all of them in `os.environ`."""

@@ -33,6 +33,10 @@ class Expanded:
     variables: Mapping[str, str]
 
 
+STAND_IN = "(of the node: {})"
+"""For the value of a variable that only the nodes of a cluster know."""
+
+
 class StandIns(dict[str, str]):
     """An environment for a check that sends nothing: no key is missing, nor what must be set before a run (`:?`).
 
@@ -77,7 +81,7 @@ def of_nodes(text: str) -> dict[str, str]:
     secrets: Any = cast("dict[str, Any]", engine).get("secrets") if isinstance(engine, dict) else None
     if not isinstance(secrets, dict):
         return {}
-    return {str(n): f"(of the node: {n})" for n, how in cast("dict[Any, Any]", secrets).items() if how == "node_env"}
+    return {str(n): STAND_IN.format(n) for n, how in cast("dict[Any, Any]", secrets).items() if how == "node_env"}
 
 
 def _as_it_is(at: object, value: str, place: object) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from agentbatch.config.config import Config
-from agentbatch.config.environment import AskedVariables, StandIns, of_nodes, read_dotenv
+from agentbatch.config.environment import STAND_IN, AskedVariables, StandIns, of_nodes, read_dotenv
 from agentbatch.config.keys import KEY_VARIABLES
 from agentbatch.config.problems import Problem, SourceText, report
 from agentbatch.config.sections import read_sections
@@ -65,12 +65,19 @@ def load(
         raise ConfigError(report(problems))
     config = sections.config
     unset = tuple(f"{message} (a run needs it)" for message in stand_ins.missing.values() if only_check)
-    config._notes, config._secrets = (*sections.notes, *unset), sections.secrets  # pyright: ignore[reportPrivateUsage]
+    hidden = (*sections.secrets, *_engine_secrets(config, asked))
+    config._notes, config._secrets = (*sections.notes, *unset), hidden  # pyright: ignore[reportPrivateUsage]
     config._templates, config._origin = sections.templates, read.origin  # pyright: ignore[reportPrivateUsage]
     config._source = ConfigSource(  # pyright: ignore[reportPrivateUsage]
         path, tuple(each.setting for each in said), asked.asked
     )
     return config
+
+
+def _engine_secrets(config: Config, environ: Mapping[str, str]) -> list[str]:
+    """The values of the variables that `engine.secrets` names, as far as they are known here; they count as asked."""
+    values = {name: environ[name] for name in config.engine.secrets if name in environ}
+    return [value for name, value in values.items() if value != STAND_IN.format(name)]
 
 
 def _add_request_agent(data: dict[str, Any]) -> None:

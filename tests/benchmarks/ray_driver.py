@@ -1,7 +1,7 @@
-"""What a run on Ray costs its driver: CPU per item, and the time until the first call. Then what more nodes would give.
+"""What a run on Ray costs its driver and its workers in CPU per item, and one process without Ray for comparison.
 
-`python tests/benchmarks/ray_driver.py [ITEMS] [WORKERS]`, with the extra `[ray]`. CPU is read from /proc between two
-moments in the middle of the run, so that starting and ending are not in it.
+`python tests/benchmarks/ray_driver.py [ITEMS] [WORKERS]`, with the extra `[ray]`; 0 workers: in this process alone. CPU
+is read from /proc between two moments in the middle of the run, so that starting and ending are not in it.
 """
 
 from __future__ import annotations
@@ -42,16 +42,21 @@ def cpu_of(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def stations_of(pid: int) -> list[int]:
-    """Worker processes, by their title; all that run here are this benchmark's."""
-    found = []
+def stations_below(pid: int) -> list[int]:
+    """The worker processes of a run, by their title."""
+    parents: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                if "StationActor" in (entry / "cmdline").read_text():
-                    found.append(int(entry.name))
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
             except OSError:
                 continue
+            parents.setdefault(parent, []).append(int(entry.name))
+    found, to_see = [], [pid]
+    while to_see:
+        children = parents.get(to_see.pop(), [])
+        to_see += children
+        found += [child for child in children if "StationActor" in (Path("/proc") / str(child) / "cmdline").read_text()]
     return found
 
 
@@ -63,18 +68,8 @@ def run(items: int, workers: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write(folder, items)
-        command = [
-            "run",
-            "c.yaml",
-            "in.jsonl",
-            "--engine",
-            "ray",
-            "--workers",
-            str(workers),
-            "--progress",
-            "none",
-            "-q",
-        ]
+        engine = ["--engine", "ray", "--workers", str(workers)] if workers else []
+        command = ["run", "c.yaml", "in.jsonl", *engine, "--progress", "none", "-q"]
         began = time.perf_counter()
         process = subprocess.Popen([sys.executable, "-m", "agentbatch", *command], cwd=folder)
         results = folder / "in.results.jsonl"
@@ -83,7 +78,7 @@ def run(items: int, workers: int) -> None:
         print(f"start to first result: {time.perf_counter() - began:.1f} s (load {os.getloadavg()[0]:.1f})")
         while lines_in(results) < items * 0.2 and process.poll() is None:
             time.sleep(0.05)
-        pids = stations_of(process.pid)
+        pids = stations_below(process.pid)
         looked, done = time.perf_counter(), lines_in(results)
         driver, there = cpu_of(process.pid), [cpu_of(pid) for pid in pids]
         while lines_in(results) < items * 0.8 and process.poll() is None:
@@ -121,4 +116,6 @@ def bank_speed(workers: int = 16, rounds: int = 400) -> None:
 if __name__ == "__main__":
     items, workers = (int(word) for word in [*sys.argv[1:], "20000", "2"][:2])
     run(items, workers)
+    if workers:
+        run(items, 0)
     bank_speed()

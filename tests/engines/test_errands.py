@@ -246,6 +246,26 @@ def test_an_item_costs_no_more_than_it_may_wherever_its_steps_are_done(tmp_path:
     assert told(trial.line) == told(run(config).line)
 
 
+@pytest.mark.parametrize("placed", [{"first", "second", "third"}, {"first", "third"}, {"second"}])
+def test_steps_side_by_side_cost_no_more_either(tmp_path: Path, placed: set[str]):
+    agents = {
+        name: {**(THERE if name in placed else {}), "on_error": "continue"} for name in ("first", "second", "third")
+    }
+    limits = {"item_max_cost": 2.5 * MOST_USD}
+    config = config_of(
+        tmp_path,
+        agents,
+        models={"echo": CAPPED},
+        groups={"all": {"parallel": list(agents)}},
+        workflow=["all"],
+        limits=limits,
+    )
+    trial, _ = run_on_two(config, *({"n": n} for n in range(5)))
+    for line in trial.lines:
+        assert line["cost_usd"] == pytest.approx(2 * MOST_USD)
+        assert sorted(line["agents"][name]["status"] for name in agents) == ["error", "ok", "ok"]
+
+
 def test_what_may_be_billed_over_there_stands_in_the_items_line(tmp_path: Path):
     agents = {"first": {**THERE, "model": "silent", "on_error": "continue"}, "second": {}}
     silent = {"provider": "mock", "latency": "1000s", "timeout": "2s", "retries": 0}

@@ -69,6 +69,14 @@ def test_a_silent_workers_lease_returns_after_its_time():
     assert bank.report(Report("b", 2, terms, {"model m": Holding(0, 0, 10)}), 104.1).places == {"model m": 10}
 
 
+def test_who_comes_with_another_node_brings_its_places():
+    bank = Bank(ttl_s=4)
+    before, after = {"agent task": Terms(4, None, None)}, {"agent task": Terms(6, None, None)}
+    assert bank.report(Report("a", 1, before, {"agent task": Holding(0, 0, 9)}), 100).places == {"agent task": 4}
+    assert bank.report(Report("b", 1, after, {"agent task": Holding(0, 0, 9)}), 100.1).places == {"agent task": 2}
+    assert bank.report(Report("a", 2, before, {"agent task": Holding(4, 4, 9)}), 100.2).places == {"agent task": 3}
+
+
 def test_a_pause_of_one_is_a_pause_of_all_and_does_not_grow_by_being_told():
     bank = Bank(ttl_s=4)
     bank.report(Report("a", 1, pauses={"model m": 10.0}), 100.0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -237,6 +238,20 @@ def test_a_node_cut_off_and_healed(far: RayProject, nodes: RayNodes):
     nodes.heal(2)
     said = finish_far(far, process, 1200)
     assert "is lost" in said
+
+
+@needs_nodes
+def test_a_node_with_placed_steps_cut_off_and_healed(far: RayProject, nodes: RayNodes):
+    far.config = re.sub(r"(  second: .*)}", r"\1, placement: {disk: ssd}}", far.config)
+    assert "placement: {disk: ssd}}" in far.config
+    far.write(900)
+    process = start_far(far, nodes)
+    wait_for_lines(far, 100, process)
+    nodes.cut(2)
+    wait_for_lines(far, 450, process)
+    nodes.heal(2)
+    said = finish_far(far, process, 900)
+    assert re.search("steps? of agents placed there run again", said)
 
 
 @needs_nodes

@@ -87,6 +87,13 @@ def test_other_versions_stand_in_one_line():
     )
 
 
+def test_no_ray_on_this_machine():
+    error = ConnectionError("Could not find any running Ray instance. Please specify the one to connect to.")
+    told = str(joining_failed("the Ray cluster at auto can't be joined", error))
+    assert "no Ray runs on this machine. Begin one with `ray start --head`" in told
+    assert "\n" not in told
+
+
 def test_an_object_store_that_is_too_small():
     check_store(50_000_000, [("a", 100e6)])
     with pytest.raises(ConfigError, match=r"node b has 80 MB, too little for the 90 MB .*--object-store-memory.*excl"):

@@ -34,7 +34,12 @@ def joining_failed(failing: str, error: BaseException) -> ConfigError:
             f"{failing}: it has Ray {ray} and Python {python}, this machine Ray {our_ray} and Python {our_python}."
             " Install the same versions of both"
         )
-    return ConfigError(f"{failing}: {first_line(error)}. {_mend(error)}")
+    if "Could not find any running Ray instance" in str(error):
+        return ConfigError(
+            f"{failing}: no Ray runs on this machine. Begin one with `ray start --head`, have this machine join one"
+            " with `ray start --address=HEAD:6379`, or name a cluster's head with --address HOST:PORT"
+        )
+    return ConfigError(f"{failing}: {first_line(error).rstrip('.')}. {_mend(error)}")
 
 
 def _mend(error: BaseException) -> str:

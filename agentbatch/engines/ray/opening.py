@@ -95,10 +95,14 @@ def _assignment(
     """What all workers are told; each is given its own name."""
     source = config.source
     assert source is not None  # else `pack` had refused it
-    secrets = config.engine.secrets
-    variables = {**source.variables, **{name: os.environ[name] for name in secrets if name in os.environ}}
-    of_node = tuple(name for name, how in secrets.items() if how == "node_env")
-    sent = {name: value for name, value in variables.items() if name not in of_node}
+    of_node = tuple(name for name, how in config.engine.secrets.items() if how == "node_env")
+    sent = {name: value for name, value in source.variables.items() if name not in of_node}
+    for name in config.engine.secrets:
+        if name not in sent and name not in of_node:
+            raise ConfigError(
+                f"engine.secrets.{name}: the environment variable {name} is not set here: set it, or put it in .env,"
+                " or say node_env where the nodes have it"
+            )
     return Assignment(
         worker="",
         node="",

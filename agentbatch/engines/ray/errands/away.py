@@ -31,6 +31,7 @@ class _Open:
     visit: Visit
     end: asyncio.Future[ErrandEnd] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     working: bool = False
+    spent_usd: float = 0.0
 
     def work(self, working: bool) -> None:
         """The clocks of the visit run while the step is at work, wherever that is."""
@@ -59,8 +60,20 @@ class Away:
         """
         if self._journal is not None:
             await self._journal.settle(visit.item.index)
+        purse = visit.of_item.purse
+        if purse is None or purse.cap is None:
+            return await self._sent(placement, agent, scope, _Open(visit))
+        # how much of it the step needs is known over there alone, so steps with a cap go one after another
+        rest, mine = await purse.enter_with_rest(), _Open(visit)
+        try:
+            return await self._sent(placement, agent, scope, mine)
+        finally:
+            purse.leave(rest, mine.spent_usd)
+
+    async def _sent(self, placement: Placement, agent: str, scope: Scope, mine: _Open) -> Output:
+        visit = mine.visit
         self._number += 1
-        number, data, mine = self._number, _packed(agent, scope, visit), _Open(visit)
+        number, data = self._number, _packed(agent, scope, visit)
         self._open[number] = mine
         self.asked.append((number, placement, visit.item.index, data))
         self._speak()
@@ -112,8 +125,7 @@ class Away:
         visit.count_work(max(0.0, end.worked_s - visit.worked_s))
         visit.count(end.usage, end.cost_usd)
         visit.may_have_cost(end.possibly_billed_usd)
-        if (purse := visit.of_item.purse) is not None:
-            purse.spent += end.spent_usd
+        mine.spent_usd = end.spent_usd
         visit.calls = max(visit.calls, end.calls)
         visit.steps |= end.steps
         visit.extra |= end.extra
@@ -160,7 +172,7 @@ class NotHere:
 
 
 def _packed(agent: str, scope: Scope, visit: Visit) -> bytes:
-    """The errand's bytes. Of what the item may cost, each step that is away at once may spend all that is left."""
+    """The errand's bytes. Of what the item may cost, it may spend all that is left."""
     purse = visit.of_item.purse
     errand = Errand(
         item=visit.item,

@@ -142,7 +142,9 @@ class Bank:
 
     def _open(self, owner: str, terms: Terms) -> None:
         if terms.places is not None:
-            self._places.setdefault(owner, Shares(terms.places))
+            shares = self._places.setdefault(owner, Shares(terms.places))
+            # of functions that are tasks of Ray's, who comes with another node knows of more places
+            shares.total = max(shares.total, terms.places)
         for unit, limit in (("rpm", terms.rpm), ("tpm", terms.tpm)):
             if limit is not None and (owner, unit) not in self._rates:
                 self._rates[owner, unit] = _LentRate(limit, unit, owner)
