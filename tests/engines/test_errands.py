@@ -415,7 +415,7 @@ async def test_a_lost_workers_steps_are_done_by_another_with_what_is_paid():
     await posted()
     assert [chunk.errands for chunk in told_one] == [[("w1", 7, 3, b"step", {})]]
     desk.tell(one, ("w1", 7, "working", None))
-    paid.keep([(3, "agent", 1, b"asked", b"answer")], lambda: None)
+    paid.keep([(3, "agent", 1, b"asked", b"answer", 0.001)], lambda: None)
     one.state = "lost"
     links.append(two)
     desk.lose(one)
