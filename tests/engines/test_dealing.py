@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,19 +20,33 @@ from agentbatch.progress.tally import Tally
 
 
 class Taking:
-    """A worker's handle that keeps what it is sent."""
+    """A worker's handle that keeps what it is sent, and has nothing sensible to say."""
 
     def __init__(self) -> None:
         self.chunks: list[int] = []
         self.push = self
+        self.drain = Babbling()
 
     async def remote(self, chunk: bytes) -> None:
         self.chunks.append(len(unpacked(chunk).items))
 
 
+class Babbling:
+    async def remote(self, acknowledged: int, wait_s: float, most: int) -> bytes:
+        return b"nonsense"
+
+
 class OneWorker:
+    """A crew, and the cluster that it is of."""
+
     def __init__(self, link: Link) -> None:
         self.links = [link]
+
+    def on_ended(self, link: Link) -> None:
+        self.links.remove(link)
+
+    def kill(self, remote: Remote) -> None:
+        """It has no process."""
 
 
 async def dealt(folder: Path, engine: dict[str, Any], items: int, **limits: int) -> tuple[list[int], RayEngine]:
@@ -40,10 +55,11 @@ async def dealt(folder: Path, engine: dict[str, Any], items: int, **limits: int)
     handle = Taking()
     node = Node("n", "10.0.0.1", "n", 2.0, {}, {}, False)
     link = Link("w1", node, Remote(handle), 10, 0 if limits else 6, 5.0)
+    crew = cast("Any", OneWorker(link))
     driver = RayEngine(
         config,
-        cluster=cast("Any", None),
-        crew=cast("Any", OneWorker(link)),
+        cluster=crew,
+        crew=crew,
         control=Control(),
         watchers=Watchers(Tally(("first",))),
         journal=None,
@@ -69,3 +85,13 @@ async def test_the_runs_own_limit_holds_for_what_is_dealt(tmp_path: Path):
     chunks, driver = await dealt(tmp_path, {"kind": "ray"}, items=100, max_concurrency=5)
     assert sum(chunks) == 5
     assert driver.pressure().items_in_flight == 5
+
+
+async def test_a_batch_that_can_not_be_read_ends_the_run_and_its_items_go_back(tmp_path: Path):
+    _, driver = await dealt(tmp_path, {"kind": "ray"}, items=5)
+    (link,) = driver._crew.links  # pyright: ignore[reportPrivateUsage]
+    assert len(link.held) == 5
+    await driver._listen(link)  # pyright: ignore[reportPrivateUsage]
+    assert driver._control.reason is not None  # pyright: ignore[reportPrivateUsage]
+    assert isinstance(driver._fault, pickle.UnpicklingError)  # pyright: ignore[reportPrivateUsage]
+    assert not link.held

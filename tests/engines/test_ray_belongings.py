@@ -135,14 +135,6 @@ def test_on_one_machine_a_placement_is_ignored_with_a_note_and_shapes_no_answer(
     assert placement.room_on({"disk": "ssd"}, {"GPU": 2.0}) == 0
 
 
-def test_where_to_run_is_ignored_with_a_note_by_a_run_that_is_not_on_ray(tmp_path: Path):
-    for key, value in (("address", "auto"), ("workers", 3)):
-        config = config_of(tmp_path, {"first": {}}, workflow=["first"], engine={key: value})
-        assert [note for note in config.notes if f"engine.{key}" in note and "ignored" in note]
-        config = config_of(tmp_path, {"first": {}}, workflow=["first"], engine={"kind": "ray", key: value})
-        assert config.notes == ()
-
-
 @pytest.mark.parametrize(
     ("placement", "words"),
     [

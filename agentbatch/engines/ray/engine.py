@@ -27,7 +27,7 @@ from agentbatch.engines.ray.head_watch import watch_head
 from agentbatch.engines.ray.link import Link
 from agentbatch.engines.ray.paid_calls import PaidCalls
 from agentbatch.engines.ray.parcels import Batch, Chunk, FinishedRow
-from agentbatch.errors import AgentBatchError, ConfigError
+from agentbatch.errors import ConfigError
 from agentbatch.kept.journal import JournalFile
 from agentbatch.process.control import Control
 from agentbatch.progress.tally import Tally
@@ -84,7 +84,7 @@ class RayEngine:
         self._errands = ErrandDesk(lambda: self._crew.links, self._paid)
         self._wake = asyncio.Event()
         self._slow: set[asyncio.Future[None]] = set()
-        self._fault: AgentBatchError | None = None
+        self._fault: Exception | None = None
         self._listening: set[asyncio.Task[None]] = set()
         self._cut = False
         self.notes: list[str] = []
@@ -258,7 +258,7 @@ class RayEngine:
     async def _listen(self, link: Link) -> None:
         try:
             await link.listen(self._on_batch)
-        except AgentBatchError as error:
+        except Exception as error:  # a bug of ours, too: a worker that nobody listens to would hold its items for ever
             self._break(error)
         if link.state == "lost":
             again = _again(link)
@@ -341,7 +341,7 @@ class RayEngine:
         self._slow.discard(waited)
         self._wake.set()
 
-    def _break(self, error: AgentBatchError) -> None:
+    def _break(self, error: Exception) -> None:
         self._fault = self._fault or error
         self._control.stop("an error in the run itself")
 
