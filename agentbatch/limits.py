@@ -25,7 +25,7 @@ from agentbatch.time_book import Bound
 WINDOW_S = 60.0
 """Rates are per minute, as providers state them."""
 
-_JITTER_S = 0.5
+_JITTER_S = 0.2
 """The network may squeeze requests together by so much; the books of a rate look back that much further."""
 
 _LOOK_AGAIN_S = 0.5

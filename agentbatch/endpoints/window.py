@@ -33,7 +33,14 @@ _REMEMBERED = 400
 _EVIDENCE = 3
 """So many refusals at least before the window is cut: the few that reach the highest level may be unlucky."""
 
+_MANY_REFUSED = 8
+_MANY_SHARE = 4
+"""So many refusals, and one of so many requests at least: that is no bad luck."""
+
 _RAREST_PROBE = 8
+_RARELY = 75
+"""Probes that fail come once in so many windows' worth of good answers, and in so many answers: few are refused."""
+
 _FORGET = 1.00002
 """Per answer: the quickest that was ever seen is believed a little less each time, for a server may change."""
 
@@ -85,6 +92,10 @@ class Window:
         """How many requests had been sent at the last cut or step back."""
         self._settled = False
         """Whether one that was sent after it has been answered: refusals before that say nothing new."""
+        self._last_step = 1
+        """By how much it was widened last."""
+        self._survey_of = 0
+        """At a refusal: how many requests had been sent by then; 0 when no survey is under way."""
         self._credit = 0
         self._clean = 0
         self._probe_every = 1
@@ -132,6 +143,8 @@ class Window:
         """It was answered well, in so many seconds."""
         sent.refused = False
         self._settled = self._settled or sent.number > self._stepped_at
+        if self._survey_of:
+            self._survey(sent)
         if self._owed and sent.number > self._owed[0]:
             self._owed.popleft()
         if self._auto:
@@ -145,6 +158,7 @@ class Window:
         if self._floor and sent.level > self._open and sent.number <= self._stepped_at:
             return "of some"  # of the burst that led to the last cut: no news
         one_too_many = bool(self._floor) and self._settled and sent.level >= self._open
+        self._survey_of = self._survey_of or self._sent
         down_to_one = len(self._owed) >= self._open - 1
         self._owed.append(self._sent)
         self._owe_at_most(self._open - 1)
@@ -169,6 +183,7 @@ class Window:
         self._open = max(1, min(self.limit, size))
         self._owed.clear()
         self._recent.clear()
+        self._survey_of = 0
 
     def _too_many(self, level: int) -> int | None:
         """The lowest level, at most this one, from which on most requests were refused; None where there is none."""
@@ -192,6 +207,23 @@ class Window:
         self._begin_round()
         self._end_growth()
 
+    def _survey(self, answered: Sent) -> None:
+        """The first good answer after a refusal: refusals are quicker, so what is still under way was taken with it.
+
+        That many the server takes, whatever the levels say: on their way requests overtake each other.
+        """
+        sent_by_then, self._survey_of = self._survey_of, 0
+        if answered.number > sent_by_then:
+            return
+        taken = 1 + sum(each.refused is None and each.number <= sent_by_then for each in self._recent)
+        refused = sum(each.refused is True for each in self._recent)
+        if self._floor and taken > self._open:
+            self._open = min(self.limit, taken)
+            self._owed.clear()
+            self._know_limit()
+        elif refused >= _MANY_REFUSED and refused * _MANY_SHARE >= len(self._recent):
+            self._cut(taken)
+
     def _know_limit(self) -> None:
         """It is about what is open now."""
         self._floor = max(1, min(self._open - 3, self._open * 9 // 10))
@@ -206,7 +238,8 @@ class Window:
             self._gently = True
             return
         self._begin_round()
-        self._open = max(self._floor, self._open - 1)
+        self._open = max(self._floor, self._open - self._last_step)
+        self._last_step = 1
         self._owe_at_most(self._open - 1)
         self._end_growth()
 
@@ -232,9 +265,10 @@ class Window:
                 self._credit = 0
                 self._open += 1
             return
-        if self._credit >= self._open * self._probe_every:
+        if self._credit >= max(self._open * self._probe_every, _RARELY if self._probe_every == _RAREST_PROBE else 0):
             self._credit = 0
-            self._open = min(self.limit, self._open + (1 << min(self._clean, 6)))
+            self._last_step = 1 << min(self._clean, 6)
+            self._open = min(self.limit, self._open + self._last_step)
             self._clean += 1
             if self._clean > 1:
                 self._probe_every = 1

@@ -11,10 +11,10 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from math import ceil
 
-LEASE_S = 1.0
+LEASE_S = 0.5
 """So long a lease of a rate may be used."""
 
-_JITTER_S = 0.5
+_JITTER_S = 0.2
 _WINDOW_S = 60.0
 _KEPT_S = _WINDOW_S + LEASE_S + _JITTER_S
 _BATCH_S = 0.25

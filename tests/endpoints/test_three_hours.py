@@ -102,7 +102,7 @@ def share_of(sent: list[tuple[float, float]], limit: int) -> float:
     [
         (Limits(rpm=120), 0, 0.97),
         (Limits(tpm=40_000), 250, 0.97),
-        (Limits(tpm=40_000), 0, 0.955),  # half of what is set aside is not used, and nobody else can while it is
+        (Limits(tpm=40_000), 0, 0.97),  # half of what is set aside is not used, and nobody else can while it is
         (Limits(rpm=100, tpm=40_000), 0, 0.97),
         (Limits(rpm=120, tpm=40_000), 250, 0.97),
         (Limits(agent_rpm=60), 0, 0.97),

@@ -59,6 +59,28 @@ def test_a_server_that_takes_60_is_filled_and_hardly_ever_refuses(told: int) -> 
     assert seconds <= 5.8, "ideal: 3,000 x 0.1 s / 60 = 5.0 s"
 
 
+class FarServer(Server):
+    """On their way to it requests overtake each other, so that those refused are not those that were sent last."""
+
+    def __init__(self, spread_s: float) -> None:
+        super().__init__(script=lambda *_: "ok")
+        self._draw = random.Random(4)
+        self._spread_s = spread_s
+
+    async def chat(self, request: ChatRequest) -> ChatResponse:
+        await asyncio.sleep(0.002 + self._draw.uniform(0, self._spread_s))
+        return await super().chat(request)
+
+
+@pytest.mark.parametrize("told", [100, 300])
+@pytest.mark.parametrize("spread_s", [0.001, 0.005])
+def test_requests_that_overtake_each_other_tell_as_much(told: int, spread_s: float) -> None:
+    server = FarServer(spread_s)
+    seconds = run_in_fake_time(ask_all(server, 3000, told))
+    assert len(server.asked) <= 3200
+    assert seconds <= 5.6, "ideal: 3,000 x 0.1 s / 60 = 5.0 s, and the way"
+
+
 def test_refusals_at_random_neither_pause_nor_shrink() -> None:
     draw = random.Random(7)
 

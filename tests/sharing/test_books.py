@@ -43,7 +43,7 @@ def test_three_processes_of_any_pace_keep_a_rate_together(limit: int, processes:
             used.append((now + draw.random() * LEASE_S, lease.amount))  # some time within it
     used.sort()
     assert most_in_a_minute(used) <= limit
-    assert sum(amount for _, amount in used) >= 0.9 * limit * 600 / 60
+    assert sum(amount for _, amount in used) >= 0.97 * limit * 600 / 60
     assert min(got.values()) >= 0.8 * max(got.values())
 
 
