@@ -54,7 +54,7 @@ class RateBook:
         head = min(head, limit)
         left = limit - sum(lease.amount for lease in self.leases)
         amount = min(wanted, max(head, limit / _WINDOW_S * _BATCH_S), left)
-        if amount < head or self.next_at > now or self._somebody_is_before(holder, now):
+        if amount < head or self.next_at > now or self._somebody_is_before(holder, limit, now):
             return None
         if head >= 1 and wanted == int(wanted):
             amount = float(int(amount))
@@ -71,13 +71,14 @@ class RateBook:
                 lease.amount = max(0.0, lease.amount + change)
                 self.next_at += change * _KEPT_S / limit
 
-    def _somebody_is_before(self, holder: str, now: float) -> bool:
+    def _somebody_is_before(self, holder: str, limit: float, now: float) -> bool:
+        waiting = [each for each, at in self.wanted_at.items() if each != holder and now - at < _DEMAND_S]
+        since = now - max(_LATELY_S, 2 * (len(waiting) + 1) * _WINDOW_S / limit)  # where there are few, look further
         lately: dict[str, float] = {}
         for lease in self.leases:
-            if lease.at > now - _LATELY_S:
+            if lease.at > since:
                 lately[lease.holder] = lately.get(lease.holder, 0.0) + lease.amount
         mine = lately.get(holder, 0.0)
-        waiting = [each for each, at in self.wanted_at.items() if each != holder and now - at < _DEMAND_S]
         return any(lately.get(each, 0.0) < mine for each in waiting)
 
 
