@@ -229,7 +229,8 @@ class Workshop:
         online, config = self._endpoint(model), self.config.models[model]
         if self.tape is not None and self.tape.replays:
             return online
-        return self.batches.door(online, config) or online
+        askers = sum(getattr(agent, "model", None) == model for agent in self.config.agents.values())
+        return self.batches.door(online, config, askers) or online
 
     def limiter(
         self, owner: str, *, max_concurrency: int | None = None, rpm: int | None = None, tpm: int | None = None

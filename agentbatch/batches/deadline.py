@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-
-from agentbatch.batches.room import BatchRoom
+from typing import Protocol
 
 _LOOK_S = 1.0
 _LOOKS = 100
@@ -13,7 +12,24 @@ _SPARE = 0.1
 """Share of the time that is kept for what no estimate knows of: at least so much is left for ordinary requests."""
 
 
-async def keep_deadline(room: BatchRoom, seconds: float, items_left: Callable[[], int | None]) -> None:
+class Batches(Protocol):
+    """What of a run's batches (`BatchRoom`) a deadline is about."""
+
+    @property
+    def unanswered(self) -> int:
+        """Requests that wait for them."""
+        ...
+
+    def seconds_online(self, items: int) -> float:
+        """How long so many items would take the ordinary way."""
+        ...
+
+    def give_up(self, patience_s: float) -> None:
+        """Whatever they have not answered is asked the ordinary way, after so many seconds at the latest."""
+        ...
+
+
+async def keep_deadline(room: Batches, seconds: float, items_left: Callable[[], int | None]) -> None:
     """Give up on batches when ordinary requests need the time that is left until `seconds` from now.
 
     Args:

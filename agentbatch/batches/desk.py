@@ -92,7 +92,6 @@ class BatchDesk:
         self.api = api
         self.open = True
         self.carried: dict[int, Carried] = {}
-        self.answered = 0
         self._store = store
         self._room = room
         self._control = control
@@ -291,7 +290,6 @@ class BatchDesk:
         for key, line in kept:
             answer = self._waiting.pop(key, None)
             if answer is not None and not answer.done():
-                self.answered += 1
                 answer.set_result(line)
 
     async def _take_up(self) -> None:

@@ -40,8 +40,10 @@ class BatchedEndpoint:
         encode: gives a request's body.
         config: `provider_batch`.
         share: of the ordinary price, that batches cost.
+        askers: how many agents ask this model.
 
     Attributes:
+        answered: requests that batches had an answer to.
         sent_online: requests that went the ordinary way in the end.
     """
 
@@ -53,10 +55,14 @@ class BatchedEndpoint:
         encode: Callable[[ChatRequest], Awaitable[bytes]],
         config: ProviderBatchConfig,
         share: float = HALF,
+        askers: int = 1,
     ) -> None:
         self.online = online
         self.desk = desk
-        self.sent_online = 0
+        self.answered = self.sent_online = 0
+        self._askers = askers
+        self._asked, self._tokens = 0, 0.0
+        """How many requests there were, and the tokens of one of them, in the mean."""
         self._room = room
         self._encode = encode
         self._config = config
@@ -64,12 +70,13 @@ class BatchedEndpoint:
         self._tariff: Pricing | None = None if tariff is None else BatchPrice(tariff, share)
 
     @property
-    def seconds_a_request(self) -> float:
-        """What one request adds to the time of many the ordinary way, by the model's limits."""
+    def seconds_an_item(self) -> float:
+        """What one item adds to the time of many the ordinary way, by the model's limits."""
         limiter = self.online.limiter
         at_once = limiter.permits.limit if limiter.permits is not None else 1
         by_rate = 0.0 if limiter.rpm is None else 60.0 / limiter.rpm.limit
-        return max(_SECONDS_A_CALL / at_once, by_rate)
+        by_tokens = 0.0 if limiter.tpm is None else 60.0 * self._tokens / limiter.tpm.limit
+        return self._askers * max(_SECONDS_A_CALL / at_once, by_rate, by_tokens)
 
     @property
     def model(self) -> Model:
@@ -106,6 +113,7 @@ class BatchedEndpoint:
         """
         prepared = request.with_params({**self.settings.params, **request.params})
         key = _key(self.settings.identity, prepared, visit)
+        self._note_size(prepared)
         tries = self.settings.retry.retries + 1
         attempt = 1
         again = self._has_failed(key, prepared)
@@ -124,6 +132,11 @@ class BatchedEndpoint:
         self.sent_online += 1
         visit.extra["batch"] = "online"
         return await self.online.ask(request, visit, agent, call)
+
+    def _note_size(self, request: ChatRequest) -> None:
+        if self.online.limiter.tpm is not None:
+            self._asked += 1
+            self._tokens += (self.online.estimate.of(request).total - self._tokens) / self._asked
 
     def _has_failed(self, key: str, request: ChatRequest) -> bool:
         """Whether a batch of an earlier run had no answer to this request, and another batch is to have one now."""
@@ -171,6 +184,7 @@ class BatchedEndpoint:
         except BaseException:
             tracer.end(span, "cancelled")
             raise
+        self.answered += 1
         span.attributes["queued_s"] = perf_counter() - began
         visit.count(response.usage, cost)
         describe(span, response, cost)

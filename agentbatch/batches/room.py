@@ -51,8 +51,10 @@ class BatchRoom:
         self._transports: list[HttpTransport] = []
         self._submitting: dict[str, asyncio.Lock] = {}
 
-    def door(self, online: Endpoint | EndpointPool, config: ModelConfig) -> BatchedEndpoint | None:
+    def door(self, online: Endpoint | EndpointPool, config: ModelConfig, askers: int = 1) -> BatchedEndpoint | None:
         """How a model is asked through batches; None where it is asked the ordinary way.
+
+        `askers` agents ask it: so many requests an item is expected to make.
 
         Raises:
             ConfigError: there is no file of results beside which to keep what is submitted.
@@ -86,7 +88,7 @@ class BatchRoom:
         async def body_of(request: ChatRequest) -> bytes:
             return await model.api.body_of(request, model.encode)
 
-        made = BatchedEndpoint(online, desk, self.waiting, body_of, own, config.batch_share)
+        made = BatchedEndpoint(online, desk, self.waiting, body_of, own, config.batch_share, askers)
         self._doors.append(made)
         self.waiting.most = max(self.waiting.most, own.max_waiting)
         return made
@@ -101,9 +103,9 @@ class BatchRoom:
         """Requests that wait for batches."""
         return sum(door.desk.unanswered for door in self._doors)
 
-    def seconds_online(self, requests: int) -> float:
-        """How long so many requests would take the ordinary way, at each model."""
-        return sum(requests * door.seconds_a_request for door in self._doors)
+    def seconds_online(self, items: int) -> float:
+        """How long so many items would take the ordinary way, one model after the other."""
+        return sum(items * door.seconds_an_item for door in self._doors)
 
     def give_up(self, patience_s: float) -> None:
         """Batches would come too late: whatever they have not answered is asked the ordinary way.
@@ -125,7 +127,7 @@ class BatchRoom:
                     )
             if door.sent_online:
                 yield (
-                    f"model {name}: batches answered {figures.counted(desk.answered, 'request')} at half the price,"
+                    f"model {name}: batches answered {figures.counted(door.answered, 'request')} at half the price,"
                     f" {figures.count(door.sent_online)} went the ordinary way"
                 )
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
+from batches.desk_clock import run
 from batches.scripted_batches import ScriptedBatches, Submitted, line_of
-from fake_time import FakeTimeLoop
 
 from agentbatch.batches.base import BatchState, LostInBatch, NotInBatch, QueueFull
 from agentbatch.batches.config import ProviderBatchConfig
@@ -30,27 +30,11 @@ from agentbatch.errors import (
 )
 from agentbatch.process.control import Control
 
-_T = TypeVar("_T")
-
 CUT_OFF = ConnectionFault("cut off")
 SLOW = RateLimited("slow", http_status=429)
 DOWN = ServerFault("down", http_status=500)
 GONE = BadRequest("no such batch", http_status=404)
 NOT_THAT = BadRequest("not that", http_status=400)
-
-
-class Loop(FakeTimeLoop):
-    """What belongs into a thread is done at once: no time passes meanwhile."""
-
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
-        done = self.create_future()
-        done.set_result(func(*args))
-        return done
-
-
-def run(main: Coroutine[Any, Any, _T]) -> _T:
-    with asyncio.Runner(loop_factory=Loop) as runner:
-        return runner.run(main)
 
 
 class Desk(BatchDesk):

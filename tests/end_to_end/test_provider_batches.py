@@ -225,4 +225,4 @@ def test_before_a_deadline_what_a_batch_has_not_answered_goes_the_ordinary_way(p
     assert ended.code == 0, ended.stderr
     check_answers(project, 60)
     assert (seen["batches"], seen["by_status"], seen["answered_again"]) == (3, {"200": 60}, 0)
-    assert "60 went the ordinary way" in ended.stderr
+    assert "batches answered 0 requests at half the price, 60 went the ordinary way" in ended.stderr
