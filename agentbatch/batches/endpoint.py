@@ -15,7 +15,8 @@ from agentbatch.batches.base import LostInBatch, NotInBatch, QueueFull
 from agentbatch.batches.config import ProviderBatchConfig
 from agentbatch.batches.desk import BatchDesk, checked
 from agentbatch.batches.waiting import WaitingRoom
-from agentbatch.endpoints.endpoint import Endpoint, EndpointSettings, Kept, describe, describe_usage, note_request
+from agentbatch.endpoints.chat_span import describe_usage, end_answered
+from agentbatch.endpoints.endpoint import Endpoint, EndpointSettings, Kept
 from agentbatch.endpoints.prices import HALF, BatchPrice, Pricing
 from agentbatch.errors import StepError
 from agentbatch.kept.begun_calls import BegunCall
@@ -186,11 +187,7 @@ class BatchedEndpoint:
             raise
         self.answered += 1
         span.attributes["queued_s"] = perf_counter() - began
-        visit.count(response.usage, cost)
-        describe(span, response, cost)
-        note_request(visit, response.request_id)
-        span.attributes["messages"] = request.messages
-        tracer.end(span)
+        end_answered(span, visit, request, response, cost)
         return response
 
     def _cost(self, usage: Usage) -> float | None:

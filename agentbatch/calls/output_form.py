@@ -8,8 +8,6 @@ import orjson
 
 from agentbatch.text.redact import visible
 
-WORDS = ("text", "json", "jsonl")
-
 
 def read_output(form: str, text: str) -> Any:
     """The value that `form` takes from `text`: `text`, `json`, `jsonl` (a list, one value a line), or a dotted path.

@@ -15,6 +15,7 @@ from time import perf_counter
 from typing import Any, Literal
 
 from agentbatch.endpoints.announced import AnnouncedLimits
+from agentbatch.endpoints.chat_span import describe, describe_usage, end_answered, note_request
 from agentbatch.endpoints.health import Health, Verdict
 from agentbatch.endpoints.learnt_rate import LearntRate
 from agentbatch.endpoints.prices import Pricing
@@ -269,11 +270,7 @@ class Endpoint:
         spending.usd = cost or 0.0
         if cost is None:
             self._may_cost_all(request, visit, spending)
-        visit.count(response.usage, cost)
-        describe(span, response, cost)
-        note_request(visit, response.request_id)
-        span.attributes["messages"] = request.messages
-        tracer.end(span)
+        end_answered(span, visit, request, response, cost)
         return response
 
     def _cost(self, usage: Usage) -> float | None:
@@ -459,32 +456,3 @@ def _may_be_billed(error: StepError) -> bool:
     unreachable = isinstance(error, ConnectionFault) and error.unreachable
     declined = error.http_status is not None and error.http_status >= 300
     return error.retryable and not declined and not unreachable
-
-
-def note_request(visit: Visit, request_id: str | None) -> None:
-    """Keep the provider's id of a request for the result line: by it the provider finds what it did."""
-    if request_id:
-        visit.extra.setdefault("request_ids", []).append(request_id)
-
-
-def describe(span: Span, response: ChatResponse, cost: float | None) -> None:
-    attributes = span.attributes
-    describe_usage(span, response.usage, cost)
-    attributes["finish_reason"] = response.finish_reason
-    if response.first_token_s is not None:
-        attributes["first_token_s"] = response.first_token_s
-    if response.request_id:
-        attributes["request_id"] = response.request_id
-    attributes["answer"] = response
-
-
-def describe_usage(span: Span, usage: Usage, cost: float | None) -> None:
-    """Note what was used, and what it cost in US dollars."""
-    attributes = span.attributes
-    attributes["input_tokens"] = usage.input_tokens
-    attributes["output_tokens"] = usage.output_tokens
-    attributes["cost_usd"] = cost
-    if usage.cached_tokens:
-        attributes["cached_tokens"] = usage.cached_tokens
-    if usage.reasoning_tokens:
-        attributes["reasoning_tokens"] = usage.reasoning_tokens

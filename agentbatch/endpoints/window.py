@@ -117,11 +117,6 @@ class Window:
         """How many requests have been sent: the number of the last."""
         return self._sent
 
-    @property
-    def steady(self) -> bool:
-        """Whether it is as wide as it can be, so that a good answer changes nothing."""
-        return self._open >= self.limit and not self._owed and not self._auto
-
     def send(self, in_flight: int) -> Sent:
         """A request goes out, the `in_flight`-th."""
         self._sent += 1

@@ -7,44 +7,39 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Literal
-from urllib.parse import urlencode
 
 import orjson
 
 from agentbatch.batches.config import ProviderBatchConfig
-from agentbatch.errors import BadRequest, ContentFilter
+from agentbatch.errors import BadRequest
 from agentbatch.messages import Attachment, ChatRequest, ChatResponse, Message, ToolCall, ToolSpec, Usage
-from agentbatch.models.base import ServedModelConfig
 from agentbatch.models.content_parts import NO_FILES, Files, content_of, data_uri
-from agentbatch.models.credentials import ApiKey, BaseUrl, HeaderName
+from agentbatch.models.credentials import BaseUrl
 from agentbatch.models.http_api import Dialect, HttpApi
 from agentbatch.models.json_answer import count, empty_answer, mapping, sequence, text, tool_calls
+from agentbatch.models.openai_server import (
+    KEY_VARIABLE,
+    OPENAI_URL,
+    TOOL_CHOICES,
+    OpenAIServerConfig,
+    arguments_of,
+    declined_answer,
+    output_format,
+)
 from agentbatch.models.openai_stream import CompletionAssembly
 from agentbatch.models.refusals import refusal_inside, request_id_of
 from agentbatch.models.request_body import EncodedOnce, encode_body
-from agentbatch.models.strict_schema import strict_schema
-from agentbatch.text.redact import visible
 from agentbatch.transports.base import HttpResponse, HttpTransport
 
-OPENAI_URL = "https://api.openai.com/v1"
-KEY_VARIABLE = "OPENAI_API_KEY"
-
 _WANTED_BACK = ("reasoning_content", "reasoning_details")
-_TOOL_CHOICES = ("auto", "none", "required")
 
 
-class OpenAIConfig(ServedModelConfig):
+class OpenAIConfig(OpenAIServerConfig):
     """Any server with an OpenAI-compatible API: OpenAI, Azure, vLLM, Ollama, LiteLLM, llama.cpp, OpenRouter, ..."""
 
     provider: Literal["openai"]
     base_url: BaseUrl = OPENAI_URL
     """Where the API begins; `/chat/completions` is added. For Azure the URL of the deployment."""
-    api_key: ApiKey | None = None
-    """Default: the variable OPENAI_API_KEY, and only for OpenAI's own server. Local servers need none."""
-    auth: HeaderName = "bearer"
-    """How the key is sent: `bearer`, or the name of a header, such as `api-key` for Azure."""
-    api_version: str | None = None
-    """Sent as the query `api-version`, which Azure wants."""
     provider_batch: bool | ProviderBatchConfig = False
     """Send requests through the provider's batch API, for half the price: answers take minutes to a day."""
 
@@ -68,8 +63,7 @@ class OpenAIModel:
         self, config: OpenAIConfig, transport: HttpTransport, environ: Mapping[str, str] | None = None
     ) -> None:
         self._name = config.model
-        query = "" if config.api_version is None else urlencode({"api-version": config.api_version})
-        self.api = HttpApi(config, transport, environ, _DIALECT, "/chat/completions", query=query)
+        self.api = HttpApi(config, transport, environ, _DIALECT, "/chat/completions", query=config.query)
         self.secrets = self.api.secrets
         self._tools = EncodedOnce(_tools)
         self._format = EncodedOnce(_response_format)
@@ -150,19 +144,11 @@ def _tools(tools: tuple[ToolSpec, ...]) -> list[dict[str, Any]]:
 
 
 def _tool_choice(choice: str) -> Any:
-    return choice if choice in _TOOL_CHOICES else {"type": "function", "function": {"name": choice}}
+    return choice if choice in TOOL_CHOICES else {"type": "function", "function": {"name": choice}}
 
 
 def _response_format(schema: Mapping[str, Any]) -> dict[str, Any]:
-    strict = strict_schema(schema)
-    return {
-        "type": "json_schema",
-        "json_schema": {
-            "name": "output",
-            "schema": dict(schema) if strict is None else strict,
-            "strict": strict is not None,
-        },
-    }
+    return {"type": "json_schema", "json_schema": output_format(schema)}
 
 
 def understand(answer: Mapping[str, Any], response: HttpResponse) -> ChatResponse:
@@ -184,8 +170,7 @@ def understand(answer: Mapping[str, Any], response: HttpResponse) -> ChatRespons
     request_id = request_id_of(response.headers)
     declined = text(message.get("refusal"))
     if declined or finish in ("content_filter", "refusal"):
-        words = f"the model declined: {visible(declined, 500)}" if declined else "the provider's filter cut the answer"
-        raise ContentFilter(words, http_status=response.status, request_id=request_id)
+        raise declined_answer(declined, response, request_id)
     if not content and not calls:
         raise empty_answer(finish, finish == "length", response.status, request_id)
     return ChatResponse(
@@ -212,14 +197,7 @@ def _calls(message: Mapping[str, Any]) -> tuple[ToolCall, ...]:
     if not asked:
         return ()
     functions = [(one.get("id"), mapping(one.get("function"))) for one in map(mapping, sequence(asked))]
-    return tool_calls((call_id, one.get("name"), _arguments(one.get("arguments"))) for call_id, one in functions)
-
-
-def _arguments(arguments: Any) -> str:
-    """JSON text; some servers send the object itself, or nothing for none."""
-    if isinstance(arguments, str):
-        return arguments
-    return "{}" if arguments is None else orjson.dumps(arguments).decode()
+    return tool_calls((call_id, one.get("name"), arguments_of(one.get("arguments"))) for call_id, one in functions)
 
 
 def usage_of(answer: Mapping[str, Any]) -> Usage:

@@ -8,43 +8,40 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
-from urllib.parse import urlencode
 
 import orjson
 
-from agentbatch.errors import BadResponse, ContentFilter, StepError
+from agentbatch.errors import BadResponse, StepError
 from agentbatch.messages import Attachment, ChatRequest, ChatResponse, Message, ToolCall, ToolSpec, Usage
-from agentbatch.models.base import ServedModelConfig
 from agentbatch.models.content_parts import NO_FILES, Files, content_of, data_uri
-from agentbatch.models.credentials import ApiKey, BaseUrl, HeaderName
+from agentbatch.models.credentials import BaseUrl
 from agentbatch.models.http_api import Dialect, HttpApi
 from agentbatch.models.json_answer import count, empty_answer, mapping, sequence, text, tool_calls
-from agentbatch.models.openai import KEY_VARIABLE, OPENAI_URL
 from agentbatch.models.openai_responses_stream import ResponseAssembly
+from agentbatch.models.openai_server import (
+    KEY_VARIABLE,
+    OPENAI_URL,
+    TOOL_CHOICES,
+    OpenAIServerConfig,
+    arguments_of,
+    declined_answer,
+    output_format,
+)
 from agentbatch.models.refusals import refusal_amid, refusal_inside, request_id_of
 from agentbatch.models.request_body import EncodedOnce, encode_body
-from agentbatch.models.strict_schema import strict_schema
-from agentbatch.text.redact import visible
 from agentbatch.transports.base import HttpResponse, HttpTransport
 
-_TOOL_CHOICES = ("auto", "none", "required")
 _UNFINISHED = ("queued", "in_progress", "cancelled")
 _ENCRYPTED = "reasoning.encrypted_content"
 
 
-class OpenAIResponsesConfig(ServedModelConfig):
+class OpenAIResponsesConfig(OpenAIServerConfig):
     """OpenAI's Responses API. With `reasoning` among its params a model keeps its thoughts from one tool call to the
     next: they come encrypted and are handed back."""
 
     provider: Literal["openai-responses"]
     base_url: BaseUrl = OPENAI_URL
     """Where the API begins; `/responses` is added."""
-    api_key: ApiKey | None = None
-    """Default: the variable OPENAI_API_KEY, and only for OpenAI's own server. Local servers need none."""
-    auth: HeaderName = "bearer"
-    """How the key is sent: `bearer`, or the name of a header, such as `api-key` for Azure."""
-    api_version: str | None = None
-    """Sent as the query `api-version`, which Azure wants."""
     store: bool = False
     """Whether the server may keep requests and answers."""
 
@@ -69,8 +66,7 @@ class OpenAIResponsesModel:
     ) -> None:
         self._name = config.model
         self._store = config.store
-        query = "" if config.api_version is None else urlencode({"api-version": config.api_version})
-        self._api = HttpApi(config, transport, environ, _DIALECT, "/responses", query=query)
+        self._api = HttpApi(config, transport, environ, _DIALECT, "/responses", query=config.query)
         self.secrets = self._api.secrets
         self._tools = EncodedOnce(_tools)
         self._format = EncodedOnce(_format)
@@ -155,17 +151,11 @@ def _tools(tools: tuple[ToolSpec, ...]) -> list[dict[str, Any]]:
 
 
 def _tool_choice(choice: str) -> Any:
-    return choice if choice in _TOOL_CHOICES else {"type": "function", "name": choice}
+    return choice if choice in TOOL_CHOICES else {"type": "function", "name": choice}
 
 
 def _format(schema: Mapping[str, Any]) -> dict[str, Any]:
-    strict = strict_schema(schema)
-    return {
-        "type": "json_schema",
-        "name": "output",
-        "schema": dict(schema) if strict is None else strict,
-        "strict": strict is not None,
-    }
+    return {"type": "json_schema", **output_format(schema)}
 
 
 def understand(answer: Mapping[str, Any], response: HttpResponse) -> ChatResponse:
@@ -186,11 +176,10 @@ def understand(answer: Mapping[str, Any], response: HttpResponse) -> ChatRespons
     parts = [mapping(part) for item in items if item.get("type") == "message" for part in sequence(item.get("content"))]
     declined = "".join(text(part.get("refusal")) for part in parts)
     if declined or reason == "content_filter":
-        words = f"the model declined: {visible(declined, 500)}" if declined else "the provider's filter cut the answer"
-        raise ContentFilter(words, http_status=response.status, request_id=request_id)
+        raise declined_answer(declined, response, request_id)
     content = "".join(text(part.get("text")) for part in parts if part.get("type") == "output_text")
     asked = [item for item in items if item.get("type") == "function_call"]
-    calls = tool_calls((one.get("call_id"), one.get("name"), _arguments(one.get("arguments"))) for one in asked)
+    calls = tool_calls((one.get("call_id"), one.get("name"), arguments_of(one.get("arguments"))) for one in asked)
     at_limit = reason == "max_output_tokens"
     status = text(answer.get("status"))
     if status in _UNFINISHED:
@@ -213,12 +202,6 @@ def understand(answer: Mapping[str, Any], response: HttpResponse) -> ChatRespons
 def _failed(answer: Mapping[str, Any], response: HttpResponse) -> StepError:
     """A 200 that says the model failed after it had begun."""
     return refusal_amid(answer, orjson.dumps(answer), response.headers, "the model failed amid its answer")
-
-
-def _arguments(arguments: Any) -> str:
-    if isinstance(arguments, str):
-        return arguments
-    return "{}" if arguments is None else orjson.dumps(arguments).decode()
 
 
 def _wanted_back(items: list[Mapping[str, Any]], calls: tuple[ToolCall, ...]) -> tuple[dict[str, Any], ...] | None:

@@ -96,10 +96,6 @@ class ItemBook:
         """0, or the place of the item's error type in `error_types`, from 1."""
         return self._errors[slot]
 
-    def line_number(self, slot: int) -> int:
-        """Where the item's last line stands in the file, from 1."""
-        return self._lines[slot]
-
     def counts(self) -> Mapping[str, int]:
         """Items by status, those that none has left out."""
         return {status: number for code, status in enumerate(STATUSES) if (number := self.statuses.count(code))}

@@ -19,6 +19,8 @@ from agentbatch.time_book import BoundTime
 
 HEADER_VERSION = 1
 _MOST_MARKS = 500
+_OF_A_SITTING = frozenset({"bound_by", "thresholds", "marks", "unfinished_usd"})
+"""Fields that each sitting of a run adds to, or may change."""
 
 
 @record
@@ -166,11 +168,8 @@ def with_marks(header: RunHeader, marks: Iterable[Mark]) -> RunHeader:
 
 
 def told_apart(header: RunHeader) -> bytes:
-    """What tells this run from another at the same path: all but what each of its sittings adds or may change."""
-    fields = asdict(replace(header, bound_by=()))
-    return orjson.dumps(
-        {name: value for name, value in fields.items() if name not in ("thresholds", "marks", "unfinished_usd")}
-    )
+    """What tells this run from another at the same path: all but what belongs to its sittings."""
+    return orjson.dumps({name: value for name, value in asdict(header).items() if name not in _OF_A_SITTING})
 
 
 def compare_headers(old: RunHeader, new: RunHeader) -> list[str]:
