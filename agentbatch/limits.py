@@ -25,8 +25,9 @@ from agentbatch.time_book import Bound
 WINDOW_S = 60.0
 """Rates are per minute, as providers state them."""
 
-_JITTER_S = 0.2
-"""The network may squeeze requests together by so much; the books of a rate look back that much further."""
+_JITTER_S = {"requests": 0.5, "tokens": 0.2}
+"""A busy machine may squeeze requests together by so much; the books of a rate look back that much further. Of tokens
+more is set aside than most requests need."""
 
 _LOOK_AGAIN_S = 0.5
 """Where only requests that wait for another rate stand in the way: nobody knows when they go out."""
@@ -204,6 +205,7 @@ class Rate:
         """The server said so, not the config: a request that is larger is sent, for the server to judge."""
         self.closed = False
         """Nothing is granted until it is opened."""
+        self._kept_s = WINDOW_S + _JITTER_S[unit]
         self._set_pace()
         self._next = 0.0
         self._ledger: deque[Grant] = deque()
@@ -291,7 +293,7 @@ class Rate:
         if grant.held:
             self._on_hold += change
             self._in_window += change
-        elif grant.taken_at > asyncio.get_running_loop().time() - WINDOW_S - _JITTER_S:
+        elif grant.taken_at > asyncio.get_running_loop().time() - self._kept_s:
             self._in_window += change
         if self._waiting:
             self._serve()
@@ -351,13 +353,13 @@ class Rate:
             for grant in self._ledger:
                 excess -= grant.amount
                 if excess <= 1e-9:
-                    return max(ready, grant.taken_at + WINDOW_S + _JITTER_S)
+                    return max(ready, grant.taken_at + self._kept_s)
             if self._on_hold:
                 return max(ready, now + _LOOK_AGAIN_S)
         return ready
 
     def _forget(self, now: float) -> None:
-        while self._ledger and self._ledger[0].taken_at <= now - WINDOW_S - _JITTER_S:
+        while self._ledger and self._ledger[0].taken_at <= now - self._kept_s:
             self._in_window -= self._ledger.popleft().amount
         if not self._ledger:
             self._in_window = self._on_hold
