@@ -248,6 +248,8 @@ class _Run:
                 deadline.cancel()
             if isinstance(engine, LocalEngine):
                 self._of_batches = list(engine.workshop.batches.notes())
+                if engine.workshop.batches.failure is not None:
+                    self._book.fail(engine.workshop.batches.failure)
             times.stop()
             marks.stop()
             self._tally.end()
@@ -349,7 +351,7 @@ class _Run:
 
     def _local_engine(self, cache: ResponseCache | None) -> Engine:
         self._budget = Budget(self._config.limits.max_cost, spent=self._book.spent_in_all_usd)
-        return LocalEngine(
+        engine = LocalEngine(
             self._config,
             tracer=self._tracer,
             control=self._control,
@@ -360,6 +362,8 @@ class _Run:
             tape=self._tape,
             batches=None if self._options.files is None else self._options.files.batches,
         )
+        self._book.bound_waiting(engine.window)
+        return engine
 
     def _far_engine(self) -> Engine:
         from agentbatch.engines.ray.engine import Watchers  # late: a run on this machine needs none of it

@@ -131,7 +131,8 @@ class Carrier:
                         f" submitted can't be found out: {error.message}. The same command looks again"
                     ) from error
                 _LOGGER.warning("model %s: batches could not be listed, again: %s", self._name, error.message)
-            await self._cut.sleep(delay)
+                asked_s = error.retry_after or 0.0
+            await self._cut.sleep(max(delay, asked_s))
             delay = min(delay * _POLL_GROWTH, self._config.poll_every)
 
     async def _find(self, stored: StoredBatch) -> str | None:
@@ -159,8 +160,9 @@ class Carrier:
         """Its state when it has ended; None where the provider has no such batch, or it takes too long to cancel."""
         loop = asyncio.get_running_loop()
         delay, cancelled_at, cancelled, missed = min(FIRST_POLL_S, self._config.poll_every), 0.0, False, 0
+        due, asked_s = self._due(stored), 0.0
         while True:
-            late = self._cut.is_set() or self._is_late(stored)
+            late = self._cut.is_set() or loop.time() > due
             try:
                 if late and not cancelled:
                     cancelled_at, delay = cancelled_at or loop.time(), min(FIRST_POLL_S, self._config.poll_every)
@@ -175,14 +177,17 @@ class Carrier:
                     return None
                 self._refuse_denial(error)
                 _LOGGER.warning("model %s: batch %s could not be looked at: %s", self._name, batch_id, error.message)
+                asked_s = error.retry_after or 0.0
             else:
+                asked_s = 0.0
                 tell(state)
                 missed = missed + 1 if state.ended else 0
                 if state.ended and (not state.awaits_files or missed >= _MISSED):
                     return state
-            if cancelled_at and loop.time() - cancelled_at > self._patience_s:
+            left_s = cancelled_at + self._patience_s - loop.time() if cancelled_at else math.inf
+            if left_s < 0:
                 return None
-            await self._pause(delay)
+            await self._pause(min(max(delay, asked_s), left_s))
             delay = min(delay * _POLL_GROWTH, self._config.poll_every)
 
     async def _cancel(self, batch_id: str) -> None:
@@ -213,8 +218,11 @@ class Carrier:
         """How long the provider may take to cancel a batch, before its rest is given up."""
         return self._cut.patience_s if self._cut.is_set() else _PATIENCE_S
 
-    def _is_late(self, stored: StoredBatch) -> bool:
-        return self._config.max_wait is not None and time.time() - stored.begun_at > self._config.max_wait
+    def _due(self, stored: StoredBatch) -> float:
+        """When it is to be cancelled (loop time). The wall clock, which may leap, is asked once: how old it is."""
+        if self._config.max_wait is None:
+            return math.inf
+        return asyncio.get_running_loop().time() + self._config.max_wait - max(0.0, time.time() - stored.begun_at)
 
     async def fetch(self, stored: StoredBatch, state: BatchState, hand_out: HandOut) -> bool:
         """Keep the results, and hand them out; whether they could all be read.
@@ -233,7 +241,8 @@ class Carrier:
                 if missed >= _MISSED or (self._cut.is_set() and loop.time() - began > self._patience_s):
                     return False
                 _LOGGER.warning("model %s: the results of %s broke off: %s", self._name, state.id, error.message)
-            await asyncio.sleep(delay)
+                asked_s = error.retry_after or 0.0
+            await self._pause(max(delay, asked_s))
             delay = min(delay * _POLL_GROWTH, self._config.poll_every)
 
     async def _fetch_once(self, stored: StoredBatch, state: BatchState, hand_out: HandOut) -> None:

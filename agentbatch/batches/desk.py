@@ -76,6 +76,7 @@ class BatchDesk:
     Attributes:
         open: whether requests are taken; they are not when batches would come too late.
         carried: the batches at the provider.
+        failure: why what is submitted can't be kept any more.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class BatchDesk:
         self.api = api
         self.open = True
         self.carried: dict[int, Carried] = {}
+        self.failure: OutputError | None = None
         self._store = store
         self._room = room
         self._control = control
@@ -349,7 +351,9 @@ class BatchDesk:
             return
         if not isinstance(error, AgentBatchError):
             _LOGGER.error("model %s: a batch could not be carried on", self.name, exc_info=error)
-        self._control.stop(str(error), at_once=isinstance(error, OutputError))
+        if isinstance(error, OutputError):
+            self.failure = self.failure or error
+        self._control.stop(str(error), at_once=self.failure is not None)
 
 
 def checked(line: bytes) -> bytes:

@@ -17,7 +17,7 @@ from agentbatch.batches.store import BatchStore
 from agentbatch.batches.waiting import WaitingRoom
 from agentbatch.endpoints.endpoint import Endpoint
 from agentbatch.endpoints.pool import EndpointPool
-from agentbatch.errors import ConfigError
+from agentbatch.errors import ConfigError, OutputError
 from agentbatch.messages import ChatRequest
 from agentbatch.models.anthropic import AnthropicModel
 from agentbatch.models.base import HttpModelConfig, ModelConfig
@@ -114,6 +114,11 @@ class BatchRoom:
         """
         for door in self._doors:
             door.desk.give_up(patience_s)
+
+    @property
+    def failure(self) -> OutputError | None:
+        """Why what is submitted can't be kept any more."""
+        return next((door.desk.failure for door in self._doors if door.desk.failure is not None), None)
 
     def notes(self) -> Iterator[str]:
         """What a person should know at the end of the run."""

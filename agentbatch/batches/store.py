@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from agentbatch.errors import OutputError
+from agentbatch.files.same_files import Identity, identity, refuse_others
 from agentbatch.record import record
 
 _SCHEMA = """
@@ -64,6 +65,8 @@ class BatchStore:
         self.path = path
         self._lock = threading.Lock()
         self._database: sqlite3.Connection | None = None
+        self._files: Identity | None = None
+        """What was written last."""
         self._closed = False
         if path.exists():
             self._open()
@@ -172,10 +175,12 @@ class BatchStore:
     def _writing(self) -> Generator[sqlite3.Connection]:
         """One transaction."""
         database = self._database or self._open()
+        refuse_others(self.path, self._files)
         try:
             database.execute("BEGIN IMMEDIATE")
             yield database
             database.execute("COMMIT")
+            self._files = identity(self.path)
         except sqlite3.Error as error:
             with suppress(sqlite3.Error):
                 database.execute("ROLLBACK")

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 
 from agentbatch.errors import InputError, OutputError
+from agentbatch.files.plain_json import is_json
 from agentbatch.record import record
 
 _SCHEMA = """
@@ -42,6 +43,7 @@ class ResponseCache:
         self.hits = 0
         self._ttl = ttl
         self._refresh = refresh
+        self._sound = self._writing = True
         self._in_flight: dict[bytes, asyncio.Future[bytes | None]] = {}
         self._unwritten: dict[bytes, bytes] = {}
         self._closing = threading.Event()
@@ -78,6 +80,16 @@ class ResponseCache:
         """`with cache.asking(key) as asking:` lets others wait for the answer that `asking.answered` tells."""
         return Asking(self, key)
 
+    @property
+    def unwritten(self) -> int:
+        """Answers that wait to be written."""
+        return len(self._unwritten)
+
+    def keep(self, key: bytes, answer: bytes) -> None:
+        """Have it written, unless nothing can be written any more."""
+        if self._writing:
+            self._unwritten[key] = answer
+
     def close(self) -> None:
         """Write what waits and close the file."""
         self._closing.set()
@@ -87,10 +99,20 @@ class ResponseCache:
     def _kept(self, key: bytes) -> bytes | None:
         if self._refresh:
             return None
-        row = self._reading.execute("SELECT made_at, answer FROM answers WHERE key = ?", (key,)).fetchone()
+        try:
+            row = self._reading.execute("SELECT made_at, answer FROM answers WHERE key = ?", (key,)).fetchone()
+        except sqlite3.Error as error:  # a part of the file that a failing disk has changed: the model is asked
+            self._tell_damage(error)
+            return None
         if row is None or (self._ttl is not None and time.time() - row[0] > self._ttl):
             return None
-        return row[1]
+        return row[1] if is_json(row[1]) else None
+
+    def _tell_damage(self, error: sqlite3.Error) -> None:
+        if self._sound:
+            self._sound = False
+            words = "what can't be read of it is asked for anew; delete the file, and it is made again"
+            logging.getLogger(__name__).warning("%s: the cache is damaged: %s; %s", self.path, error, words)
 
     def _write_until_closed(self) -> None:
         """Looked at by the clock, not woken per answer. A cache that can't be written is no reason to end a run."""
@@ -101,6 +123,8 @@ class ResponseCache:
             self._write_waiting(database)
             database.close()
         except sqlite3.Error as error:
+            self._writing = False
+            self._unwritten.clear()  # or it would hold every answer of the run
             logging.getLogger(__name__).warning("%s: the cache cannot be written: %s", self.path, error)
 
     def _write_waiting(self, database: sqlite3.Connection) -> None:
@@ -137,7 +161,7 @@ class Asking:
 
     def answered(self, answer: bytes) -> None:
         """Keep the answer and give it to those who wait."""
-        self._cache._unwritten[self._key] = answer  # pyright: ignore[reportPrivateUsage]
+        self._cache.keep(self._key, answer)
         self._flight.set_result(answer)
 
 

@@ -20,9 +20,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-import orjson
-
 from agentbatch.errors import OutputError
+from agentbatch.files.plain_json import is_json
+from agentbatch.files.same_files import Identity, identity, refuse_others
 from agentbatch.kept.begun_calls import BegunCall, BegunCalls
 from agentbatch.record import record
 from agentbatch.step import Visit
@@ -219,6 +219,7 @@ class JournalFile:
     def _keep(self) -> None:
         """The thread: write in groups until closed."""
         database: sqlite3.Connection | None = None
+        files: Identity | None = None
         stored = self._stored
         seen_before, ended_before = 0, set[int]()
         try:
@@ -233,9 +234,13 @@ class JournalFile:
                 gone = ended & stored
                 if kept or gone:
                     database = database or open_journal(self.path)
+                    refuse_others(self.path, files)
                     _write(database, kept, gone)
+                    files = identity(self.path)
                     stored = (stored - gone) | {entry.place.item for entry in kept}
                 self._tell(self._announce, len(entries))
+        except OutputError as error:
+            self._tell(self._fail, error)
         except Exception as error:  # whatever SQLite raises: a full disk, a lock, damage
             told = f"{self.path}: the call journal cannot be written: {error}. {mend_of(error)}"
             self._tell(self._fail, OutputError(told))
@@ -315,7 +320,7 @@ def _read_all(path: Path) -> tuple[dict[int, Answers], dict[int, float]]:
         database = open_journal(path)
         try:
             for item, step, number, asked, answer in database.execute("SELECT * FROM calls"):
-                if _is_json(answer):  # else a failing disk has changed it: the call is made anew
+                if is_json(answer):  # else a failing disk has changed it: the call is made anew
                     known.setdefault(item, {})[step, number] = (asked, answer)
             costs: dict[int, float] = dict(database.execute("SELECT item, usd FROM costs"))
         finally:
@@ -325,14 +330,6 @@ def _read_all(path: Path) -> tuple[dict[int, Answers], dict[int, float]]:
             f"{path}: the call journal of the earlier run cannot be read: {error}. {mend_of(error)}"
         ) from error
     return known, costs
-
-
-def _is_json(answer: bytes) -> bool:
-    try:
-        orjson.loads(answer)
-    except orjson.JSONDecodeError:
-        return False
-    return True
 
 
 def mend_of(error: Exception) -> str:

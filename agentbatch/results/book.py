@@ -48,7 +48,8 @@ _HURRY_S = 1.0
 """How long a run that is told to stop, or to stop at once, waits for what it writes to."""
 
 _MOST_WAITING = 2_000
-"""Lines put and not yet on disk; beyond it the workers wait, which bounds the paid work that a crash can lose."""
+_LEAST_WAITING = 64
+"""So many lines may be put and not yet on disk in any run."""
 
 
 @record
@@ -101,6 +102,7 @@ class ResultBook:
         """Index and status of the lines that are not known to be on disk."""
         self._patience: float | None = None
         self._begun_known = False
+        self._most_waiting = _MOST_WAITING
         self._committed = 0
         self._answered = False
         self.complete = False
@@ -139,7 +141,16 @@ class ResultBook:
             if self._options.files is not None and self._options.ordered and failure is None:
                 sort_results(self._options.files.results)
             if self._options.files is not None and self._patience is None and failure is None:
+                self._keep_header(self._options.files)
                 self._keep_times(self._options.files)
+
+    def _keep_header(self, files: ResultFiles) -> None:
+        """Without it nothing continues: one that somebody deleted meanwhile is made again, and that is said."""
+        if not files.header.exists() and files.results.exists():
+            write_header(files.header, self._header)
+            self.notes.append(
+                f"{files.header} was deleted during the run, and is made again: leave it beside the results"
+            )
 
     def _keep_times(self, files: ResultFiles) -> None:
         """Where the time went, and what is marked in charts, is told by the report. The run does not fail for it."""
@@ -223,6 +234,13 @@ class ResultBook:
         if self._lock is not None:
             self._lock.tell(**facts)
 
+    def bound_waiting(self, in_flight: int) -> None:
+        """Let as many lines be put and not yet on disk as items are in flight; beyond it the workers wait.
+
+        That bounds the paid work that a crash can lose where the disk is slow.
+        """
+        self._most_waiting = min(_MOST_WAITING, max(_LEAST_WAITING, in_flight))
+
     def expect(self, index: int) -> None:
         """Say that an item begins; call in input order."""
         if self._order is not None:
@@ -242,7 +260,7 @@ class ResultBook:
         if self._same_errors.tripped is not None:
             self._control.stop(self._same_errors.tripped)
         writer = self._writer
-        if writer.backlog > _MOST_WAITING or writer.backlog_bytes > CROWDED_BYTES:
+        if writer.backlog > self._most_waiting or writer.backlog_bytes > CROWDED_BYTES:
             return self._drained(max(1, writer.backlog // 2))
         return None
 
@@ -343,8 +361,10 @@ class ResultBook:
         begun = read_header(files.header)
         if begun is not None:
             self._unfinished_before = begun.unfinished_usd
-            if begun.thresholds != self._header.thresholds:
-                write_header(files.header, replace(begun, thresholds=self._header.thresholds))
+            same = begun.thresholds == self._header.thresholds
+            self._header = replace(begun, thresholds=self._header.thresholds)
+            if not same:
+                write_header(files.header, self._header)
         self._finished = scan_results(files.results)
         if self._finished.healed_bytes:
             self.notes.append(

@@ -45,7 +45,7 @@ class BooksFile:
 
     def _read(self, file: int) -> Books:
         try:
-            value = cast("dict[str, Any]", orjson.loads(os.pread(file, os.fstat(file).st_size, 0)))
+            value = cast("dict[str, Any]", orjson.loads(os.pread(file, os.fstat(file).st_size, 0).partition(b"\n")[0]))
             if value["boot"] != self._boot or value["version"] != _VERSION:
                 return Books()
             rates = {

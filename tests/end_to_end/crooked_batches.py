@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from time import perf_counter
 from typing import Any, Protocol
 
 Damage = Callable[[int, list[bytes]], tuple[bytes, bytes, int]]
@@ -26,6 +27,8 @@ class CrookedBatches:
     Attributes:
         lose: how many answers to a submission don't arrive, though it is accepted.
         polls: the statuses of the first looks, before one tells the truth.
+        rest_s: what a look that is refused asks to wait (`Retry-After`); 0 for nothing.
+        looks: when batches were looked at, by `perf_counter()`.
         damage: what becomes of the results.
         step: told the name of each step when its request has been worked on and not yet answered.
     """
@@ -33,6 +36,8 @@ class CrookedBatches:
     def __init__(self) -> None:
         self.lose = 0
         self.polls: list[int] = []
+        self.rest_s = 0
+        self.looks: list[float] = []
         self.damage: Damage = whole
         self.step: Callable[[str], None] = lambda name: None
         self.submitted: Counter[str] = Counter()
@@ -60,6 +65,7 @@ class CrookedBatches:
         if method == "GET" and path.startswith("/batches?"):
             return 200, json.dumps({"data": self.batches[::-1], "has_more": False}).encode(), 0
         if method == "GET" and path.startswith("/batches/"):
+            self.looks.append(perf_counter())
             if self.polls:
                 return self.polls.pop(0), b'{"error":{"message":"not now"}}', 0
             return 200, json.dumps(next(each for each in self.batches if path.endswith(each["id"]))).encode(), 0
@@ -96,6 +102,7 @@ class Crooked(Protocol):
     """A provider's side of batches."""
 
     step: Callable[[str], None]
+    rest_s: int
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes, int] | None: ...
 
@@ -126,7 +133,8 @@ def serving(batches: Crooked) -> Iterator[str]:
             if answer is None:
                 return
             status, data, cut = answer
-            head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n"
+            head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n"
+            head += f"retry-after: {batches.rest_s}\r\n\r\n" if status != 200 and batches.rest_s else "\r\n"
             try:
                 self.wfile.write(head.encode() + data[: len(data) - cut])
             except OSError:

@@ -24,13 +24,14 @@ class CrookedMessageBatches:
         lose: how many answers to a submission don't arrive, though it is accepted.
         refuse: the statuses of the first submissions, which are not accepted.
         polls: the statuses of the first looks, before one tells the truth.
+        rest_s: what a look that is refused asks to wait (`Retry-After`); 0 for nothing.
         missing: how often results are not there, before they are.
         damage: what becomes of the results.
         step: told the name of each step when its request has been worked on and not yet answered.
     """
 
     def __init__(self) -> None:
-        self.lose = self.missing = 0
+        self.lose = self.missing = self.rest_s = 0
         self.refuse: list[int] = []
         self.polls: list[int] = []
         self.damage: Damage = whole

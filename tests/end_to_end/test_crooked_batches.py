@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from end_to_end.cases import cases
 from end_to_end.crooked_batches import CrookedBatches, serving
 from end_to_end.crooked_message_batches import CrookedMessageBatches, whole
 from end_to_end.project import Project
@@ -51,6 +53,41 @@ def test_damaged_results_are_read_as_far_as_they_go_and_the_rest_is_asked_again(
     assert ended.code == 0, ended.stderr
     check_answers(project, 20)
     assert sorted(batches.submitted.values()) == [1] * 19 + [2], "only the torn one went out again"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("status", [429, 503, 529])
+def test_between_two_looks_there_is_the_wait_that_was_asked_for(project: Project, status: int) -> None:
+    project.give(3)
+    batches = CrookedBatches()
+    batches.polls, batches.rest_s = [status, status], 2
+    with serving(batches) as url:
+        use(project, url)
+        ended = project.run()
+    assert ended.code == 0, ended.stderr
+    gaps = [later - earlier for earlier, later in pairwise(batches.looks)]
+    assert len(gaps) == 2
+    assert min(gaps) >= 1.95, gaps
+
+
+@pytest.mark.parametrize("suffix", cases(["", "-wal"], "-wal"))
+def test_records_that_somebody_deletes_stop_the_run(project: Project, suffix: str) -> None:
+    """A crash after that would pay for the whole batch again; nothing says so later."""
+    project.give(3)
+    batches = CrookedBatches()
+    batches.polls = [503]
+
+    def clean_up(name: str) -> None:
+        if name == "GET batches":
+            (project.folder / f"in.results.batches.sqlite{suffix}").unlink(missing_ok=True)
+
+    batches.step = clean_up
+    with serving(batches) as url:
+        use(project, url)
+        ended = project.run()
+    assert ended.code == 74, ended.stderr
+    assert "was deleted during the run" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.slow

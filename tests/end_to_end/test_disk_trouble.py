@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -130,6 +131,18 @@ def test_results_that_somebody_takes_away_stop_the_run(project: Project, provide
     assert ended.code == 74, ended.stderr
     assert what in ended.stderr
     assert len(provider.requests) < len(ids)
+
+
+def test_a_header_that_somebody_deletes_is_made_again(project: Project, provider: Provider) -> None:
+    header = project.folder / "in.results.run.json"
+    with in_mid_run(project, provider) as (run, ids):
+        before = header.read_bytes()
+        header.unlink()
+        ended = run.end()
+    assert ended.code == 0, ended.stderr
+    assert "in.results.run.json was deleted during the run, and is made again" in ended.stderr
+    assert json.loads(header.read_bytes())["shape"] == json.loads(before)["shape"]
+    check_continued(project, provider, ids)
 
 
 def test_a_trace_file_that_is_full_costs_no_result(project: Project, provider: Provider) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from end_to_end.checker import committed, faults_of, paid_twice
+from end_to_end.crooked_batches import CrookedBatches, serving
 from end_to_end.project import Project, environment
 from end_to_end.provider import Provider, good
 
@@ -27,9 +28,12 @@ def hungry(input):
 _CLOCK = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
-/* The wall clock leaps a day ahead one second after the start, and two days back a second later. */
+/* The wall clock leaps a day ahead one second after the start, and two days back a second later;
+   where LEAP names a file, it leaps when that is there, and stays. */
 int clock_gettime(clockid_t which, struct timespec *now) {
     static int (*real)(clockid_t, struct timespec *);
     static struct timespec began;
@@ -42,7 +46,11 @@ int clock_gettime(clockid_t which, struct timespec *now) {
         struct timespec since;
         real(CLOCK_MONOTONIC, &since);
         double passed = since.tv_sec - began.tv_sec + (since.tv_nsec - began.tv_nsec) / 1e9;
-        now->tv_sec += passed > 2 ? -86400 : passed > 1 ? 86400 : 0;
+        const char *leap = getenv("LEAP");
+        if (leap)
+            now->tv_sec += access(leap, F_OK) ? 0 : 86400;
+        else
+            now->tv_sec += passed > 2 ? -86400 : passed > 1 ? 86400 : 0;
     }
     return result;
 }
@@ -111,3 +119,20 @@ def test_a_clock_that_leaps_neither_hastens_nor_holds_anything(
     assert 4.0 < provider.requests[-1].at - provider.requests[0].at < 15.0
     stamps = sorted(line["started_at"] for line in project.lines())
     assert datetime.fromisoformat(stamps[-1]) - datetime.fromisoformat(stamps[0]) < timedelta(seconds=15)
+
+
+def test_a_clock_that_leaps_makes_no_batch_old(project: Project, leaping_clock: dict[str, str]) -> None:
+    """`max_wait` of an hour, and a day that passes between two looks: the batch is neither cancelled nor paid again."""
+    project.give(3)
+    leap = project.folder / "leap"
+    batches = CrookedBatches()
+    batches.polls = [503, 503, 503]
+    batches.step = lambda name: leap.touch() if name == "GET batches" else None
+    with serving(batches) as url:
+        settings = {"poll_every": "200ms", "gather": "1s", "max_wait": "1h"}
+        project.configure(model={"base_url": url, "provider_batch": settings})
+        ended = project.run(env={**leaping_clock, "LEAP": str(leap)})
+    assert ended.code == 0, ended.stderr
+    assert leap.exists()
+    assert set(batches.submitted.values()) == {1}
+    assert len(batches.looks) == 4

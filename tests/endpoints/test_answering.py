@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -102,6 +104,38 @@ async def test_a_file_that_is_no_cache_is_refused(tmp_path: Path) -> None:
     (tmp_path / "c.sqlite").write_bytes(b"no database" * 100)
     with pytest.raises(OutputError, match=r"c\.sqlite: the cache cannot be used.*--no-cache"):
         ResponseCache(tmp_path / "c.sqlite")
+
+
+async def test_what_a_disk_has_changed_in_the_cache_is_asked_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "c.sqlite"
+    model = ScriptedModel(lambda _, number: "x" * 1000, latency=0)
+    requests = [request(f"question {number}") for number in range(50)]
+    for damaged in (False, True):
+        cache = ResponseCache(path)
+        answering = Answering((endpoint_of(model),), None, cache)
+        for each in requests:
+            assert (await answering.ask(each, visit_of())).text == "x" * 1000
+        cache.close()
+        if not damaged:
+            data = path.read_bytes()
+            path.write_bytes(data[:8192] + bytes(len(data) // 2) + data[8192 + len(data) // 2 :])
+    assert 50 < len(model.asked) <= 100
+    told = [record.getMessage() for record in caplog.records]
+    assert sum("the cache is damaged" in words for words in told) == 1, told
+
+
+async def test_a_cache_that_can_no_longer_be_written_holds_nothing_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "c.sqlite"
+    cache = ResponseCache(path)
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("DROP TABLE answers")
+    with cache.asking(b"1") as asking:
+        asking.answered(b"{}")
+    cache.close()  # what the thread could not write is gone
+    cache.keep(b"2", b"{}")
+    assert cache.unwritten == 0
 
 
 def test_a_fallback_answers_where_the_first_model_cannot() -> None:

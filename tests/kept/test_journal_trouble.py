@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agentbatch.errors import OutputError
-from agentbatch.kept.journal import JournalFile, Place, digest, mend_of, open_journal
+from agentbatch.kept.journal import Entry, JournalFile, Place, digest, mend_of, open_journal
 
 
 async def test_a_journal_that_is_none_names_the_command_that_mends_it(tmp_path: Path) -> None:
@@ -38,3 +38,18 @@ def test_on_a_full_disk_nobody_is_told_to_delete_what_was_paid(tmp_path: Path) -
             database.executemany("INSERT INTO calls VALUES (?, ?, ?, ?, ?)", rows)
     assert "Make room" in mend_of(full.value)
     assert "delete" not in mend_of(full.value)
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal"])
+async def test_a_journal_that_somebody_deletes_is_an_error_and_not_written_on(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / "x.journal.sqlite"
+    failures: list[OutputError] = []
+    journal = JournalFile(path, failures.append)
+    journal.record(Entry(Place(0, "step", 1), lambda: (digest(b"asked"), b'"first"')))
+    await journal.settle(0)
+    path.with_name(path.name + suffix).unlink()
+    journal.record(Entry(Place(0, "step", 2), lambda: (digest(b"asked"), b'"second"')))
+    with pytest.raises(OutputError, match="was deleted during the run"):
+        await journal.settle(0)
+    assert len(failures) == 1
+    journal.close(complete=False)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from agentbatch.sharing.books import LEASE_S, PlaceBook, RateBook
+from agentbatch.sharing.books_file import BooksFile
 
 
 def most_in_a_minute(used: list[tuple[float, float]]) -> float:
@@ -79,3 +81,15 @@ def test_one_alone_has_all_and_one_that_wants_little_does_not_cost_the_others() 
     assert book.give("a", 12, 50, 12) == 10, "it does not fill them again"
     assert book.give("a", 12, 50, 10) == 10
     assert book.give("b", 12, 2, 0) == 2
+
+
+def test_what_a_longer_page_left_behind_its_end_is_no_damage(tmp_path: Path) -> None:
+    """A kill between the write and the cut must not make anybody forget what was given in the last minute."""
+    path = tmp_path / "limits.shared"
+    books = BooksFile(path)
+    with books.changing() as open_books:
+        given = open_books.rates.setdefault("r", RateBook()).give("a", 60, 5.0, 1.0, 1000.0)
+    assert given is not None
+    path.write_bytes(path.read_bytes() + b'"leases":[]}}}\n')
+    with books.changing() as open_books:
+        assert [lease.amount for lease in open_books.rates["r"].leases] == [given.amount]
