@@ -129,12 +129,14 @@ async def test_what_a_disk_has_changed_in_the_cache_is_asked_anew(
 async def test_a_cache_that_can_no_longer_be_written_holds_nothing_in_memory(tmp_path: Path) -> None:
     path = tmp_path / "c.sqlite"
     cache = ResponseCache(path)
+    cache.keep(b"1", b"{}")
+    while cache.unwritten:
+        await asyncio.sleep(0.01)
     with closing(sqlite3.connect(path)) as database:
         database.execute("DROP TABLE answers")
-    with cache.asking(b"1") as asking:
-        asking.answered(b"{}")
-    cache.close()  # what the thread could not write is gone
     cache.keep(b"2", b"{}")
+    cache.close()  # what the thread could not write is gone
+    cache.keep(b"3", b"{}")
     assert cache.unwritten == 0
 
 
