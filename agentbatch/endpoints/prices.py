@@ -83,7 +83,11 @@ class Tariff:
         return self._reached(usage).most(usage)
 
     def _reached(self, usage: Usage) -> Rates:
-        return next((step for step in reversed(self.steps) if usage.input_tokens > step.above), self.steps[0])
+        reached = self.steps[0]
+        for step in self.steps:
+            if usage.input_tokens > step.above:
+                reached = step
+        return reached
 
 
 def rates(

@@ -41,6 +41,12 @@ def test_every_spelling_of_a_secret_is_replaced(key: str, spell) -> None:
     assert redactor.data(text.encode()).decode() == redactor.text(text)
 
 
+@given(st.text(min_size=8), st.text(), st.text())
+def test_bytes_lose_what_text_loses_whatever_a_secret_is_made_of(secret: str, before: str, after: str) -> None:
+    text, redactor = f"{before}{secret}{after}", Redactor([secret])
+    assert redactor.data(text.encode()).decode() == redactor.text(text) != text
+
+
 def test_redacted_json_is_still_json() -> None:
     line = orjson.dumps({"error": f"Incorrect API key provided: {ODD_KEY}", "n": 1})
     assert orjson.loads(Redactor([ODD_KEY]).data(line)) == {
