@@ -266,18 +266,19 @@ def _items_sentence(summary: Summary) -> str:
     done, failed, took = figures.count(summary.done), summary.failed, figures.span_of_time(summary.wall_s)
     if summary.verdict in ("stopped", "interrupted"):
         why = f": {visible(summary.stop_reason, 300)}" if summary.stop_reason else ""
-        of = "" if summary.total is None else f" of {figures.count(summary.total)}"
-        total_done = figures.count(summary.done + sum(summary.before.values()))
+        done_by_now = summary.done + sum(summary.before.values())
+        of = "" if summary.total is None else f"{figures.count(done_by_now)} of "
+        items = figures.counted(done_by_now if summary.total is None else summary.total, "item")
         lost = f", {figures.count(failed)} of this run's failed" if failed else ""
-        return f"{summary.verdict.capitalize()}{why}. {total_done}{of} items done{lost}."
+        return f"{summary.verdict.capitalize()}{why}. {of}{items} done{lost}."
     if not summary.done:
         return _nothing_run(summary)
     if failed:
         who = "The one item" if summary.done == 1 else f"{figures.count(failed)} of {done} items"
         return f"{who} failed, in {took}."
     if skipped := summary.counts.get("skipped", 0):
-        succeeded, were = figures.count(summary.done - skipped), "was" if skipped == 1 else "were"
-        return f"{succeeded} items succeeded and {figures.count(skipped)} {were} skipped, in {took}."
+        succeeded = figures.counted(summary.done - skipped, "item")
+        return f"{succeeded} succeeded and {figures.counted(skipped, 'was', 'were')} skipped, in {took}."
     return f"{f'All {done} items' if summary.done > 1 else 'The one item'} succeeded, in {took}."
 
 
@@ -286,6 +287,8 @@ def _nothing_run(summary: Summary) -> str:
     if not before:
         return "There were no items."
     failed = _failures(summary.before)
+    if before == 1:
+        return f"Nothing left to do: the one item has a result{', and failed' if failed else ''}."
     rest = f", and {figures.count(failed)} of them failed" if failed else ""
     return f"Nothing left to do: all {figures.count(before)} items have a result{rest}."
 
@@ -313,7 +316,7 @@ def _error_lines(summary: Summary) -> list[str]:
         lines.append(f"  {figures.count(group.count):>{width}}  {visible(group.type, 40)}")
         lines.append(f"  {'':>{width}}  item {visible(group.item_id, 40)}{agent}: {visible(group.message, 300)}")
     if hidden := len(summary.errors) - len(shown):
-        lines.append(f"  and {hidden} more kinds")
+        lines.append(f"  and {figures.counted(hidden, 'more kind')}")
     return lines
 
 

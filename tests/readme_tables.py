@@ -275,8 +275,10 @@ def _option(name: str, annotation: Any, info: Any, default: Any, has_variables: 
     is_flag = annotation in (bool, bool | None)
     value = "" if is_flag else f" {'/'.join(choices) or names[-1].strip('-').replace('-', '_').upper()}"
     shown = "required" if default is Parameter.empty else "" if default is None or default is False else f"`{default}`"
-    variable = variable_of(names) if has_variables else info.envvar
-    cells = (", ".join(f"`{each}`" for each in names) + value, info.help, shown, f"`{variable}`" if variable else "")
+    others = [each.partition("/")[2] for each in given if "/" in each]
+    variables = [variable_of(each) for each in (names, others) if each] if has_variables else [info.envvar]
+    cells = (*(", ".join(f"`{each}`" for each in listed if each) for listed in (names, variables)),)
+    cells = (cells[0] + value, info.help, shown, cells[1])
     return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
 
 

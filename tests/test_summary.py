@@ -91,6 +91,12 @@ Errors
             "Interrupted: SIGINT. 3 items done.",
         ),
         ({"verdict": "stopped", "counts": {}, "before": {}, "total": 9}, "Stopped. 0 of 9 items done."),
+        ({"verdict": "stopped", "counts": {}, "before": {}, "total": 1}, "Stopped. 0 of 1 item done."),
+        ({"counts": {"ok": 1, "skipped": 2}}, "1 item succeeded and 2 were skipped, in 1m 23s."),
+        (
+            {"counts": {}, "before": {"error": 1}, "verdict": "ok"},
+            "Nothing left to do: the one item has a result, and failed.",
+        ),
     ],
 )
 def test_the_verdict_comes_first(changes: dict, line: str) -> None:

@@ -24,7 +24,7 @@ from agentbatch.cli.schema import schema
 from agentbatch.cli.submit import submit
 from agentbatch.cli.trace import trace
 from agentbatch.cli.validate import validate
-from agentbatch.cli.variables import CommandWithVariables
+from agentbatch.cli.variables import CommandReadingVariables, CommandWithVariables
 from agentbatch.cli.watch import watch
 from agentbatch.errors import ExitCode
 
@@ -65,7 +65,9 @@ def options(
 
 
 app.command(cls=CommandWithVariables)(run)
-for command in (plan, validate, init, schema, trace, report, watch, ctl, doctor, nodes, mock):
+for command in (plan, validate):
+    app.command(cls=CommandReadingVariables)(command)
+for command in (init, schema, trace, report, watch, ctl, doctor, nodes, mock):
     app.command()(command)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(submit)
 for command in (status, logs, stop, fetch):

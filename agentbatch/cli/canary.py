@@ -31,7 +31,7 @@ def confirming(*, yes: bool, quiet: bool) -> Confirm:
             typer.echo(render_canary(found), err=True)
         if not asks or not found.others:
             return not found.against
-        others = "item" if found.others == 1 else f"{figures.count(found.others)} items"
+        others = "item" if found.others == 1 else figures.counted(found.others, "item")
         typer.echo(f"Go on with the other {others}? [y/N] ", err=True, nl=False)
         return (await _typed_line()).strip().lower() in _YES
 

@@ -19,7 +19,11 @@ def plan(
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", envvar="AGENTBATCH_SET", help="KEY=VALUE: override a config key by its dotted path."),
+        typer.Option(
+            "--set",
+            envvar="AGENTBATCH_SET",
+            help="KEY=VALUE: override a config key by its dotted path. In the variable: one a line.",
+        ),
     ] = None,
     mermaid: Annotated[bool, typer.Option("--mermaid", help="A Mermaid flowchart, for Markdown.")] = False,
     dot: Annotated[bool, typer.Option("--dot", help="A Graphviz digraph, as for `dot -Tsvg`.")] = False,
@@ -28,7 +32,6 @@ def plan(
     # late imports: `agentbatch --help` needs none of this
     from agentbatch.cli.overrides import said_overrides
     from agentbatch.config import load
-    from agentbatch.config.keys import KEY_VARIABLES
     from agentbatch.plan import make_plan
     from agentbatch.plan.diagram import render_dot, render_mermaid
     from agentbatch.plan.text import render_tree
@@ -36,8 +39,7 @@ def plan(
     if mermaid and dot:
         raise typer.BadParameter("--mermaid and --dot exclude each other: choose one")
     overrides = [*(settings or []), *said_overrides(context, {"workflow": "workflow"})]
-    no_keys = dict.fromkeys(KEY_VARIABLES.values(), "not needed")
-    made = make_plan(load(config, overrides, {**no_keys, **os.environ}))
+    made = make_plan(load(config, overrides, os.environ, only_check=True))
     if mermaid:
         text = render_mermaid(made)
     elif dot:

@@ -68,7 +68,8 @@ def run(
     workflow: Annotated[str | None, typer.Option(help="Start at another agent or group.")] = None,
     max_concurrency: Annotated[int | None, typer.Option(min=1, help="Items in flight at once.")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="KEY=VALUE: override a config key by its dotted path.")
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE: override a config key by its dotted path. In the variable: one a line."),
     ] = None,
     timeout: Annotated[str | None, typer.Option(help="Of the whole run, as 30m.")] = None,
     deadline: Annotated[
@@ -133,7 +134,14 @@ def run(
 
     _refuse_contradictions(output, events, junit, record, replay, as_json=as_json)
     overrides = [*(settings or []), *said_overrides(context, STAND_FOR)]
-    loaded = load(config, overrides, os.environ, serverless=replay is not None, requests=input_format == "openai-batch")
+    loaded = load(
+        config,
+        overrides,
+        os.environ,
+        only_check=dry_run,
+        serverless=replay is not None,
+        requests=input_format == "openai-batch",
+    )
     refuse_idle_options(context, loaded)
     for note in loaded.notes if not quiet else ():
         typer.echo(f"note: {note}", err=True)

@@ -25,7 +25,11 @@ def validate(
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", envvar="AGENTBATCH_SET", help="KEY=VALUE: override a config key by its dotted path."),
+        typer.Option(
+            "--set",
+            envvar="AGENTBATCH_SET",
+            help="KEY=VALUE: override a config key by its dotted path. In the variable: one a line.",
+        ),
     ] = None,
     input_format: Annotated[
         Literal["auto", "jsonl", "csv", "openai-batch"],

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import typer
 from typer.core import TyperCommand, TyperOption
 
+_YES = frozenset({"1", "true", "t", "yes", "y", "on"})
+_NO = frozenset({"0", "false", "f", "no", "n", "off"})
 
-class CommandWithVariables(TyperCommand):
+
+class CommandReadingVariables(TyperCommand):
+    """A command whose variables say all that its options can.
+
+    An option that may be given several times has a value in each line of its variable: blanks divide nothing. The other
+    name of a switch, as `--resume` of `--overwrite`, has a variable, too. What is typed comes first.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read what was typed, after what the variables say."""
+        options = [parameter for parameter in self.params if isinstance(parameter, TyperOption) and parameter.envvar]
+        said = [word for option in options for word in _said(option, args)]
+        return super().parse_args(ctx, [*said, *args])
+
+
+class CommandWithVariables(CommandReadingVariables):
     """A command of which every option has a variable, too."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -22,3 +41,26 @@ def variable_of(spellings: Sequence[str]) -> str:
     """The variable of an option: `["-o", "--output"]` gives AGENTBATCH_OUTPUT."""
     long = next(each for each in spellings if each.startswith("--"))
     return "AGENTBATCH_" + long[2:].replace("-", "_").upper()
+
+
+def _said(option: TyperOption, typed: Sequence[str]) -> Iterator[str]:
+    """What the variables of an option say, where its own library would not read them so, as words of a command line."""
+    if any(word.partition("=")[0] in (*option.opts, *option.secondary_opts) for word in typed):
+        return
+    if option.multiple:
+        lines = os.environ.get(variable_of(option.opts), "").splitlines()
+        yield from (f"{option.opts[-1]}={line.strip()}" for line in lines if line.strip())
+    elif option.secondary_opts and _holds(variable_of(option.secondary_opts)):
+        yield option.secondary_opts[-1]
+
+
+def _holds(variable: str) -> bool:
+    """Whether a variable says yes.
+
+    Raises:
+        BadParameter: it says neither yes nor no.
+    """
+    value = os.environ.get(variable, "").strip().lower()
+    if value and value not in _YES and value not in _NO:
+        raise typer.BadParameter(f"{variable}={value}: expected 1 or 0")
+    return value in _YES

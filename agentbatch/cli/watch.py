@@ -72,7 +72,7 @@ def _end(run: RunWatch, results: Path) -> str:
     from agentbatch.text import figures
 
     counts = run.tally.counts()
-    of = "" if run.total is None else f" of {figures.count(run.total)}"
+    of = "" if run.total is None else f"{figures.count(counts.items_ended)} of "
     failed = f", {figures.count(counts.items_failed)} failed" if counts.items_failed else ""
-    done = figures.count(counts.items_ended)
-    return f"The run has ended: {done}{of} items{failed}. For more: agentbatch results stats {results}"
+    done = figures.counted(counts.items_ended if run.total is None else run.total, "item")
+    return f"The run has ended: {of}{done}{failed}. For more: agentbatch results stats {results}"

@@ -9,7 +9,6 @@ from typing import Any, cast
 
 from agentbatch.config.config import Config
 from agentbatch.config.environment import STAND_IN, AskedVariables, StandIns, of_nodes, read_dotenv
-from agentbatch.config.keys import KEY_VARIABLES
 from agentbatch.config.problems import Problem, SourceText, report
 from agentbatch.config.sections import read_sections
 from agentbatch.config.source import MAX_FILE_BYTES, ConfigSource, Override, ReadConfig, read_config
@@ -48,7 +47,7 @@ def load(
     except ValueError as error:
         raise ConfigError(str(error)) from None
     given = {**of_nodes(text), **given}
-    stand_ins = StandIns({**dict.fromkeys(KEY_VARIABLES.values(), "stands-in-for-a-key"), **given})
+    stand_ins = StandIns(given)
     asked = AskedVariables(given)
     variables = stand_ins if only_check or serverless else asked
     said = [Override(each, f"--set {each}") if isinstance(each, str) else each for each in overrides]

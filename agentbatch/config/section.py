@@ -197,13 +197,16 @@ def _problem(
         message = f"{listing(variable.variables)} {_said(fault)}"
     else:
         message = _said(fault) + _got(fault, place, origin)
-    hint = "" if variable is not None else _value_hint(fault)
+    hint = "" if variable is not None else _value_hint(fault, of_type=place[0] == "vars" or "set" in place[:-1])
     return origin.problem(place, message, hint=hint, key=fault.tags[-1:] == ("[key]",))
 
 
-def _value_hint(fault: _Fault) -> str:
-    """How to mend a value of the wrong type."""
+def _value_hint(fault: _Fault, *, of_type: bool) -> str:
+    """How to mend a value of the wrong type; `of_type`: a bare expression there keeps its value's type."""
     value = fault.value
+    if fault.type == "string_type" and isinstance(value, int | float):
+        told = str(value).lower()
+        return f'write "{{{{ {told} }}}}", or "{told}" for a text' if of_type else f'write "{told}"'
     if _is_quoted_number(fault):
         return "remove the quotes"
     if not isinstance(value, str) or not value:

@@ -107,7 +107,8 @@ class _Reading:
         data |= {key: self._respelled(value, (key,), kind) for key, value, kind in _plain_sections(whole, data)}
         self._on_a_cluster = _joins_a_cluster(data.get("engine"))
         named = {
-            name: self._named(data, name) for name in ("models", "mcp_servers", "tools", "toolsets", "agents", "groups")
+            name: self._named(data, name)
+            for name in ("models", "mcp_servers", "tools", "toolsets", "agents", "groups", "vars")
         }
         self._steps = named["agents"].keys() | named["groups"].keys()
         built: dict[str, Any] = {
@@ -331,7 +332,7 @@ class _Reading:
         graph = StepGraph.of(leading + delegated)
         led_to = {text.text for text in leading + delegated}
         starts = [ROOT] if has_workflow else [name for name in named["agents"] if name not in led_to]
-        names = self._names_there([*steps, *self._in_place], starts, leading, delegated, named["tools"])
+        names = self._names_there([*steps, *self._in_place], starts, leading, delegated, named)
         tool_names = [*named["tools"], *named["toolsets"]]
         self._problems += unknown_names(
             self._texts, steps, names.steps, named["models"], tool_names, named["mcp_servers"], self._origin
@@ -352,7 +353,7 @@ class _Reading:
         starts: list[str],
         leading: list[MeantText],
         delegated: list[MeantText],
-        tools: Mapping[str, Any],
+        named: Mapping[str, dict[str, Any]],
     ) -> NamesThere:
         """`starts` are where an item enters, `leading` and `delegated` the names by which a step leads to others."""
         mapped = {owner_of(text.path) for text in self._texts if text.path[-1] == "for_each"} - {ROOT}
@@ -370,7 +371,7 @@ class _Reading:
         called = graph.below(*(text.text for text in delegated))
         return NamesThere(
             steps,
-            variables=list(dict.fromkeys(str(path[-1]) for path in sets)),
+            variables=list(dict.fromkeys([*(str(path[-1]) for path in sets), *_set_by(named)])),
             sometimes={
                 "loop": seeing(lambda text: "loop" in text.path),
                 "each": SomeSteps(graph.below(*mapped) - {ROOT}, elsewhere - mapped),
@@ -378,7 +379,7 @@ class _Reading:
                 "output": seeing(lambda text: "checks" in text.path),
                 "args": SomeSteps(called, StepGraph.of(leading).below(*starts)),
             },
-            arguments=argument_names(tools),
+            arguments=argument_names(named["tools"]),
         )
 
     def _is_certain(self, path: Path) -> bool:
@@ -408,6 +409,14 @@ class _Reading:
 
     def _models_in_use(self) -> frozenset[str]:
         return frozenset(text.text for text in self._texts if text.of == "model")
+
+
+def _set_by(named: Mapping[str, dict[str, Any]]) -> Iterator[str]:
+    """The variables that stand in the file, also those whose value is no text: that is a problem of its own."""
+    yield from named["vars"]
+    for step in (*named["agents"].values(), *named["groups"].values()):
+        sets = cast("dict[str, Any]", step).get("set") if isinstance(step, dict) else None
+        yield from cast("dict[str, Any]", sets) if isinstance(sets, dict) else ()
 
 
 def _plain_sections(whole: type[Config], data: dict[str, Any]) -> list[tuple[str, dict[str, Any], type[BaseModel]]]:

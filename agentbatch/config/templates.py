@@ -39,6 +39,17 @@ SOMETIMES_THERE = {
 }
 
 
+_OF_STEPS = "an agent's or a group's answer goes by its name, as NAME.output; "
+_OF_INPUT = "the fields of the input line are input.NAME; "
+_ELSEWHERE = {
+    **dict.fromkeys(("parallel", "sequence", "graph", "steps", "step", "outputs", "results", "nodes"), _OF_STEPS),
+    **dict.fromkeys(("agents", "groups", "tasks", "previous", "prev", "last", "response", "answer"), _OF_STEPS),
+    **dict.fromkeys(("row", "record", "data", "line", "example", "prompt", "text", "question"), _OF_INPUT),
+    **dict.fromkeys(("env", "environ"), "a variable of the environment is ${NAME}; "),
+}
+"""What goes by another name here than elsewhere."""
+
+
 @record
 class TemplateUse:
     """A template or condition in its place, with what it reads. `certain`: every item comes there."""
@@ -161,7 +172,9 @@ def _unknown(name: str, names: NamesThere, there: Collection[str]) -> tuple[str,
     if name in SOMETIMES_THERE:
         return f"{name!r} is not known here", SOMETIMES_THERE[name]
     known = (*names.steps, *sorted(there))
-    return f"unknown name {name!r}", did_you_mean(name, known).lstrip(", ") or f"there are: {listing(known, 20)}"
+    there_are = f"there are: {listing(known, 20)}"
+    hint = did_you_mean(name, known).lstrip(", ") or f"{_ELSEWHERE.get(name, '')}{there_are}"
+    return f"unknown name {name!r}", hint
 
 
 def _said_of_step(

@@ -13,6 +13,7 @@ from agentbatch.doctor.cutting import Cut, cut_out
 from agentbatch.doctor.finding import Checkup, Finding, told_briefly
 from agentbatch.record import record
 from agentbatch.results.scan import ForeignLine, TornLine, could_be_ours, fingerprint, result_of_line
+from agentbatch.text.figures import counted
 
 _BEGINNING = b'{"id":'
 _MOST_PIECES = 50
@@ -130,7 +131,7 @@ class ResultsReading:
         return Finding(
             self.path,
             cut.number,
-            f"{self._offset - cut.offset:,} bytes at the end are torn: {reason}",
+            f"the last {counted(self._offset - cut.offset, 'byte is', 'bytes are')} torn: {reason}",
             "a crash, a full disk or a power cut broke off the last write; nothing committed is in it",
             "cut off and kept aside; the next run does so by itself",
             mendable=True,

@@ -127,7 +127,8 @@ class Health:
         if error.http_status == 403 or self.succeeded:  # may be about one request only
             enough = 5
         if self._denied >= enough:
-            return Verdict(stop=f"{self.name}: {error.type}: {error.message} ({self._denied} times in a row)")
+            row = f" ({self._denied} requests in a row)" if self._denied > 1 else ""
+            return Verdict(stop=f"{self.name}: {error.type}: {error.message}{row}")
         return Verdict()
 
     def _on_refusal(self, error: StepError, sent: Sent, now: float) -> Verdict:

@@ -12,6 +12,7 @@ from agentbatch.mock_server.rate_limit import RateLimit
 from agentbatch.mock_server.settings import MockServerSettings, RetryAfterForm
 from agentbatch.models.mock_faults import FaultKind
 from agentbatch.record import record
+from agentbatch.text.figures import counted
 
 
 @record
@@ -64,7 +65,7 @@ class Gate:
         """429 beyond the limits. `in_flight` counts this request as well."""
         most = self._settings.max_in_flight
         if most is not None and in_flight > most:
-            return Refusal("rate_limited", "max_in_flight", f"More than {most} requests at once.", 1.0)
+            return Refusal("rate_limited", "max_in_flight", f"More than {counted(most, 'request')} at once.", 1.0)
         wait = self.limit.admit(now, tokens)
         if wait == 0.0:
             return None

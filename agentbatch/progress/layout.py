@@ -200,7 +200,7 @@ def _bar_figures(view: View) -> list[str]:
     counts = view.counts
     ended = figures.count(counts.items_ended)
     if view.total is None:
-        texts = [f"{ended} items"]
+        texts = [figures.counted(counts.items_ended, "item")]
     else:
         texts = [f"{ended}/{figures.count(view.total)}", f"{int((view.share or 0) * 100)}%"]
     texts.append(f"{figures.rate(view.items_per_s)} items/s")
@@ -231,7 +231,8 @@ def _fact_lines(view: View, glyphs: Glyphs) -> Iterable[Line]:
 
 
 def _node_line(node: NodePressure) -> Line:
-    facts = f"{node.workers} workers, {figures.count(node.in_flight)} in flight, {figures.count(node.done)} done"
+    workers = figures.counted(node.workers, "worker")
+    facts = f"{workers}, {figures.count(node.in_flight)} in flight, {figures.count(node.done)} done"
     lost = f", {node.lost} lost" if node.lost else ""
     return (("node ", "dim"), (visible(node.name, 40), ""), (f"  {facts}", "dim"), (lost, "bold red"))
 

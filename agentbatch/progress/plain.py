@@ -76,7 +76,7 @@ def progress_line(view: View) -> str:
     """The run in one line."""
     counts, pressure = view.counts, view.pressure
     ended = counts.items_ended
-    of = "" if view.total is None else f"{figures.count(ended)}/{figures.count(view.total)} items"
+    of = "" if view.total is None else f"{figures.count(ended)}/{figures.counted(view.total, 'item')}"
     parts = [of or figures.counted(ended, "item")]
     if view.share is not None:
         parts[0] += f" ({int(view.share * 100)}%)"

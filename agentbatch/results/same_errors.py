@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field
 
 from agentbatch.results.finished import FinishedItem
+from agentbatch.text.figures import counted
 from agentbatch.text.redact import visible
 
 _OF_ONE_ITEM = frozenset({"input", "content_filter", "context_length", "max_cost", "max_turns"})
@@ -105,7 +106,7 @@ def _why(count: int, agent: str, example: FinishedItem) -> str:
     status = f" (HTTP {error.http_status})" if error.http_status else ""
     who = f"{agent}: " if agent else ""
     return (
-        f"{count} items in a row failed alike, and so would the next: {who}{error.type}{status}, for example item"
-        f" {visible(str(example.id), 40)}: {visible(error.message, 300)} (they stay to do; to go on all the same:"
+        f"{counted(count, 'item')} in a row failed alike, and so would the next: {who}{error.type}{status}, for example"
+        f" item {visible(str(example.id), 40)}: {visible(error.message, 300)} (they stay to do; to go on all the same:"
         " limits.breaker.same_error: 0)"
     )

@@ -17,6 +17,7 @@ from agentbatch.errors import InputError, OutputError
 from agentbatch.items import Status
 from agentbatch.messages import Usage
 from agentbatch.step import POSSIBLY_BILLED
+from agentbatch.text.figures import counted
 
 _CODES: dict[Status, int] = {"ok": 1, "error": 2, "timeout": 3, "cancelled": 4, "skipped": 5}
 _STATUSES: tuple[Status | None, ...] = (None, *_CODES)
@@ -177,7 +178,7 @@ class _Scan:
             if self.total is not None:
                 raise InputError(
                     f"{self.path}:{self.number}: belongs to other inputs: its index is {index}, "
-                    f"but there are only {self.total} items; {_MEND}"
+                    f"but they have only {counted(self.total, 'item')}; {_MEND}"
                 )
             finished.make_room(index + 1 + index // 8)
         finished.states[index] = _CODES[result["status"]]

@@ -11,6 +11,7 @@ from agentbatch.errors import ConnectionFault, RunStopped, StepError, ToolFault
 from agentbatch.messages import ToolSpec
 from agentbatch.process.control import Control
 from agentbatch.record import record
+from agentbatch.text.figures import counted
 from agentbatch.text.redact import visible
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class McpPool:
             logging.getLogger(__name__).warning("the MCP server %s ended; it is started again", self.name)
             await session.close()
             if self._lost > self._terms.max_restarts:
-                self._stop(f"has ended {self._lost} times: see what it says, or raise max_restarts")
+                self._stop(f"has ended {counted(self._lost, 'time')}: see what it says, or raise max_restarts")
 
     async def _begun_again(self) -> McpSession:
         for attempt in range(1, _TRIES + 1):

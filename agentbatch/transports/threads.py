@@ -11,6 +11,7 @@ from typing import Any
 
 from agentbatch.errors import FunctionFault
 from agentbatch.record import record
+from agentbatch.text.figures import counted
 
 MOST_THREADS = 1_000
 """Calls that were given up run on; so many of them and something is wrong with what is called."""
@@ -58,7 +59,7 @@ class Threads:
     def _start_thread(self) -> None:
         if self._count >= MOST_THREADS:
             raise FunctionFault(
-                f"{self._count:,} calls of Python functions still run, most of them given up at their timeout: "
+                f"{counted(self._count, 'call')} of Python functions still running, most given up at their timeout: "
                 "`executor: process` ends a call at its timeout"
             )
         try:

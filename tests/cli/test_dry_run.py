@@ -158,3 +158,17 @@ def test_the_forecast_can_be_json(tmp_path: Path) -> None:
 def test_a_dry_run_opens_no_event_stream(tmp_path: Path) -> None:
     written(tmp_path)
     dry(tmp_path, "--events", "events.jsonl", "--traces", "traces.jsonl", "--summary", "summary.json")
+
+
+def test_it_needs_no_key_for_nothing_is_sent(tmp_path: Path) -> None:
+    written(tmp_path, 1)
+    (tmp_path / "config.yaml").write_text(
+        "version: 1\nmodels: {m: {provider: openai, model: gpt-4o-mini, api_key: '${NO_SUCH_KEY:?set it}'}}\n"
+        "agents: {writer: {model: m, prompt: 'Write about {{ input.topic }}'}}\n"
+    )
+    done = process(tmp_path, *words("--dry-run"))
+    assert done.returncode == 0, done.stderr
+    assert "note: the environment variable NO_SUCH_KEY is not set: set it (a run needs it)" in done.stderr
+    assert "1 to do of 1" in done.stdout
+    assert process(tmp_path, "plan", "config.yaml").returncode == 0
+    assert process(tmp_path, *words()).returncode == 2

@@ -161,3 +161,31 @@ def test_an_override_is_called_what_the_user_typed(tmp_path: Path) -> None:
     assert told(tmp_path, text, Override("limits.max_cost=much", "--max-cost much")) == (
         "--max-cost much: limits.max_cost: expected a number, got 'much'"
     )
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ("vars: {k: 1}", 'vars.k: expected text, got 1\nwrite "{{ 1 }}", or "1" for a text'),
+        ("vars: {k: true}", 'vars.k: expected text, got true\nwrite "{{ true }}", or "true" for a text'),
+        ("vars: {k: [1]}", "vars.k: expected text, got a list"),
+    ],
+)
+def test_a_variable_of_the_wrong_type_is_one_problem(tmp_path: Path, section: str, message: str) -> None:
+    reads = "agents: {writer: {model: fast, prompt: '{{ vars.k }}'}}\n"
+    assert told(tmp_path, reads + section).partition(": ")[2] == message
+    sets = "agents: {first: {model: fast, prompt: p, set: {k: 2}}, writer: {model: fast, prompt: '{{ vars.k }}'}}"
+    assert "no field" not in told(tmp_path, sets)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("parallel[0].output", "an agent's or a group's answer goes by its name, as NAME.output; there are: writer"),
+        ("row.product", "the fields of the input line are input.NAME; there are: writer"),
+        ("env.HOME", "a variable of the environment is ${NAME}; there are: writer"),
+        ("inputs.product", "did you mean 'input'?"),
+    ],
+)
+def test_a_name_from_elsewhere_is_met_with_ours(tmp_path: Path, name: str, hint: str) -> None:
+    assert hint in told(tmp_path, f"agents: {{writer: {{model: fast, prompt: '{{{{ {name} }}}}'}}}}")

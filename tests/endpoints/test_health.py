@@ -154,7 +154,7 @@ def test_a_refused_key_ends_the_run_after_as_many_calls_as_first_in_flight() -> 
     for _ in range(4):
         assert fail(health, AuthFault("bad key", http_status=401)).stop is None
         assert health.size == 1
-    assert "auth: bad key (5 times in a row)" in (fail(health, AuthFault("bad key", http_status=401)).stop or "")
+    assert "auth: bad key (5 requests in a row)" in (fail(health, AuthFault("bad key", http_status=401)).stop or "")
     assert fail(health_of(1), AuthFault("bad key", http_status=401)).stop
     assert fail(health_of(2), QuotaFault("empty", http_status=429), 2).stop
 

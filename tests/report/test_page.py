@@ -155,7 +155,7 @@ def test_the_head_says_it_without_a_script(tmp_path: Path) -> None:
         ([], "There were no items."),
         ([result(1), result(2)], "All 2 items succeeded, in 1.0 s."),
         ([failed(1)], "The one item failed, in 1.0 s."),
-        ([result(1), result(2, status="skipped")], "1 items succeeded and 1 was skipped, in 1.0 s."),
+        ([result(1), result(2, status="skipped")], "1 item succeeded and 1 was skipped, in 1.0 s."),
     ],
 )
 def test_the_verdict_is_that_of_the_terminal(tmp_path: Path, lines: list[dict[str, Any]], verdict: str) -> None:

@@ -11,6 +11,7 @@ from agentbatch.config.step_graph import StepTexts, judges, root_members
 from agentbatch.engines.ray.cluster import Node
 from agentbatch.errors import ConfigError
 from agentbatch.placement import ONE_CORE, Placement
+from agentbatch.text.figures import counted
 
 if TYPE_CHECKING:
     from agentbatch.config import Config
@@ -62,7 +63,7 @@ def fitting_nodes(nodes: Sequence[Node], choice: NodesConfig) -> list[Node]:
         asked = ", ".join(f"{name}={value}" for name, value in choice.labels.items())
         labels = sorted({label for node in nodes for label in labels_of(node)})
         raise ConfigError(
-            f"engine.nodes: none of the {len(nodes)} nodes fits"
+            f"engine.nodes: none of {counted(len(nodes), 'node')} fits"
             + (f": it asks for the labels {asked}, and there are {', '.join(labels) or 'none'}" if asked else "")
             + (": exclude_head leaves out the only one" if choice.exclude_head and not asked else "")
         )
