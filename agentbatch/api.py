@@ -22,7 +22,7 @@ from agentbatch.results.files import ResultFiles
 from agentbatch.results.hearer import Hearer
 from agentbatch.results.openai_batch import OutputFormat
 from agentbatch.results.result_record import ResultRecord, read_record
-from agentbatch.run_options import Confirm, RunOptions
+from agentbatch.run.options import Confirm, RunOptions
 from agentbatch.summary import Summary
 
 _LEFT = "the program left the run"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -19,7 +18,6 @@ from agentbatch.canary.source import CanaryItems
 from agentbatch.checks.counts import CheckCount, CheckTally
 from agentbatch.config import Config, config_shape
 from agentbatch.config.cache_choice import open_run_cache
-from agentbatch.config.input_fields import InputNeeds
 from agentbatch.ctl.fixed_limits import FixedLimits
 from agentbatch.ctl.live_limits import LiveLimits
 from agentbatch.ctl.live_run import LiveRun, RunLimits, Told
@@ -27,7 +25,6 @@ from agentbatch.ctl.server import ControlServer
 from agentbatch.engines.base import Engine
 from agentbatch.engines.local import LocalEngine
 from agentbatch.errors import ConfigError, ExitCode, InputError, OutputError
-from agentbatch.events import EventFile
 from agentbatch.inputs import BadLine, Inputs
 from agentbatch.inputs.formats import open_inputs_as
 from agentbatch.inputs.given import given_inputs
@@ -37,13 +34,11 @@ from agentbatch.items import Item, ItemResult
 from agentbatch.kept.cache import ResponseCache
 from agentbatch.kept.tape import Recorder, Replayer
 from agentbatch.limits import Budget
-from agentbatch.logs import SpanLog, run_log
+from agentbatch.logs import run_log
 from agentbatch.marks import MarkBook
-from agentbatch.otel.choice import otel_choice
-from agentbatch.otel.pipe import CLOSE_S, OtelPipe
 from agentbatch.process.control import Control
 from agentbatch.process.signals import SignalWatch
-from agentbatch.progress import Progress, Silent, Tally
+from agentbatch.progress import Progress, Silent
 from agentbatch.progress.log import SpokenLog
 from agentbatch.results import bad_line_result
 from agentbatch.results.artifacts import ArtifactFolder
@@ -53,14 +48,15 @@ from agentbatch.results.finished import FinishedItem, Finishing
 from agentbatch.results.header import new_header
 from agentbatch.results.hearer import Hearer
 from agentbatch.results.lines import CountedLines, parse_result
-from agentbatch.run_options import Display, RunOptions
+from agentbatch.run.items import RunItems
+from agentbatch.run.options import Display, RunOptions
+from agentbatch.run.outlets import Outlets
 from agentbatch.stop_rules import FailureAllowance, FailureCount
 from agentbatch.summary import Audit, Summary, Verdict, summarize, verdict_line
 from agentbatch.text.figures import counted
 from agentbatch.text.redact import Redactor
 from agentbatch.time_book import TimeBook, shared_out
-from agentbatch.trace import SpanObserver, Tracer
-from agentbatch.traces.trace_file import TraceFile
+from agentbatch.trace import Tracer
 
 if TYPE_CHECKING:
     from agentbatch.canary.findings import Canary
@@ -70,9 +66,6 @@ _LOGGER = logging.getLogger(__name__)
 
 _LAST_WORDS_S = 0.75
 """What is in flight when the run's time is up may still end within this."""
-
-_HURRIED_S = 0.5
-"""A run that is told to stop at once gives the collector so long."""
 
 
 async def run_to_end(
@@ -176,32 +169,17 @@ class _Run:
         self._hearer = hearer
         self._started = datetime.now(UTC)
         self._redactor = redactor
-        self._finished = Finishing(frozenset(config.output.include), redactor, options.output_format)
-        self._needs = InputNeeds.of(config)
-        self._tally = Tally(tuple(config.agents), redactor.text)
-        environ, self._otel_note = otel_choice(config.trace.otlp, options.otel, os.environ)
-        self._otel = None if environ is None else OtelPipe(environ)
-        self._traces = _open_traces(config, options, redactor, self._otel)
-        observers: list[SpanObserver] = [self._tally]
-        if self._traces is not None:
-            observers.append(self._traces)
-        self._events = _open_events(options, redactor)
+        self._items = RunItems(config, options, inputs, book)
+        self._outlets = Outlets(config, options, redactor)
+        self._tally = self._outlets.tally
         self._tape = _open_tape(options, redactor, book)
-        if self._events is not None:
-            observers.append(self._events)
-        if options.terminal is not None and options.log.lowest_level <= logging.INFO:
-            observers.append(SpanLog())
-        self._tracer = Tracer(observers)
-        self._total = options.selection.count(inputs.count)
-        self._before = sum(book.before.values())
-        self._seen = self._seen_to_do = 0
+        self._tracer = Tracer(self._outlets.observers)
+        self._finished = Finishing(frozenset(config.output.include), redactor, options.output_format)
         self._truncated = 0
         self._of_batches: list[str] = []
         has_checks = bool(config.checks) or any(agent.checks for agent in config.agents.values())
         self._checks = CheckTally(config.checks, config.thresholds) if has_checks else None
-        self._read_all = False
         self._trial = _trial(config, options)
-        self._budget = Budget(None)
         self._canary_items: CanaryItems | None = None
         self._canary: Canary | None = None
         self._display: Progress = Silent()
@@ -209,7 +187,7 @@ class _Run:
         self._failures = FailureCount(
             self._allowance,
             fail_fast=options.fail_fast,
-            total=self._total,
+            total=self._items.total,
             before=sum(n for status, n in book.before.items() if status not in ("ok", "skipped")),
         )
 
@@ -218,56 +196,108 @@ class _Run:
         far = self._config.engine.kind != "local"
         cache = None if far else open_run_cache(self._config, self._options.cache)
         engine = self._far_engine() if far else self._local_engine(cache)
-        self._book.tell(total=self._total, before=self._before, began_ns=time.time_ns(), inputs=self._inputs.name)
-        timer = self._start_timer()
-        display = self._display = self._show(engine)
+        self._tell_book()
+        try:
+            with self._time_kept(), self._on_screen(engine), self._accounted(engine) as begin_accounts:
+                async with engine, self._served(engine):
+                    signals.renew()
+                    source = await self._source(engine)
+                    self._control.on_stop(source.close)
+                    begin_accounts()
+                    with self._deadline_kept(engine):
+                        await engine.run(source.take, self._deliver)
+                self._settle_held()
+                await self._book.settle()
+                self._book.complete = self._is_complete
+        finally:
+            if cache is not None:
+                cache.close()
+            if self._tape is not None:
+                self._tape.close()
+            await self._outlets.close(hurried=self._control.at_once)
+
+    def _tell_book(self) -> None:
+        """What `agentbatch watch` reads of a run."""
+        items = self._items
+        self._book.tell(total=items.total, before=items.before, began_ns=time.time_ns(), inputs=self._inputs.name)
+
+    @property
+    def _is_complete(self) -> bool:
+        return self._options.selection.whole and self._items.all_read and not self._control.stopping
+
+    @contextmanager
+    def _time_kept(self) -> Generator[None]:
+        """Stop the run when its timeout is up, to the second: what is about to end then may, and the rest is cut."""
+        seconds = self._config.limits.timeout
+        if seconds is None:
+            yield
+            return
+        reason = f"the run's timeout of {seconds:g} s"
+        later = asyncio.get_running_loop().call_later
+        timers = (
+            later(seconds, self._control.stop, reason),
+            later(seconds + _LAST_WORDS_S, partial(self._control.stop, reason, at_once=True)),
+        )
+        try:
+            yield
+        finally:
+            for timer in timers:
+                timer.cancel()
+
+    @contextmanager
+    def _on_screen(self, engine: Engine) -> Generator[None]:
+        """Show the progress, and what is logged for people above it."""
+        self._display = self._show(engine)
         log = SpokenLog(lambda text: self._display.say(text), self._redactor.text)
         log.setLevel(self._options.log.person_level)
         if self._options.terminal is not None:
             logging.getLogger().addHandler(log)
-        display.start()
-        times = TimeBook(engine.waits)
-        marks = self._mark_book(engine)
-        deadline: asyncio.Task[None] | None = None
-        for note in (*self._of_inputs(), *engine.notes):
-            display.say(note)
+        self._display.start()
+        for note in (*self._items.notes(), *engine.notes):
+            self._display.say(note)
         try:
-            async with engine, self._served(engine):
-                signals.renew()
-                source = await self._source(engine)
-                self._control.on_stop(source.close)
-                times.start()
-                marks.start()
-                deadline = self._watch_deadline(engine)
-                await engine.run(source.take, self._deliver)
-            self._settle_held()
-            await self._book.settle()
-            self._book.complete = self._options.selection.whole and self._read_all and not self._control.stopping
+            yield
         finally:
-            if deadline is not None:
-                deadline.cancel()
+            logging.getLogger().removeHandler(log)
+            self._display.stop()
+
+    @contextmanager
+    def _accounted(self, engine: Engine) -> Generator[Callable[[], None]]:
+        """Enter in the book where time and money went, from when what is given is called."""
+        times, marks = TimeBook(engine.waits), self._mark_book(engine)
+
+        def begin() -> None:
+            times.start()
+            if marks is not None:
+                marks.start()
+
+        try:
+            yield begin
+        finally:
             if isinstance(engine, LocalEngine):
                 self._of_batches = list(engine.workshop.batches.notes())
                 if engine.workshop.batches.failure is not None:
                     self._book.fail(engine.workshop.batches.failure)
             times.stop()
-            marks.stop()
+            if marks is not None:
+                marks.stop()
+                self._book.marks = marks.marks
             self._tally.end()
-            self._book.marks = marks.marks
             self._book.unfinished_usd = engine.unfinished_usd
             self._book.times = shared_out(times.seconds, self._tally.elapsed_s)
-            if timer is not None:
-                timer.cancel()
-            logging.getLogger().removeHandler(log)
-            self._display.stop()
-            if cache is not None:
-                cache.close()
-            if self._tape is not None:
-                self._tape.close()
-            if self._traces is not None:
-                self._traces.close()
-            if self._otel is not None:
-                await asyncio.to_thread(self._otel.close, _HURRIED_S if self._control.at_once else CLOSE_S)
+
+    @contextmanager
+    def _deadline_kept(self, engine: Engine) -> Generator[None]:
+        """Give up on provider batches when they would come too late."""
+        seconds = self._config.limits.deadline
+        if seconds is None or not isinstance(engine, LocalEngine):
+            yield
+            return
+        keeping = asyncio.create_task(keep_deadline(engine.workshop.batches, seconds, lambda: self._items.left))
+        try:
+            yield
+        finally:
+            keeping.cancel()
 
     async def _source(self, engine: Engine) -> FileItems | StreamItems | CanaryItems:
         """Where the items come from."""
@@ -284,21 +314,14 @@ class _Run:
 
     def _draw(self, trial: Trial) -> None:
         """Choose the canary, and read what earlier runs paid for it."""
-        trial.draw(self._good_items, lambda item: self._book.is_done(item.id, item.index))
-        self._seen_to_do += len(trial.begun)
+        trial.draw(self._items.good, self._items.is_done)
+        self._items.to_do += len(trial.begun)
         files, known = self._options.files, trial.known
         if known and files is not None:
             with CountedLines(files.results) as lines:
                 for line in lines:
                     if line["index"] in known:
                         trial.take_in(line)
-
-    def _good_items(self) -> Iterator[Item]:
-        """The items that can be run; where failed ones are run again, only those still to do."""
-        for entry in self._selected():
-            item = self._checked(entry)
-            if isinstance(item, Item) and not (self._options.retry_failed and self._book.is_done(item.id, item.index)):
-                yield item
 
     async def _goes_on(self, trial: Trial, engine: Engine) -> bool:
         """Whether to run the others, now that the canary has ended and is kept."""
@@ -309,7 +332,7 @@ class _Run:
             return False
         # what workers elsewhere have spent is in their lines sooner than in the tally
         spent = self._book.spent_usd + max(self._tally.counts().cost_usd, trial.paid_usd)
-        self._canary = found = trial.findings(spent, self._total or 0)
+        self._canary = found = trial.findings(spent, self._items.total or 0)
         if not found.items:  # there was nothing that could be run
             return True
         goes_on = not found.against if self._options.confirm is None else await self._confirmed(found, engine)
@@ -335,7 +358,7 @@ class _Run:
 
     def _live(self, engine: Engine) -> LiveRun:
         """What `agentbatch ctl` may ask of this run."""
-        told = Told(self._tally, self._total, self._before, engine.pressure, self._redactor.text)
+        told = Told(self._tally, self._items.total, self._items.before, engine.pressure, self._redactor.text)
         return LiveRun(told, self._control, self._limits_of(engine), lambda: self._stop("`agentbatch ctl stop`"))
 
     def _limits_of(self, engine: Engine) -> RunLimits:
@@ -343,19 +366,19 @@ class _Run:
             return LiveLimits(engine.workshop, lambda: engine.window, engine.resize)
         return FixedLimits(self._config, lambda: self._book.spent_usd + self._tally.counts().cost_usd)
 
-    def _mark_book(self, engine: Engine) -> MarkBook:
-        """What the report marks in its charts; what changes on other machines is not seen here."""
+    def _mark_book(self, engine: Engine) -> MarkBook | None:
+        """What the report marks in its charts; None where that changes on other machines, and is not seen here."""
         if not isinstance(engine, LocalEngine):
-            return MarkBook(dict, dict, dict)
+            return None
         return MarkBook(engine.rests, self._limits_of(engine).values, engine.found_limits)
 
     def _local_engine(self, cache: ResponseCache | None) -> Engine:
-        self._budget = Budget(self._config.limits.max_cost, spent=self._book.spent_in_all_usd)
+        budget = Budget(self._config.limits.max_cost, spent=self._book.spent_in_all_usd)
         engine = LocalEngine(
             self._config,
             tracer=self._tracer,
             control=self._control,
-            budget=self._budget,
+            budget=budget,
             journal=self._book.journal,
             cache=cache,
             artifacts=None if self._options.files is None else ArtifactFolder(self._options.files.artifacts),
@@ -372,8 +395,7 @@ class _Run:
         cap = self._config.limits.max_cost
         left = None if cap is None else max(0.0, cap - self._book.spent_in_all_usd)
         terms = RunTerms(self._options.log.lowest_level, self._options.cache, self._artifacts(), left)
-        followers = [each for each in self._tracer.observers if each not in (self._tally, self._traces)]
-        watchers = Watchers(self._tally, self._traces, tuple(followers), self._artifacts())
+        watchers = Watchers(self._tally, self._outlets.traces, self._outlets.others, self._artifacts())
         self._book.leave_begun_unknown()
         return open_ray_engine(
             self._config, terms, control=self._control, watchers=watchers, journal=self._book.journal
@@ -382,49 +404,35 @@ class _Run:
     def _artifacts(self) -> Path | None:
         return None if self._options.files is None else self._options.files.artifacts
 
-    @contextmanager
-    def followed(self) -> Generator[None]:
+    def followed(self) -> AbstractContextManager[None]:
         """Tell whoever follows the run that it begins, or breaks off."""
-        if self._events is None:
-            yield
-            return
-        origin = self._config.origin
-        config = "" if origin is None else origin.text.name
-        self._events.start(config=config, inputs=self._inputs.name, total=self._total, before=self._before)
-        try:
-            yield
-        except BaseException as error:
-            self._events.abort(error)
-            raise
+        return self._outlets.told(self._inputs.name, self._items.total, self._items.before)
 
     def summary(self, signalled: ExitCode | None) -> Summary:
         """How the run ended. Call it when the book is closed."""
-        if self._events is not None:
-            self._events.drain()
-        total = self._total if self._total is not None else (self._seen if self._read_all else None)
+        self._outlets.drain()
         checks = self._check_counts()
-        code, verdict = self._verdict(signalled, total, checks)
-        files = self._options.files
+        code, verdict = self._verdict(signalled, checks)
+        files, traces = self._options.files, self._outlets.traces
         summary = summarize(
             self._tally.counts(),
             verdict=verdict,
             exit_code=int(code),
             started_at=self._started.isoformat().replace("+00:00", "Z"),
-            total=total,
+            total=self._items.total,
             before=self._book.before,
             written=dict(self._book.written),
             results=None if files is None else str(files.results),
-            traces=None if self._traces is None or self._traces.path is None else str(self._traces.path),
-            continue_command=self._continue_command(signalled) if self._left(total) else None,
+            traces=None if traces is None or traces.path is None else str(traces.path),
+            continue_command=self._continue_command(signalled) if self._items.left != 0 else None,
             stop_reason=self._stop_reason(),
             notes=self._notes(),
             checks=checks,
-            audit=self._audit(total),
+            audit=self._audit(),
             bound_by=self._book.times,
             canary=self._canary,
         )
-        if self._events is not None:
-            self._events.end(summary)
+        self._outlets.tell_end(summary)
         return summary
 
     def _continue_command(self, signalled: ExitCode | None) -> str | None:
@@ -435,38 +443,16 @@ class _Run:
         refused = found is not None and found.others and not found.went_on and signalled is None
         return options.terminal.past_canary_command if refused else options.terminal.continue_command
 
-    def _audit(self, total: int | None) -> Audit | None:
+    def _audit(self) -> Audit | None:
         """What a continued run came to; None where nothing was continued, or nothing was left to do."""
-        if not self._book.continued or not self._seen_to_do:
+        if not self._book.continued or not self._items.to_do:
             return None
-        left = None if total is None else max(0, total - self._before - sum(self._book.written.values()))
-        return Audit(left, self._book.paid_twice)
+        return Audit(self._items.left, self._book.paid_twice)
 
     def _to_do(self) -> Iterator[Item]:
         """The items this run has to do. Lines that are no items get their error result in passing."""
-        canary: frozenset[int] = frozenset() if self._trial is None else self._trial.begun
-        for entry in self._selected():
-            self._seen += 1
-            if entry.index in canary or self._book.is_done(entry.id, entry.index):
-                continue
-            self._seen_to_do += 1
-            self._book.expect(entry.index)
-            item = self._checked(entry)
-            if isinstance(item, Item):
-                yield item
-            else:
-                self._refuse(item)
-        self._read_all = True
-
-    def _selected(self) -> Iterator[Item | BadLine]:
-        return self._options.selection.of(self._inputs)
-
-    def _checked(self, entry: Item | BadLine) -> Item | BadLine:
-        """The item, or why it can't be run: a field that a template is sure to need is not there."""
-        lacking = self._needs.lacking(entry.fields) if isinstance(entry, Item) else None
-        if lacking is None or isinstance(entry, BadLine):
-            return entry
-        return BadLine(entry.index, entry.line, f"{self._inputs.name}:{entry.line}: {lacking}", entry.id)
+        sample: frozenset[int] = frozenset() if self._trial is None else self._trial.begun
+        return self._items.take(sample, self._refuse)
 
     def _refuse(self, bad: BadLine) -> None:
         span = self._tracer.start("item", "item", attributes={"item.id": bad.id, "item.index": bad.index})
@@ -501,41 +487,20 @@ class _Run:
             self._book.release_denied()
         self._book.release_alike()
 
-    def _start_timer(self) -> asyncio.TimerHandle | None:
-        seconds = self._config.limits.timeout
-        if seconds is None:
-            return None
-        return asyncio.get_running_loop().call_later(seconds, self._time_is_up, f"the run's timeout of {seconds:g} s")
-
-    def _time_is_up(self, reason: str) -> None:
-        """A deadline is kept to the second: what is about to end may, and the rest is cut."""
-        self._control.stop(reason)
-        asyncio.get_running_loop().call_later(_LAST_WORDS_S, partial(self._control.stop, reason, at_once=True))
-
-    def _watch_deadline(self, engine: Engine) -> asyncio.Task[None] | None:
-        """What gives up on provider batches when they would come too late."""
-        seconds = self._config.limits.deadline
-        if seconds is None or not isinstance(engine, LocalEngine):
-            return None
-        return asyncio.create_task(keep_deadline(engine.workshop.batches, seconds, self._items_left))
-
-    def _items_left(self) -> int | None:
-        total = self._total if self._total is not None else (self._seen if self._read_all else None)
-        return None if total is None else max(0, total - self._before - sum(self._book.written.values()))
-
     def _show(self, engine: Engine) -> Progress:
         terminal = self._options.terminal
         if terminal is None or terminal.show is None:
             return Silent()
-        left = None if self._total is None else max(0, self._total - self._before)
-        return terminal.show(Display(self._tally, left, self._before, engine.pressure))
+        total, before = self._items.total, self._items.before
+        left = None if total is None else max(0, total - before)
+        return terminal.show(Display(self._tally, left, before, engine.pressure))
 
     def _check_counts(self) -> tuple[CheckCount, ...]:
         """What the checks came to, over the items of earlier runs too: those are counted from their lines."""
         files = self._options.files
         if self._checks is None:
             return ()
-        if not self._before or files is None:
+        if not self._items.before or files is None:
             return self._checks.counts()
         tally = CheckTally(self._config.checks, self._config.thresholds)
         with CountedLines(files.results) as lines:
@@ -543,18 +508,16 @@ class _Run:
                 tally.add(line["status"], line.get("checks") or {})
         return tally.counts()
 
-    def _verdict(
-        self, signalled: ExitCode | None, total: int | None, checks: Sequence[CheckCount]
-    ) -> tuple[ExitCode, Verdict]:
+    def _verdict(self, signalled: ExitCode | None, checks: Sequence[CheckCount]) -> tuple[ExitCode, Verdict]:
         """The exit code and the word for it: what stopped the run, else what its items came to."""
         if isinstance(self._book.error, OutputError):
             return self._book.error.exit_code, "stopped"
         if signalled is not None:
             return signalled, "interrupted"
         failures = self._failures.failures
-        if self._control.stopping and self._left(total):
+        if self._control.stopping and self._items.left != 0:
             return ExitCode.STOPPED, "stopped"
-        accepted = self._allowance.accepted(failures, total or self._seen)
+        accepted = self._allowance.accepted(failures, self._items.total or self._items.seen)
         if self._misses or not accepted or not all(check.met for check in checks):
             return ExitCode.FAILED, "failed"
         return ExitCode.OK, "ok"
@@ -563,54 +526,21 @@ class _Run:
     def _misses(self) -> int:
         return self._tape.misses if isinstance(self._tape, Replayer) else 0
 
-    def _left(self, total: int | None) -> bool:
-        """Whether any item has no result line."""
-        return total is None or total > self._before + sum(self._book.written.values())
-
     def _stop_reason(self) -> str | None:
         """Why the run ended early; a provider's own words may be in it, and a key in those."""
         reason = str(self._book.error) if self._book.error else self._control.reason
         return None if reason is None else self._redactor.text(reason)
 
     def _notes(self) -> list[str]:
-        notes = [*self._book.notes, *self._of_batches, *self._why_no_items(), *self._of_inputs()]
+        notes = [*self._book.notes, *self._of_batches, *self._items.notes()]
         if self._truncated:
             notes.append(
                 f"max_tokens cut answers of {counted(self._truncated, 'item')} (`truncated` in the lines): raise it"
             )
-        if self._traces is not None and self._traces.dropped:
-            spans = counted(self._traces.dropped, "span is", "spans are")
-            notes.append(f"{spans} not in {self._traces.path}: {self._traces.error or 'busy'}")
         if isinstance(self._tape, Replayer):
             missing = f"; {counted(self._misses, 'call is', 'calls are')} not in it" if self._misses else ""
             notes.append(f"replayed from {self._tape.path}: nothing was asked, and nothing paid{missing}")
-        if self._otel is not None and self._otel.dropped:
-            why = self._redactor.text(self._otel.error or "")
-            notes.append(f"{counted(self._otel.dropped, 'span')} did not get to the collector: {why}")
-        if self._otel_note is not None:
-            notes.append(self._otel_note)
-        if self._events is not None and self._events.note is not None:
-            notes.append(self._events.note)
-        return notes
-
-    def _of_inputs(self) -> list[str]:
-        """What a person should know of the inputs, as far as they were read."""
-        note = self._inputs.text.note(self._inputs.name)
-        return [] if note is None else [note]
-
-    def _why_no_items(self) -> Iterator[str]:
-        """Where nothing was run because there was nothing: the inputs are empty, or the part that was asked for."""
-        if self._total or self._seen or not self._read_all:
-            return
-        items = counted(self._inputs.count or 0, "item")
-        left = f"--offset and --limit leave none of the {items} of {self._inputs.name}"
-        yield left if self._inputs.count else f"{self._inputs.name} has no items"
-
-
-def _open_traces(config: Config, options: RunOptions, redactor: Redactor, otel: OtelPipe | None) -> TraceFile | None:
-    if options.traces is None and otel is None:
-        return None
-    return TraceFile(options.traces, config.trace.content, fresh=options.overwrite, redact=redactor.data, also=otel)
+        return [*notes, *self._outlets.notes()]
 
 
 def _trial(config: Config, options: RunOptions) -> Trial | None:
@@ -659,10 +589,3 @@ def _open_tape(options: RunOptions, redactor: Redactor, book: ResultBook) -> Rec
     if options.record is None:
         return None
     return Recorder(options.record, redactor.data, book.fail, fresh=options.overwrite)
-
-
-def _open_events(options: RunOptions, redactor: Redactor) -> EventFile | None:
-    """The event stream, where one is wanted."""
-    if options.events is None:
-        return None
-    return EventFile(options.events, fresh=options.overwrite, redact=redactor.data)

@@ -25,7 +25,7 @@ from agentbatch.limits import Budget
 from agentbatch.mock_server import MockServer, MockServerSettings
 from agentbatch.process.control import Control
 from agentbatch.results.files import ResultFiles
-from agentbatch.run_options import RunOptions
+from agentbatch.run.options import RunOptions
 from agentbatch.trace import Tracer
 
 ROOT = Path(__file__).parent.parent

@@ -29,7 +29,7 @@ FLOORS: dict[str, str] = {
     "4 config": "config",
     "5 build": "build build_tools plan",
     "6 engines": "engines",
-    "7 runs": "api batch run_options summary report mock_server forecast canary ci watch doctor ctl jobs",
+    "7 runs": "api batch run summary report mock_server forecast canary ci watch doctor ctl jobs",
     "8 command line": "cli __main__",
 }
 """Which floor each module stands on. A package's name stands for all in it that is not named itself."""

@@ -12,7 +12,7 @@ from agentbatch.text import figures
 
 if TYPE_CHECKING:
     from agentbatch.canary.findings import Canary
-    from agentbatch.run_options import Confirm
+    from agentbatch.run.options import Confirm
 
 _YES = frozenset({"y", "yes"})
 

@@ -17,7 +17,7 @@ from agentbatch.plan.text import render_tree
 
 if TYPE_CHECKING:
     from agentbatch.config import Config
-    from agentbatch.run_options import RunOptions
+    from agentbatch.run.options import RunOptions
 
 
 def show_forecast(config: Config, options: RunOptions, *, as_json: bool) -> None:

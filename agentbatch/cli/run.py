@@ -13,7 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from agentbatch.progress import Progress
-    from agentbatch.run_options import Display
+    from agentbatch.run.options import Display
 
 ProgressMode = Literal["auto", "live", "plain", "json", "none"]
 
@@ -130,7 +130,7 @@ def run(
     from agentbatch.inputs.selection import Selection
     from agentbatch.logs.run_log import LogChoice
     from agentbatch.results.files import files_for
-    from agentbatch.run_options import RunOptions, Terminal
+    from agentbatch.run.options import RunOptions, Terminal
 
     _refuse_contradictions(output, events, junit, record, replay, as_json=as_json)
     overrides = [*(settings or []), *said_overrides(context, STAND_FOR)]

@@ -18,7 +18,7 @@ from agentbatch.results.scan import Finished, scan_results
 
 if TYPE_CHECKING:
     from agentbatch.config import Config
-    from agentbatch.run_options import RunOptions
+    from agentbatch.run.options import RunOptions
 
 SAMPLED = 100
 """Items that an estimate looks at."""

@@ -19,7 +19,7 @@ from agentbatch.errors import OutputError
 from agentbatch.events import EventFile
 from agentbatch.process.event_loop import run_loop
 from agentbatch.results.files import ResultFiles
-from agentbatch.run_options import RunOptions
+from agentbatch.run.options import RunOptions
 from agentbatch.summary import Summary
 from agentbatch.trace import Tracer
 

@@ -20,7 +20,7 @@ from agentbatch.models.mock import MockConfig
 from agentbatch.plan import make_plan
 from agentbatch.process.event_loop import run_loop
 from agentbatch.results.files import ResultFiles
-from agentbatch.run_options import RunOptions
+from agentbatch.run.options import RunOptions
 
 PRICE = {"input": 1.0, "output": 10.0}
 MODEL: dict[str, Any] = {

@@ -19,7 +19,7 @@ from agentbatch.plan.diagram import render_dot, render_mermaid
 from agentbatch.plan.text import render_tree
 from agentbatch.process.event_loop import run_loop
 from agentbatch.results.files import ResultFiles
-from agentbatch.run_options import RunOptions
+from agentbatch.run.options import RunOptions
 
 ROOT = Path(__file__).parents[1]
 
