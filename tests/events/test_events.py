@@ -15,8 +15,9 @@ import yaml
 
 from agentbatch.batch import run_to_end
 from agentbatch.config import load
-from agentbatch.errors import OutputError
+from agentbatch.errors import OutputError, UsageError
 from agentbatch.events import EventFile
+from agentbatch.inputs import Selection
 from agentbatch.process.event_loop import run_loop
 from agentbatch.results.files import ResultFiles
 from agentbatch.run.options import RunOptions
@@ -151,7 +152,7 @@ def test_failures_say_why(tmp_path: Path) -> None:
 
 def test_the_run_tells_its_totals(tmp_path: Path) -> None:
     config = written(tmp_path)
-    run(tmp_path, config, str(tmp_path / "first.jsonl"), limit=4)
+    run(tmp_path, config, str(tmp_path / "first.jsonl"), selection=Selection(limit=4))
     path = tmp_path / "events.jsonl"
     summary = run(tmp_path, config, str(path))
     first, last = read(path)[0], read(path)[-1]
@@ -189,7 +190,7 @@ def test_the_torn_line_of_a_killed_run_is_cut(tmp_path: Path) -> None:
 def test_it_goes_into_no_other_file_of_the_run(tmp_path: Path) -> None:
     config = written(tmp_path)
     for name in ("in.jsonl", "config.yaml", "out.results.jsonl", "out.results.run.json"):
-        with pytest.raises(OutputError, match="--events"):
+        with pytest.raises(UsageError, match="--events"):
             run(tmp_path, config, str(tmp_path / name))
     assert (tmp_path / "in.jsonl").read_text().count("topic") == 10
 
