@@ -31,3 +31,13 @@ def test_why_no_worker_has_items(tmp_path: Path, there: list[Placement | None], 
     crew = Crew(config, nobody, nobody, {"second": BOX}, ("", b""), None)
     crew.links = [Link(str(n), NODE, Remote(nobody), 4, 0, 5.0, each) for n, each in enumerate(there)]
     assert crew._nobody_for(None).startswith(words)  # pyright: ignore[reportPrivateUsage]
+
+
+def test_where_to_look_for_what_keeps_workers_from_starting(tmp_path: Path):
+    nobody = cast("Any", None)
+    config = config_of(tmp_path, {"first": {}}, workflow=["first"])
+    crew = Crew(config, nobody, nobody, {}, ("", b""), None)
+    assert "`ray status` shows" in crew._nobody_for(None)  # pyright: ignore[reportPrivateUsage]
+    crew._why = "node n: The actor died unexpectedly"  # pyright: ignore[reportPrivateUsage]
+    said = crew._nobody_for(None)  # pyright: ignore[reportPrivateUsage]
+    assert "(node n: The actor died unexpectedly): see /tmp/ray/session_latest/logs on that node" in said

@@ -179,16 +179,13 @@ class Crew:
         why = f" ({self._why})" if self._why else ""
         if post is None:
             return (
-                f"no worker could start {limit}{why}: `ray status` shows whether the nodes have a free core"
+                f"no worker could start {limit}{why}: {_look(self._why)}"
                 if not any(link.placement is None for link in self.links)
                 else f"every worker is lost, and no other could start {limit}: {self._why}"
             )
         who = f"agents.{agents_of(post, [*self._placed.items(), *self._tasks.items()])}.placement"
         if self._fits_somewhere(post):
-            return (
-                f"{who}: no worker could start {limit} where {post.words} is{why}: `ray status` shows whether something"
-                " else has it"
-            )
+            return f"{who}: no worker could start {limit} where {post.words} is{why}: {_look(self._why)}"
         return f"{who}: no node has {post.words}, {limit}: {described(self._nodes)}. {start_one(post)}"
 
     def _wanted(self, nodes: list[Node]) -> list[tuple[Node, int]]:
@@ -288,3 +285,10 @@ class Crew:
         await self._recruit()
         if self._fault is not None:
             raise self._fault
+
+
+def _look(why: str) -> str:
+    """Where to look for what keeps workers from starting."""
+    if "died" in why:
+        return "see /tmp/ray/session_latest/logs on that node, and that RAY_AUTH_MODE is the same here as there"
+    return "`ray status` shows whether something else has the cores and the resources there are"
