@@ -52,7 +52,8 @@ from agentbatch.run.items import RunItems
 from agentbatch.run.options import Display, RunOptions
 from agentbatch.run.outlets import Outlets
 from agentbatch.stop_rules import FailureAllowance, FailureCount
-from agentbatch.summary import Audit, Summary, Verdict, summarize, verdict_line
+from agentbatch.summary import Audit, Summary, Verdict, summarize
+from agentbatch.summary.text import verdict_line
 from agentbatch.text.figures import counted
 from agentbatch.text.redact import Redactor
 from agentbatch.time_book import TimeBook, shared_out

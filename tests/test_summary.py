@@ -9,7 +9,8 @@ from summary_schema import SUMMARY_SCHEMA
 
 from agentbatch.checks.counts import CheckCount
 from agentbatch.progress.tally import AgentStats, ErrorGroup, Tally
-from agentbatch.summary import Summary, render_summary, summarize, summary_json
+from agentbatch.summary import Summary, summarize, summary_json
+from agentbatch.summary.text import render_summary
 from agentbatch.time_book import BoundTime
 from agentbatch.trace import Tracer
 

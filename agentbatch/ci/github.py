@@ -14,7 +14,8 @@ from typing import Final
 
 from agentbatch.checks.counts import CheckCount
 from agentbatch.progress.tally import AgentStats, ErrorGroup
-from agentbatch.summary import Summary, bound_by, dearest, failing, slowest, verdict_line, wanted_of
+from agentbatch.summary import Summary
+from agentbatch.summary.text import bound_by, dearest, failing, slowest, verdict_line, wanted_of
 from agentbatch.text import figures
 from agentbatch.text.redact import visible
 

@@ -17,7 +17,8 @@ from xml.sax.saxutils import escape, quoteattr
 from agentbatch.errors import AgentBatchError, OutputError
 from agentbatch.files.durable import replacing
 from agentbatch.results.lines import CountedLines
-from agentbatch.summary import Summary, verdict_line, wanted_of
+from agentbatch.summary import Summary
+from agentbatch.summary.text import verdict_line, wanted_of
 from agentbatch.text import figures
 
 _UNFIT: Final = re.compile("[^\t\n\r -~\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

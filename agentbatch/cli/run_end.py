@@ -122,7 +122,7 @@ def _do_all(jobs: list[Callable[[], None]]) -> None:
 def _tell_person(ended: Summary, no_color: bool) -> None:
     from agentbatch.progress import tell, use_color
     from agentbatch.progress.outlet import Outlet
-    from agentbatch.summary import render_summary
+    from agentbatch.summary.text import render_summary
 
     outlet = Outlet()
     color = use_color(outlet, no_color)

@@ -22,7 +22,8 @@ from agentbatch.report.reading import ItemTable, RunFigures
 from agentbatch.report.result_lines import STATUSES
 from agentbatch.report.timelines import KINDS
 from agentbatch.report.timelines import STATUSES as SPAN_STATUSES
-from agentbatch.summary import Summary, verdict_line, wanted_of
+from agentbatch.summary import Summary
+from agentbatch.summary.text import verdict_line, wanted_of
 from agentbatch.text import figures
 from agentbatch.text.redact import visible
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agentbatch.progress import Pressure, Tally, open_progress, tell
-from agentbatch.summary import render_summary, summarize
+from agentbatch.summary import summarize
+from agentbatch.summary.text import render_summary
 from agentbatch.trace import Span, SpanStatus, Tracer
 
 FAILURES = (
