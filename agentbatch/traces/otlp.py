@@ -7,8 +7,9 @@ https://opentelemetry.io/docs/specs/semconv/gen-ai/. Those are still in developm
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Final, cast
 
 import orjson
@@ -70,35 +71,17 @@ def _text(key: str, value: str) -> dict[str, Any]:
 
 
 _LABELS: Final = frozenset(
-    {
-        "attempt",
-        "model",
-        "response_model",
-        "provider",
-        "endpoint",
-        "finish_reason",
-        "kind",
-        "path",
-        "workflow",
-        "server",
-    }
+    {"attempt", "model", "response_model", "provider", "endpoint", "finish_reason", "kind", "workflow", "server"}
 )
-"""Attributes whose values are few and come again with every item: their JSON is made once."""
+"""Attributes whose values are few and come again with every item."""
 
-
-@lru_cache(maxsize=4096)
-def _labels(kind: SpanKind, status: SpanStatus, name: str) -> orjson.Fragment:
-    """The attributes that begin every span: what it did, how it ended, and its own name where it has one."""
-    operation, own_name = _OPERATIONS[kind]
-    labels = [_text("gen_ai.operation.name", operation), _text(_PREFIX + "status", status)]
-    if own_name is not None:
-        labels.append(_text(own_name, name))
-    return orjson.Fragment(_json(labels)[1:-1])
-
-
-@lru_cache(maxsize=4096, typed=True)
-def _label(plain: str, value: Any) -> orjson.Fragment:
-    return orjson.Fragment(_json({"key": _key(plain), "value": _value([value] if plain == "finish_reason" else value)}))
+_FORMS: Final[dict[type, bytes]] = {
+    str: b'{"stringValue":%b}',
+    int: b'{"intValue":"%b"}',
+    float: b'{"doubleValue":%b}',
+}
+"""Values of these types are written all at once; others go one by one."""
+_EASY: Final = frozenset(_FORMS)
 
 
 @lru_cache(maxsize=1024)
@@ -113,7 +96,6 @@ def _json(value: Any) -> bytes:
         return orjson.dumps(to_plain(value))
 
 
-_OK_STATUS: Final = orjson.Fragment(orjson.dumps({"code": _OK}))
 _HEAD: Final = (
     b'{"resourceSpans":[{"resource":{"attributes":'
     + orjson.dumps([_text("service.name", "agentbatch"), _text("service.version", __version__)])
@@ -125,46 +107,135 @@ _TAIL: Final = b"}]}]}\n"
 
 
 def encode_trace(tree: Sequence[Span], *, content: bool) -> bytes:
-    """One line of the trace file: all spans of one item. Prompts, answers and tool data only if `content`."""
-    spans = [_span(span, content) for span in tree]
+    """One line of the trace file: all spans of one item. Prompts, answers and tool data only if `content`.
+
+    What spans of one shape have in common is made once, with places for the values; those of all spans are written
+    together, for a span as an object with objects in it takes a fifth longer.
+    """
+    values: list[Any] = []
+    spans = b",".join([_fill(values, span, content) for span in tree])
+    return b"".join((_HEAD, b"[", spans % tuple(_encoded(values)), b"]", _TAIL))
+
+
+def _encoded(values: list[Any]) -> list[bytes]:
+    """Each value as JSON: written at once, a line each, for within them there are no line breaks."""
     try:
-        encoded = orjson.dumps(spans, default=str)
-    except TypeError:  # such as half of a surrogate pair, which a model can write
-        encoded = orjson.dumps(_cleaned(spans))
-    return b"".join((_HEAD, encoded, _TAIL))
+        lines = orjson.dumps(values, option=orjson.OPT_INDENT_2)
+    except TypeError:  # such as half of a surrogate pair, which a model can write, or a number of more than 64 bits
+        return [str(value).encode() if type(value) is int else _json(value) for value in values]
+    return lines[len(b"[\n  ") : -len(b"\n]")].split(b",\n  ")
 
 
-def _cleaned(value: Any) -> Any:
-    """The same with nothing in it that JSON does not have; what is encoded already stays."""
-    if isinstance(value, orjson.Fragment):
-        return value
-    if isinstance(value, list):
-        return [_cleaned(one) for one in cast("list[Any]", value)]
-    if isinstance(value, dict):
-        return {key: _cleaned(one) for key, one in cast("dict[str, Any]", value).items()}
-    return to_plain(value)
-
-
-def _span(span: Span, content: bool) -> dict[str, Any]:
-    operation = _OPERATIONS[span.kind][0]
-    attributes: list[Any] = [_labels(span.kind, span.status, span.name)]
-    if span.error_type is not None:
-        attributes.append({"key": "error.type", "value": {"stringValue": span.error_type}})
-    _add_attributes(attributes, span.attributes, content)
-    encoded: dict[str, Any] = {
-        "traceId": span.trace_id,
-        "spanId": span.span_id,
-        "parentSpanId": span.parent_id or "",
-        "name": operation if span.kind == "item" else f"{operation} {span.name}",
-        "kind": _CLIENT if span.kind == "chat" else _INTERNAL,
-        "startTimeUnixNano": str(span.start_ns),
-        "endTimeUnixNano": str(span.end_ns),
-        "attributes": attributes,
-        "status": _OK_STATUS if span.status == "ok" else _status(span),
-    }
+def _fill(values: list[Any], span: Span, content: bool) -> bytes:
+    """The template of a span; its values go to `values`, in the order of their places."""
+    attributes = span.attributes
+    templates = _templates(tuple(attributes), content)
+    labels, others = templates.labels_of(attributes), templates.others_of(attributes)
+    types = tuple(map(type, others))
+    values += (span.trace_id, span.span_id, span.parent_id or "", span.start_ns, span.end_ns)
+    values += others if _EASY.issuperset(types) else _in_forms(others)
+    written = tuple(name for name in templates.content if attributes[name] is not None) if templates.content else ()
+    for name in written:
+        values.append(_content(name, attributes[name], attributes))
+    if span.status != "ok":
+        values.append(orjson.Fragment(_json(_status(span))))
     if span.events:
-        encoded["events"] = [_event(*event, content) for event in span.events]
-    return encoded
+        values.append(orjson.Fragment(_json([_event(*event, content) for event in span.events])))
+    return templates[span.kind, span.status, span.name, span.error_type, labels, types, written, bool(span.events)]
+
+
+def _in_forms(values: Iterable[Any]) -> list[Any]:
+    return [
+        value if type(value) in _FORMS else orjson.Fragment(_json(_value(value)))
+        for value in values
+        if value is not None
+    ]
+
+
+_Names = tuple[str, ...]
+_Shape = tuple[SpanKind, SpanStatus, str, str | None, tuple[Any, ...], tuple[type, ...], _Names, bool]
+"""What makes spans alike: kind, status, name, type of error, values of labels, types of other values, names of content,
+and whether there are events."""
+
+
+class _Templates(dict[_Shape, bytes]):
+    """The templates of spans whose attributes have these names, each made when it is first asked for.
+
+    Attributes:
+        labels_of, others_of: read the values of labels, and other values, from a span's attributes.
+        content: the names of content that is exported.
+    """
+
+    def __init__(self, names: _Names, content: bool) -> None:
+        super().__init__()
+        self._labels = tuple(name for name in names if name in _LABELS)
+        self._others = tuple(name for name in names if name not in _LABELS and name not in _CONTENT_NAMES)
+        self.content = tuple(name for name in names if name in _CONTENT_NAMES and content)
+        self.labels_of, self.others_of = _reader(self._labels), _reader(self._others)
+
+    def __missing__(self, shape: _Shape) -> bytes:
+        template = self._made(*shape)
+        if len(self) < 1024:  # where there are shapes without end, no more
+            self[shape] = template
+        return template
+
+    def _made(
+        self,
+        kind: SpanKind,
+        status: SpanStatus,
+        name: str,
+        error_type: str | None,
+        labels: tuple[Any, ...],
+        types: tuple[type, ...],
+        content: _Names,
+        has_events: bool,
+    ) -> bytes:
+        """A span as JSON, with `%b` for each value."""
+        operation, own_name = _OPERATIONS[kind]
+        common = [_text("gen_ai.operation.name", operation), _text(_PREFIX + "status", status)]
+        if own_name is not None:
+            common.append(_text(own_name, name))
+        if error_type is not None:
+            common.append(_text("error.type", error_type))
+        common += [_label(*each) for each in zip(self._labels, labels, strict=True) if each[1] is not None]
+        attributes = [_fixed(common)[1:-1]]
+        for plain, of in zip(self._others, types, strict=True):
+            if of is not type(None):
+                attributes.append(_place(_key(plain), _FORMS.get(of, b"%b")))
+        attributes += [_place(_CONTENT_NAMES[each], _FORMS[str]) for each in content]
+        parts = (
+            b'{"traceId":%b,"spanId":%b,"parentSpanId":%b,"name":',
+            _fixed(operation if kind == "item" else f"{operation} {name}"),
+            b',"kind":%d' % (_CLIENT if kind == "chat" else _INTERNAL),
+            b',"startTimeUnixNano":"%b","endTimeUnixNano":"%b","attributes":[',
+            b",".join(attributes),
+            b'],"status":',
+            _fixed({"code": _OK}) if status == "ok" else b"%b",
+            b',"events":%b}' if has_events else b"}",
+        )
+        return b"".join(parts)
+
+
+@lru_cache(maxsize=256)
+def _templates(names: _Names, content: bool) -> _Templates:
+    return _Templates(names, content)
+
+
+def _reader(names: _Names) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    return itemgetter(*names) if len(names) > 1 else lambda attributes: tuple([attributes[name] for name in names])
+
+
+def _place(key: str, form: bytes) -> bytes:
+    return b'{"key":%b,"value":%b}' % (_fixed(key), form)
+
+
+def _fixed(value: Any) -> bytes:
+    """JSON that stays as it is when a template is filled."""
+    return _json(value).replace(b"%", b"%%")
+
+
+def _label(plain: str, value: Any) -> dict[str, Any]:
+    return {"key": _key(plain), "value": _value([value] if plain == "finish_reason" else value)}
 
 
 def _status(span: Span) -> dict[str, Any]:
@@ -173,29 +244,14 @@ def _status(span: Span) -> dict[str, Any]:
 
 
 def _event(time_ns: int, name: str, attributes: Mapping[str, Any], content: bool) -> dict[str, Any]:
-    encoded: list[Any] = []
-    _add_attributes(encoded, attributes, content)
+    encoded = [
+        _text(_CONTENT_NAMES[plain], _content(plain, value, attributes))
+        if plain in _CONTENT_NAMES
+        else _label(plain, value)
+        for plain, value in attributes.items()
+        if value is not None and (content or plain not in _CONTENT_NAMES)
+    ]
     return {"timeUnixNano": str(time_ns), "name": name, "attributes": encoded}
-
-
-def _add_attributes(encoded: list[Any], attributes: Mapping[str, Any], content: bool) -> None:
-    for plain, value in attributes.items():
-        if value is None:
-            continue
-        if plain in _LABELS:
-            encoded.append(_label(plain, value))
-            continue
-        if type(value) is float:
-            encoded.append({"key": _key(plain), "value": {"doubleValue": value}})
-            continue
-        key = _NAMES.get(plain)
-        if key is None:
-            if plain in _CONTENT_NAMES:
-                if content:
-                    encoded.append(_text(_CONTENT_NAMES[plain], _content(plain, value, attributes)))
-                continue
-            key = _PREFIX + plain
-        encoded.append({"key": key, "value": _value(value)})
 
 
 def _value(value: Any) -> dict[str, Any]:

@@ -210,6 +210,25 @@ def test_no_attribute_can_break_a_line(value: Any) -> None:
     assert len(decode_trace(line)) == 1
 
 
+def test_no_percent_sign_is_taken_for_a_place() -> None:
+    tracer = Tracer()
+    span = tracer.start("100%b", "agent", attributes={"path": "%s", "50%": "%d", "kind": "%%", "answer": "%b"})
+    span.events.append((1, "retry %b", {"%": "%"}))
+    tracer.end(span, "error", "%b", "%b of it failed")
+    (read,) = decode_trace(encode_trace(span.tree, content=True))
+    assert (read.name, read.error_type, read.error_message) == ("100%b", "%b", "%b of it failed")
+    assert read.attributes | {"answer": ""} == span.attributes | {"answer": ""}
+    assert read.events == span.events
+
+
+def test_content_that_is_not_there_is_not_written() -> None:
+    tracer = Tracer()
+    span = tracer.start("m", "chat", attributes={"answer": None, "messages": "hi"})
+    tracer.end(span)
+    (read,) = decode_trace(encode_trace(span.tree, content=True))
+    assert read.attributes.keys() == {"messages"}
+
+
 @pytest.mark.parametrize("line", [b"", b"{}", b'{"resourceSpans":[{"scopeSp', b"[1]", b'{"resourceSpans":3}', b"null"])
 def test_what_is_no_trace_decodes_to_nothing(line: bytes) -> None:
     assert decode_trace(line) == []
