@@ -48,7 +48,7 @@ def parse_line(line: bytes) -> Any:
         value = _parse_patiently(line, error)
     else:
         if len(line) - len(line.translate(None, _DIGITS)) >= _LONG_DIGITS and _LONG_INTEGER.search(line):
-            value = json.loads(line, parse_int=_integer)
+            value = _with_digits(line)
     if len(line) > 2 * _SAFE_BRACKETS and line.count(b"[") + line.count(b"{") > _SAFE_BRACKETS:
         _refuse_deep(value)
     return value
@@ -103,6 +103,13 @@ def _refuse_deep(value: Any) -> None:
     try:
         orjson.dumps(value)
     except TypeError:
+        raise NotJson("it is nested too deeply") from None
+
+
+def _with_digits(line: bytes) -> Any:
+    try:
+        return json.loads(line, parse_int=_integer)
+    except RecursionError:  # it follows fewer levels than orjson
         raise NotJson("it is nested too deeply") from None
 
 

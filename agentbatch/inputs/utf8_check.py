@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agentbatch.text.figures import counted
 
-_MOST_KEPT = 16 * 1024 * 1024
-"""Of a longer line no more is looked at: it is an error of its own."""
+_LONGEST = 16 * 1024 * 1024
+"""A longer line is not looked at: it is an error of its own."""
 
 
 @dataclass(slots=True)
@@ -20,23 +20,29 @@ class Utf8Check:
     """The number of the first of them, from 1."""
     _before: int = 0
     """Lines that were looked at."""
-    _rest: bytes = b""
+    _rest: bytearray = field(default_factory=bytearray)
     """The line that has begun and not ended."""
+    _too_long: bool = False
+    """Whether that line is longer than is looked at."""
 
     def take(self, piece: bytes) -> None:
         """The next bytes."""
         whole, newline, rest = piece.rpartition(b"\n")
-        if not newline:
-            self._rest = (self._rest + rest)[:_MOST_KEPT]
-            return
-        self._look(self._rest + whole)
-        self._rest = rest
+        if newline:
+            if self._too_long:  # of that line nothing is left but that it was one
+                whole = whole[whole.index(b"\n") :] if b"\n" in whole else b""
+            self._look(b"".join((self._rest, whole)))
+            self._rest, self._too_long = bytearray(), False
+        if not self._too_long:
+            self._rest += rest
+        if len(self._rest) > _LONGEST:
+            self._rest, self._too_long = bytearray(), True
 
     def end(self) -> None:
         """There are no more: the last line may lack its newline."""
         if self._rest:
-            self._look(self._rest)
-            self._rest = b""
+            self._look(bytes(self._rest))
+            self._rest = bytearray()
 
     def note(self, name: str) -> str | None:
         """What a person should know of the inputs called `name`; None where all is well."""

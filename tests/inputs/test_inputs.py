@@ -149,6 +149,15 @@ def test_lines_are_counted_whatever_the_pieces(lines: list[bytes], size: int) ->
     assert (text.lines, text.first) == (len(wrong), wrong[0] if wrong else 0)
 
 
+def test_of_a_line_that_is_too_long_nothing_is_said() -> None:
+    text = Utf8Check()
+    for _ in range(17):
+        text.take("\u20ac".encode() * 349_526)  # a mebibyte and two bytes: cut anywhere, it is no UTF-8
+    text.take(b"\n\xe9\n")
+    text.end()
+    assert (text.lines, text.first) == (1, 2)
+
+
 def test_of_a_stream_they_are_counted_as_it_is_read() -> None:
     inputs = open_inputs("-", stdin=io.BytesIO(LATIN))
     assert inputs.text.note("stdin") is None

@@ -56,6 +56,7 @@ def test_what_can_be_kept_is_kept(line: bytes, value: Any) -> None:
         (b"[" * 100_000 + b"]" * 100_000, "nested too deeply"),
         (b"[" * 300 + b"]" * 300, "nested too deeply"),
         (b'["\xff",' + b"[" * 300 + b"]" * 300 + b"]", "nested too deeply"),
+        (b"[" * 1000 + b"9" * 20 + b"]" * 1000, "nested too deeply"),
         (b"{'a': 1}", "(column 2)"),
         (b'{"a": 1,}', "trailing comma"),
         (b'{"a": 1} {"b": 2}', "(column 10)"),
