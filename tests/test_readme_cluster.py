@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -76,8 +76,7 @@ def test_a_run_on_three_machines_of_which_one_is_killed(machines: RayMachines):
     assert re.search(machines.as_here(r"worker w\d on 10.77.0.3 is lost: .*; 1?\d?\d items run again"), said)
     assert machines.as_here("nodes 10.77.0.2:1") in said
     assert "All 3,000 items succeeded" in said
-    ids = re.findall(r'^{"id":"(\d+)"', results.read_text(), re.MULTILINE)
-    assert sorted(map(int, ids)) == list(range(1, 3001))
+    assert ids_in(results) == list(range(1, 3001))
 
 
 def test_a_job_from_a_machine_without_ray(machines: RayMachines, tmp_path: Path):
@@ -107,13 +106,31 @@ def test_a_job_from_a_machine_without_ray(machines: RayMachines, tmp_path: Path)
     (named,) = re.findall(r"submit.*\n(\S+)", shown)
     job = typed(lines.pop(0)).strip()
     assert re.fullmatch(r"many-topics-[0-9a-f]{8}-[0-9a-f]{6}", job)
-    give_up = time.monotonic() + 120
-    while "in flight" not in (said := typed(lines[0].replace(named, job))):
+    said = wait_until_it_works(lambda: typed(lines[0].replace(named, job)))
+    assert "running" in said
+    fetch = lines[1].replace(named, job)
+    assert "fetch again for the rest" in typed(fetch)
+    assert "All 2,000 items succeeded" in typed(f"agentbatch logs -f {job}")
+    assert "succeeded" in typed(fetch)
+    assert ids_in(tmp_path / "topics.results.jsonl") == list(range(1, 2001))
+    # the rest of the inputs, stopped and continued
+    more = "agentbatch submit many.yaml topics.jsonl"
+    job = typed(f"{more} --set models.fast.max_concurrency=10").strip()
+    wait_until_it_works(lambda: typed(f"agentbatch status {job}"))
+    assert "stopped" in typed(f"agentbatch stop {job}")
+    job = typed(more).strip()
+    assert re.search(r"items +[\d,]+ ok; [\d,]+ before", typed(f"agentbatch logs -f {job}"))
+    typed(f"agentbatch fetch {job}")
+    assert ids_in(tmp_path / "topics.results.jsonl") == list(range(1, 3001))
+
+
+def wait_until_it_works(status: Callable[[], str]) -> str:
+    give_up = time.monotonic() + 150
+    while not re.search(r"[1-9]\d* in flight", said := status()):
         assert time.monotonic() < give_up, said
         time.sleep(1)
-    assert "running" in said
-    assert "of them new" in typed(lines[1].replace(named, job)) or "nothing" in said
-    assert "All 2,000 items succeeded" in typed(f"agentbatch logs -f {job}")
-    assert "succeeded" in typed(lines[1].replace(named, job))
-    ids = re.findall(r'^{"id":"(\d+)"', (tmp_path / "topics.results.jsonl").read_text(), re.MULTILINE)
-    assert sorted(map(int, ids)) == list(range(1, 2001))
+    return said
+
+
+def ids_in(results: Path) -> list[int]:
+    return sorted(int(found) for found in re.findall(r'^{"id":"(\d+)"', results.read_text(), re.MULTILINE))
