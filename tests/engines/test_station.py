@@ -51,3 +51,21 @@ async def test_what_unfinished_items_may_be_billed_reaches_the_runs_books(tmp_pa
     for batch in batches:
         engine._on_batch(link, batch)  # pyright: ignore[reportPrivateUsage]
     assert engine.unfinished_usd == 3 * MOST_USD
+
+
+async def test_a_workers_figures_never_lack_results_that_it_has_handed_over(tmp_path: Path):
+    config_of(tmp_path, {"first": {}}, models={"echo": {"provider": "mock"}}, workflow=["first"])
+    station = Station(assignment(tmp_path), tmp_path)
+    await station.ready()
+    station.push(Chunk([Item(str(n), n, {}, n + 1) for n in range(40)]))
+    figures, handed_over, last, over = Tally(("first",)), 0, 0, False
+    while not over:
+        batch: Batch = unpacked(await station.drain(last, 0.2, 3))
+        last, over = batch.number, batch.over
+        handed_over += len(batch.finished)
+        if handed_over == 40:
+            station.finish()
+        if batch.part is not None:
+            figures.take_in("w1", batch.part)
+        (first,) = figures.counts().agents
+        assert first.done >= handed_over
