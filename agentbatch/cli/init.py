@@ -75,6 +75,8 @@ def init(
     there = [str(path) for path in files if path.exists() or path.is_symlink()]
     if there:
         raise UsageError(f"{', '.join(there)}: already there, and nothing is overwritten: choose another directory")
+    if folder.is_file():
+        raise UsageError(f"{folder}: is a file; name a folder, which is made if need be")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in files.items():

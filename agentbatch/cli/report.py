@@ -72,7 +72,9 @@ def _refuse_other_files(path: Path, *sources: Path | None) -> None:
     """
     if any(source is not None and source.exists() and path.exists() and path.samefile(source) for source in sources):
         raise UsageError(f"{path}: is what the report is made from, and would be overwritten: name another -o")
-    if not path.is_file():  # nothing there, or a device; a folder is refused where it is written
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; name a file in it")
+    if not path.is_file():  # nothing there, or a device
         return
     with suppress(OSError), path.open("rb") as file:
         if file.read(len(_PAGE_BEGINS)) not in (b"", _PAGE_BEGINS):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 import typer
 
-from agentbatch.errors import OutputError, UsageError
+from agentbatch.errors import InputError, OutputError, UsageError
 from agentbatch.text.figures import counted
 
 if TYPE_CHECKING:
@@ -172,6 +172,7 @@ def _written(output: Path | None, *read: Path | None) -> Generator[BinaryIO]:
     if output is None or str(output) == "-":
         yield sys.stdout.buffer
         return
+    _refuse_inputs(output, read)
     for path in read:
         if path is not None and output.exists() and path.exists() and output.samefile(path):
             raise UsageError(f"{output}: is what is read here, and would be overwritten; name another -o FILE")
@@ -180,6 +181,23 @@ def _written(output: Path | None, *read: Path | None) -> Generator[BinaryIO]:
             yield file
     except OSError as error:
         raise OutputError(f"{output}: cannot be written: {error.strerror}") from error
+
+
+def _refuse_inputs(output: Path, read: Iterable[Path | None]) -> None:
+    """See that an output is none of the files that the results were made from: they know those by their digest."""
+    from agentbatch.inputs.file_bytes import digest_of
+    from agentbatch.results.files import ResultFiles
+    from agentbatch.results.header import read_header
+
+    if not output.is_file():
+        return
+    of_inputs: set[str | None] = set()
+    for path in read:
+        with suppress(InputError):  # a header that can't be read is no matter of this command
+            header = None if path is None else read_header(ResultFiles(path).header)
+            of_inputs.add(None if header is None else header.inputs)
+    if digest_of(output) in of_inputs:
+        raise UsageError(f"{output}: holds the inputs of this run, which would be overwritten; name another -o FILE")
 
 
 def _print(pieces: Iterable[str]) -> None:

@@ -13,7 +13,10 @@ from agentbatch.config.problems import Problem, SourceText, report
 from agentbatch.config.sections import read_sections
 from agentbatch.config.source import MAX_FILE_BYTES, ConfigSource, Override, ReadConfig, read_config
 from agentbatch.errors import ConfigError
+from agentbatch.files.nearby import did_you_mean_file
 from agentbatch.placement import Placement
+
+_OF_INPUTS = (".jsonl", ".csv", ".tsv", ".gz")
 
 
 def load(
@@ -41,6 +44,8 @@ def load(
         ConfigError: the message holds every problem, each with its place, the line, and a mend.
     """
     path = Path(path)
+    if path.name.lower().endswith(_OF_INPUTS):
+        raise ConfigError(f"{path}: is called as inputs are; the config comes first: CONFIG INPUTS")
     text = read_text(path, ". `agentbatch init` writes a config to begin with")
     try:
         given = {**read_dotenv(path.parent / ".env"), **(os.environ if environ is None else environ)}
@@ -96,7 +101,7 @@ def read_text(path: Path, mend: str = "") -> str:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file{mend}") from None
+        raise ConfigError(f"{path}: no such file{did_you_mean_file(path) or mend}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigError(f"{path}: can't be read: {reason}") from None

@@ -209,8 +209,12 @@ def _value_hint(fault: _Fault, *, of_type: bool) -> str:
         return f'write "{{{{ {told} }}}}", or "{told}" for a text' if of_type else f'write "{told}"'
     if _is_quoted_number(fault):
         return "remove the quotes"
+    if fault.path[-1:] == ("max_failures",) and isinstance(value, float) and 0 < value < 1:
+        return f"a share is written with a percent sign: {value * 100:g}%"
     if not isinstance(value, str) or not value:
         return ""
+    if fault.type in _NUMBER_WANTED and isinstance(parse_scalar(value.strip("$ ")), int | float):
+        return f"write {value.strip('$ ')}"
     choices = re.findall("'([^']+)'", str(fault.context.get("expected", "")))
     if choices:
         return did_you_mean(value, choices).lstrip(", ")
@@ -232,6 +236,7 @@ def _keys_at(kind: type[BaseModel], tags: Path) -> tuple[str, ...]:
 
 
 _MENDS = {
+    "version": "of this format, at the top of the file: version: 1",
     "max_iterations": "the bound of the loop, whatever its conditions say: max_iterations: 5",
     "when": "the condition that decides between `then` and `else`: when: \"input.lang == 'de'\"",
 }

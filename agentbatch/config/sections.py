@@ -56,6 +56,7 @@ _MAYBE = frozenset({"when", "for_each", "route", "then", "while", "success", "on
 _JINJA_WORDS = frozenset(
     {"and", "or", "not", "in", "is", "if", "else", "true", "false", "none", "True", "False", "None"}
 )
+_PLAIN_BRACES = re.compile(r"(?<![\w{$%\\}])\{([A-Za-z_]\w*)\}(?!\})")
 _MODEL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/@-]*")
 
 
@@ -341,6 +342,7 @@ class _Reading:
         certain = StepGraph.of(text for text in self._texts if self._is_certain(text.path))
         reached = certain.below(ROOT) if has_workflow else frozenset(steps)
         uses: list[TemplateUse] = []
+        self._notes += self._plain_braces()
         for text, found in self._compiled():
             self._problems += reference_problems(text.path, found, names, self._origin)
             comes_there = owner_of(text.path) in reached and self._is_certain(text.path)
@@ -388,6 +390,15 @@ class _Reading:
             return False
         whole = len(path) - 2 if path in self._listed else len(path)
         return not any(path[:end] in self._maybe for end in range(1, whole + 1))
+
+    def _plain_braces(self) -> Iterator[str]:
+        """`{product}` in a prompt: elsewhere a template, here what is sent."""
+        for text in self._texts:
+            word = _PLAIN_BRACES.search(text.text) if text.path[-1] in ("prompt", "instructions") else None
+            if word is not None:
+                said = f"{{{word[1]}}} is sent as it stands; a field of the input is {{{{ input.{word[1]} }}}}"
+                line = text.text.count("\n", 0, word.start()) + 1
+                yield self._origin.problem(text.path, said, line=line).headline
 
     def _check_flows(self, config: Config) -> None:
         """What only shows where every section by itself is right."""

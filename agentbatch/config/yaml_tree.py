@@ -344,6 +344,7 @@ _HINTS = {
 
 
 _UNQUOTED_VARIABLE = re.compile(r"[:,\[{]\s*[^\s\"',]*\$\{")
+_UNQUOTED_TEMPLATE = re.compile(r"[:,\[{]\s*[^\s\"',{\[][^\"',]*\{\{")
 
 
 def _line(text: str, error: yaml.YAMLError) -> str:
@@ -360,6 +361,8 @@ def _syntax_fault(error: yaml.YAMLError, text: str) -> Fault:
     hint = next((hint for start, hint in _HINTS.items() if start in problem), None)
     if "did not find expected" in problem and _UNQUOTED_VARIABLE.search(_line(text, error)):
         hint = 'inside { } and [ ] put quotes around "${VARIABLE}"'
+    elif "did not find expected" in problem and _UNQUOTED_TEMPLATE.search(_line(text, error)):
+        hint = "inside { } and [ ] put quotes around a text with {{ }} in it"
     message = f"not valid YAML: {problem}" + (f" ({hint})" if hint else "")
     if mark is not None:
         return Fault(message, Place(mark.line + 1, mark.column + 1))

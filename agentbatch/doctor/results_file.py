@@ -62,7 +62,8 @@ class ResultsReading:
             for number, line in enumerate(file, 1):
                 self._look(number, line)
                 self._offset += len(line)
-        if not self.lines and self._torn and not could_be_ours(self._start):
+        foreign = (self._torn and not could_be_ours(self._start)) or (self._damaged and not self._start)
+        if not self.lines and foreign:
             return Checkup((self._foreign(),))
         return self._checkup()
 
@@ -170,7 +171,7 @@ class ResultsReading:
         return Finding(
             self.path,
             1,
-            f"is no results file of agentbatch ({self._torn[0][1]})",
+            f"is no results file of agentbatch ({(self._torn or self._damaged)[0][1]})",
             "a run refuses to write into it",
             "name the file that a run wrote, or another --output",
         )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from agentbatch.errors import InputError
+from agentbatch.files.nearby import did_you_mean_file
 from agentbatch.inputs.utf8_check import Utf8Check
 from agentbatch.record import record
 
@@ -90,6 +91,21 @@ def measure_file(path: Path) -> FileMeasure:
             text = Utf8Check()
             lines = count_lines(_looked_at(_chunks(path, raw, gzipped), text))
             return FileMeasure(path, size, raw.digest(), gzipped, lines, text)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def digest_of(path: Path) -> str:
+    """The digest alone.
+
+    Raises:
+        InputError: it can't be read.
+    """
+    try:
+        with _MeasuredBytes(path, path.stat().st_size) as raw:
+            while raw.read(_CHUNK):
+                pass
+            return raw.digest()
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
 
@@ -203,7 +219,8 @@ def is_regular(path: Path) -> bool:
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+        hint = did_you_mean_file(path) if isinstance(error, FileNotFoundError) else ""
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}{hint}") from error
     if stat.S_ISDIR(mode):
         raise InputError(f"{path}: is a folder; name a .jsonl, .jsonl.gz or .csv file, or - for stdin")
     return stat.S_ISREG(mode)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from contextlib import AsyncExitStack
 from typing import Any, Self
 
@@ -89,6 +90,8 @@ class MockServer:
         try:
             await web.TCPSite(runner, host, port, backlog=_BACKLOG).start()
         except OSError as error:
+            if isinstance(error, socket.gaierror):
+                raise ConfigError(f"can't listen on {host}: no address has this name; give another --host") from error
             why = os.strerror(error.errno) if error.errno else str(error)
             raise ConfigError(
                 f"can't listen on {host}:{port}: {why}. Give another --port, or --port 0 for any free one"

@@ -11,7 +11,10 @@ from recorded_run import item_result
 from typer.testing import CliRunner
 
 from agentbatch.cli.app import app
-from agentbatch.errors import InputError, OutputError
+from agentbatch.errors import InputError, OutputError, UsageError
+from agentbatch.inputs import open_inputs
+from agentbatch.results.files import ResultFiles
+from agentbatch.results.header import new_header, write_header
 
 
 @pytest.fixture
@@ -45,7 +48,7 @@ def test_export(folder: Path) -> None:
 def test_export_never_replaces_what_it_reads(folder: Path) -> None:
     before = (folder / "a.jsonl").read_bytes()
     done = results(folder, "export", "a.jsonl", "-o", "a.jsonl")
-    assert isinstance(done.exception, OutputError)
+    assert isinstance(done.exception, UsageError)
     done = results(folder, "export", "a.jsonl", "-o", "no/out.csv")
     assert isinstance(done.exception, OutputError)
     assert "no/out.csv: cannot be written: No such file" in str(done.exception)
@@ -54,6 +57,18 @@ def test_export_never_replaces_what_it_reads(folder: Path) -> None:
     assert isinstance(done.exception, InputError)
     assert (folder / "a.jsonl").read_bytes() == before
     assert sorted(path.name for path in folder.iterdir()) == ["a.jsonl", "b.jsonl", "in.jsonl"]
+
+
+def test_an_output_is_never_the_inputs_of_the_run(folder: Path) -> None:
+    before = (folder / "in.jsonl").read_bytes()
+    header = new_header({}, open_inputs(folder / "in.jsonl").digest)
+    write_header(ResultFiles(folder / "a.jsonl").header, header)
+    for command in (["export", "a.jsonl"], ["failed", "a.jsonl", "--inputs", "in.jsonl"]):
+        done = results(folder, *command, "-o", "in.jsonl")
+        assert isinstance(done.exception, UsageError), done.output
+    assert (folder / "in.jsonl").read_bytes() == before
+    for _ in range(2):
+        assert results(folder, "export", "a.jsonl", "-o", "out.jsonl").exit_code == 0
 
 
 def test_stats(folder: Path) -> None:
@@ -69,7 +84,7 @@ def test_failed(folder: Path) -> None:
     assert (done.stdout, done.stderr) == ("", "")
     assert json.loads((folder / "again.jsonl").read_text()) == {"id": "2", "n": 1}
     done = results(folder, "failed", "a.jsonl", "--inputs", "in.jsonl", "-o", "in.jsonl")
-    assert isinstance(done.exception, OutputError)
+    assert isinstance(done.exception, UsageError)
 
 
 def test_merge(folder: Path) -> None:

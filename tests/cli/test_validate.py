@@ -183,3 +183,20 @@ def test_a_config_error_names_the_option_that_was_typed(tmp_path: Path) -> None:
         "5 problems",
     ]
     assert agentbatch("plan", "c.yaml", "--workflow", "b", cwd=tmp_path).stderr.startswith("--workflow b: workflow: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("in.jsonl", "c.yaml"), "in.jsonl: is called as inputs are; the config comes first: CONFIG INPUTS\n"),
+        (("c.yml", "in.jsonl"), "c.yml: no such file, did you mean 'c.yaml'?\n"),
+        (("c.yaml", "inn.jsonl"), "did you mean 'in.jsonl'?\n"),
+        (("other.yaml",), "other.yaml: no such file. `agentbatch init` writes a config to begin with\n"),
+    ],
+)
+def test_files_by_wrong_names(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    (tmp_path / "c.yaml").write_text(CONFIG)
+    (tmp_path / "in.jsonl").write_text('{"product": "shoe"}\n')
+    done = agentbatch("validate", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.endswith(said)

@@ -189,3 +189,32 @@ def test_a_variable_of_the_wrong_type_is_one_problem(tmp_path: Path, section: st
 )
 def test_a_name_from_elsewhere_is_met_with_ours(tmp_path: Path, name: str, hint: str) -> None:
     assert hint in told(tmp_path, f"agents: {{writer: {{model: fast, prompt: '{{{{ {name} }}}}'}}}}")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("limits: {max_failures: 0.05}", "a share is written with a percent sign: 5%"),
+        ("limits: {max_cost: '$5'}", "limits.max_cost: expected a number, got '$5'\nwrite 5"),
+        ("tools: {t: {command: Say {{ args.x }}}}", "put quotes around a text with {{ }} in it"),
+    ],
+)
+def test_what_is_written_otherwise_elsewhere(tmp_path: Path, text: str, message: str) -> None:
+    assert message in told(tmp_path, "agents: {a: {model: fast, prompt: p}}\n" + text)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "noted"),
+    [
+        ("Describe {product}", True),
+        ("{product} in {{ input.lang }}", True),
+        ('Answer {"a": 1} or {}', False),
+        ("{{ input.product }} {% if input.x %}y{% endif %} {# note #}", False),
+        (r"\\frac{a}{b} x{i}", False),
+    ],
+)
+def test_plain_braces_in_a_prompt_are_noted(tmp_path: Path, prompt: str, noted: bool) -> None:
+    (tmp_path / "c.yaml").write_text(f"{MODELS}agents:\n  a:\n    model: fast\n    prompt: |\n      {prompt}\n")
+    notes = load(tmp_path / "c.yaml", environ={}).notes
+    said = "agents.a.prompt: {product} is sent as it stands; a field of the input is {{ input.product }}"
+    assert [note.partition(": ")[2] for note in notes] == ([said] if noted else [])

@@ -51,6 +51,16 @@ def test_what_a_run_leaves_is_sound(results: Path) -> None:
     assert files_in(results.parent) == before
 
 
+def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    inputs = tmp_path / "in.jsonl"
+    inputs.write_text('{"product": "shoe"}\n{"product": "lamp"}\n')
+    found = examine(inputs)
+    assert "is no results file of agentbatch" in found.findings[0].what
+    assert not any(each.mendable for each in found.findings)
+    assert repair(inputs).mended == ()
+    assert inputs.read_text() == '{"product": "shoe"}\n{"product": "lamp"}\n'
+
+
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no such file"):
         examine(tmp_path / "x.jsonl")
