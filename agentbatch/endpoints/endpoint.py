@@ -341,8 +341,11 @@ class Endpoint:
     def _judge(self, error: StepError, sent: Sent, attempt: int) -> Verdict:
         """Let the endpoint's health learn from a failure, and do what it says."""
         now = asyncio.get_running_loop().time()
+        cuts = self.health.window.first_cuts
         verdict = self.health.on_failure(error, sent, first_attempt=attempt == 1, now=now)
-        if isinstance(error, RateLimited):
+        if self.health.window.first_cuts > cuts:
+            self._learnt.on_opened_too_far()
+        elif isinstance(error, RateLimited):
             self._learnt.on_refusal(now)
         elif not (isinstance(error, ConnectionFault) and error.unreachable):
             self._learnt.on_taken(now, failed=True)

@@ -81,6 +81,10 @@ class LearntRate:
             self._ceiling, self._step = self._rate.limit, _FIRST_STEP
             self._set(max(self._rate.limit * _CUT, 0.9 * self._estimate))
 
+    def on_opened_too_far(self) -> None:
+        """There were too many at once, which is now mended: what was just refused says nothing of a rate."""
+        self._refused = 0
+
     def _turn(self, now: float) -> None:
         """A tick is over, or several."""
         if not self._tick_ends:

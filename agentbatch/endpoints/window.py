@@ -38,7 +38,7 @@ _MANY_SHARE = 4
 """So many refusals, and one of so many requests at least: that is no bad luck."""
 
 _RAREST_PROBE = 8
-_RARELY = 75
+_RARELY = 60
 """Probes that fail come once in so many windows' worth of good answers, and in so many answers: few are refused."""
 
 _FORGET = 1.00002
@@ -94,6 +94,8 @@ class Window:
         """Whether one that was sent after it has been answered: refusals before that say nothing new."""
         self._last_step = 1
         """By how much it was widened last."""
+        self.first_cuts = 0
+        """How often it opened too far, not knowing a limit, while the server went on to work on what it had taken."""
         self._survey_of = 0
         """At a refusal: how many requests had been sent by then; 0 when no survey is under way."""
         self._credit = 0
@@ -162,6 +164,8 @@ class Window:
             self._cut(level - 1)
         elif self._floor and self._settled:
             self._step_back()
+        if sent.level <= 1:
+            self._probe_every = 1  # none at all are taken now: earlier probes say nothing of what will be
         if down_to_one or (level is not None and level <= 1):
             return "of everything"
         return "of one too many" if one_too_many else "of some"
@@ -198,6 +202,7 @@ class Window:
             self._open = max(1, size)
             self._owed.clear()
             self._recent = deque((each for each in self._recent if each.refused is None), maxlen=_REMEMBERED)
+            self.first_cuts += not self._floor and len(self._recent) * 2 >= self._open
         self._know_limit()
         self._begin_round()
         self._end_growth()

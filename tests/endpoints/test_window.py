@@ -113,6 +113,29 @@ def test_auto_finds_the_capacity_within_20_s() -> None:
     assert len(server.asked) - 20_000 <= 0.02 * 20_000 + 60
 
 
+@pytest.mark.parametrize(("capacity", "usual_s"), [(1, 0.5), (5, 0.5), (20, 5.0), (60, 5.0)])
+def test_auto_fills_any_server_within_20_s_and_is_hardly_refused(capacity: int, usual_s: float) -> None:
+    """Answers of very different lengths; the limit is one in flight, and not taken for one per minute."""
+
+    class Long(FarServer):
+        good: list[tuple[float, float]] = []
+
+        async def chat(self, request: ChatRequest) -> ChatResponse:
+            self.latency = usual_s * self._draw.lognormvariate(-0.125, 0.5)
+            began, answer = asyncio.get_running_loop().time(), await super().chat(request)
+            self.good.append((began, asyncio.get_running_loop().time()))
+            return answer
+
+    server = Long(0.003)
+    server.good, server.capacity = [], capacity
+    run_in_fake_time(ask_all(server, round(100 * capacity / usual_s), 1000, auto=True))
+    start, end = server.times[0] + 20, server.times[0] + 80
+    in_flight = sum(max(0.0, min(until, end) - max(since, start)) for since, until in server.good) / (end - start)
+    assert in_flight >= 0.9 * capacity
+    taken = sum(start <= since < end for since, _ in server.good)
+    assert sum(start <= at < end for at in server.times) - taken <= 0.02 * taken + 2
+
+
 def test_auto_stays_small_where_answers_get_slow() -> None:
     class Queueing(ScriptedModel):
         """Works on 20 at once; the others wait in its own queue."""
