@@ -320,7 +320,7 @@ class Endpoint:
         if not self._opening:
             self._opening = True
             self._open_wider()
-        self._learnt.on_taken(now)
+        self._learnt.on_taken(now, answered_s=now - sent_at)
         self._fit_window()
 
     def worst_cost(self, request: ChatRequest, tariff: Pricing | None) -> float:
@@ -348,7 +348,7 @@ class Endpoint:
         elif isinstance(error, RateLimited):
             self._learnt.on_refusal(now)
         elif not (isinstance(error, ConnectionFault) and error.unreachable):
-            self._learnt.on_taken(now, failed=True)
+            self._learnt.on_taken(now)
         self._fit_window()
         if verdict.pause_s:
             self.rest_until(now + verdict.pause_s)

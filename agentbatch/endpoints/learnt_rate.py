@@ -22,6 +22,10 @@ _MANY = 0.08
 _FEW = 0.02
 """Shares of refused requests: from the one on a pace is needed, up to the other it is right."""
 
+_ANSWERS_TO_SETTLE = 4
+"""One after the other: so long the number in flight may need to fit what the server takes."""
+
+_SHARE_OF_ONE = 0.05
 _LEAST_REFUSALS = 10
 _CUT = 0.985
 _CUTS_A_REVIEW = 3
@@ -46,6 +50,8 @@ class LearntRate:
         """For how many of them on end some were refused."""
         self._taken = self._refused = self._failed = 0
         self._tick_ends = 0.0
+        self._usual_s = 0.0
+        """What good answers take, about."""
         self._reviews = 0
         self._rate: Rate | None = None
         self._share_before = 1.0
@@ -62,12 +68,16 @@ class LearntRate:
         self._not_before = 0.0
         self._next_try_s = _NEXT_TRY_S
 
-    def on_taken(self, now: float, *, failed: bool = False) -> None:
-        """A request was let in, whatever became of it: who counts requests counts those that `failed` as well."""
+    def on_taken(self, now: float, *, answered_s: float | None = None) -> None:
+        """A request was let in, whatever became of it: who counts requests counts those that failed as well.
+
+        `answered_s` is how long a good answer took; None where there was none.
+        """
         if now >= self._tick_ends:
             self._turn(now)
         self._taken += 1
-        self._failed += failed
+        self._failed += answered_s is None
+        self._usual_s += ((answered_s or self._usual_s) - self._usual_s) * _SHARE_OF_ONE
 
     def on_refusal(self, now: float) -> None:
         """A request was refused for its rate."""
@@ -136,7 +146,8 @@ class LearntRate:
         """
         if self._failed > refused:
             return False
-        still = _share_of(self._ticks[-1]) >= _MANY and self._trouble >= _TICKS_A_REVIEW
+        settled = max(_TICKS_A_REVIEW, _ANSWERS_TO_SETTLE * self._usual_s / _TICK_S)
+        still = _share_of(self._ticks[-1]) >= _MANY and self._trouble >= settled
         return still and refused >= _LEAST_REFUSALS and share >= _MANY and self._per_minute() >= 1
 
     def _begin(self, share: float, now: float) -> None:

@@ -199,9 +199,12 @@ class Window:
 
     def _cut(self, size: int) -> None:
         if size < self._open:
+            under_way = [each for each in self._recent if each.refused is None]
+            if self._auto and not self._floor and len(self._recent) < _REMEMBERED:
+                size = min(size, max(len(under_way), size // 2))  # it grew on while answers were under way
             self._open = max(1, size)
             self._owed.clear()
-            self._recent = deque((each for each in self._recent if each.refused is None), maxlen=_REMEMBERED)
+            self._recent = deque(under_way, maxlen=_REMEMBERED)
             self.first_cuts += not self._floor and len(self._recent) * 2 >= self._open
         self._know_limit()
         self._begin_round()
