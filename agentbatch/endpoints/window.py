@@ -94,6 +94,8 @@ class Window:
         """Whether one that was sent after it has been answered: refusals before that say nothing new."""
         self._last_step = 1
         """By how much it was widened last."""
+        self._just_cut = False
+        """Whether what is open now is what the levels said, and not yet what was seen to be taken at once."""
         self.first_cuts = 0
         """How often it opened too far, not knowing a limit, while the server went on to work on what it had taken."""
         self._survey_of = 0
@@ -203,6 +205,7 @@ class Window:
             if self._auto and not self._floor and len(self._recent) < _REMEMBERED:
                 size = min(size, max(len(under_way), size // 2))  # it grew on while answers were under way
             self._open = max(1, size)
+            self._just_cut = True
             self._owed.clear()
             self._recent = deque(under_way, maxlen=_REMEMBERED)
             self.first_cuts += not self._floor and len(self._recent) * 2 >= self._open
@@ -220,7 +223,8 @@ class Window:
             return
         taken = 1 + sum(each.refused is None and each.number <= sent_by_then for each in self._recent)
         refused = sum(each.refused is True for each in self._recent)
-        if self._floor and taken > self._open:
+        if self._floor and (taken > self._open or self._just_cut):
+            self._just_cut = False
             self._open = min(self.limit, taken)
             self._owed.clear()
             self._know_limit()

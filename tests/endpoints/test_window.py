@@ -113,7 +113,7 @@ def test_auto_finds_the_capacity_within_20_s() -> None:
     assert len(server.asked) - 20_000 <= 0.02 * 20_000 + 60
 
 
-@pytest.mark.parametrize(("capacity", "usual_s"), [(1, 0.5), (5, 0.5), (20, 5.0), (60, 1.0)])
+@pytest.mark.parametrize(("capacity", "usual_s"), [(1, 0.5), (5, 0.5), (20, 5.0), (60, 1.0), (60, 5.0)])
 def test_auto_fills_any_server_within_20_s_and_is_hardly_refused(capacity: int, usual_s: float) -> None:
     """Answers of very different lengths; the limit is one in flight, and not taken for one per minute."""
 
