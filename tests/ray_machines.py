@@ -80,6 +80,7 @@ class RayMachines:
             env={**os.environ, "FOLDER": str(folder), "OWN": " ".join(_OWN)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,  # of some versions of unshare that complain of a signal mask
         )
         give_up = time.monotonic() + 30
         while not (folder / "up").exists():
