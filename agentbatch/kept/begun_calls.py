@@ -134,6 +134,13 @@ class BegunCalls:
                 sums.cost_usd + sent * (cost_usd or 0.0),
             )
         self._write_sums()
+        self._settle(item, place, slot)
+
+    def _settle(self, item: int, place: int, slot: int) -> None:
+        """What earlier runs had sent of this call has been counted: should this run's answer be lost, too, it alone is."""
+        for other in list(self._of_item[item]):
+            if other != slot and _SLOT.unpack_from(self._memory, other)[1] == place:
+                self.take_back(item, other)
 
     def _clear(self, slot: int) -> None:
         _SLOT.pack_into(self._memory, slot, 0, 0)

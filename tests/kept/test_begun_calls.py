@@ -53,6 +53,16 @@ def test_what_was_sent_and_not_kept_is_paid_twice(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_was_counted_once_is_not_counted_again_by_the_next_run(tmp_path: Path) -> None:
+    for run in range(4):
+        table = table_of(tmp_path, fresh=not run)
+        call = table.call(5, "writer", 1)
+        call.sent()
+        call.answered(0.5)
+        assert table.paid_twice == PaidTwice(calls=run, answered=run, cost_usd=run * 0.5)
+        table.close(complete=run == 3)
+
+
 def test_steps_and_numbers_tell_calls_apart_and_tools_have_a_count_of_their_own(tmp_path: Path) -> None:
     first = table_of(tmp_path, fresh=True)
     first.call(1, "refine[2].critic", 1).sent()
