@@ -137,7 +137,7 @@ class BegunCalls:
         self._settle(item, place, slot)
 
     def _settle(self, item: int, place: int, slot: int) -> None:
-        """What earlier runs had sent of this call has been counted: should this run's answer be lost, too, it alone is."""
+        """What earlier runs had sent of this call has been counted: should this answer be lost, too, it alone is."""
         for other in list(self._of_item[item]):
             if other != slot and _SLOT.unpack_from(self._memory, other)[1] == place:
                 self.take_back(item, other)

@@ -30,6 +30,7 @@ def as_batch_line(line: Mapping[str, Any], started_s: int) -> dict[str, Any]:
     shaped = {name: value for name, value in line.items() if name not in ("output", "error")}
     return {
         **shaped,
+        "id": str(line["id"]),
         "custom_id": str(line["id"]),
         "response": response,
         "error": None if error is None else {"code": error["type"], **error},

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
+import urllib.request
+from dataclasses import replace
 from typing import Any
 
+import pytest
 from end_to_end.project import Project
 from end_to_end.provider import Asked, Provider, Reply, good, refused, token
+from end_to_end.test_provider_batches import provider_of
+from jsonschema import validate
 
 BATCH = ("--input-format", "openai-batch", "--output-format", "openai-batch")
 
@@ -111,3 +117,119 @@ def test_requests_are_for_those_who_speak_the_dialect(project: Project) -> None:
     project.give(requests(1))
     ended = project.run(*BATCH)
     assert (ended.code, "name a model of provider openai" in ended.stderr) == (2, True), ended.stderr
+
+
+TEXT = {"type": "string"}
+RESPONSE = {
+    "type": "object",
+    "required": ["status_code", "request_id", "body"],
+    "properties": {"status_code": {"type": "integer"}, "request_id": TEXT, "body": {"type": "object"}},
+}
+ERROR = {"type": "object", "required": ["code", "message"], "properties": {"code": TEXT, "message": TEXT}}
+LINE = {
+    "type": "object",
+    "required": ["id", "custom_id", "response", "error"],
+    "properties": {
+        "id": TEXT,
+        "custom_id": TEXT,
+        "response": {"anyOf": [{"type": "null"}, RESPONSE]},
+        "error": {"anyOf": [{"type": "null"}, ERROR]},
+    },
+    "anyOf": [{"properties": {"response": RESPONSE}}, {"properties": {"error": ERROR}}],
+}
+"""What the Batch API says of a line of its output, and what vLLM's run-batch writes: strings for ids, an answer or a
+refusal with its status, an error where there was no answer."""
+
+CHOICE = {
+    "type": "object",
+    "required": ["index", "message", "finish_reason"],
+    "properties": {"index": {"type": "integer"}, "message": {"type": "object", "required": ["role", "content"]}},
+}
+COMPLETION = {
+    "type": "object",
+    "required": ["id", "object", "created", "model", "choices", "usage"],
+    "properties": {
+        "id": TEXT,
+        "object": {"const": "chat.completion"},
+        "created": {"type": "integer"},
+        "model": TEXT,
+        "choices": {"type": "array", "minItems": 1, "items": CHOICE},
+        "usage": {"type": "object", "required": ["prompt_tokens", "completion_tokens", "total_tokens"]},
+    },
+}
+REFUSAL = {"type": "object", "required": ["error"], "properties": {"error": {"required": ["message", "type", "code"]}}}
+
+
+def check_shape(lines: list[dict[str, Any]]) -> None:
+    for line in lines:
+        validate(line, LINE)
+        if line["response"] is not None:
+            validate(line["response"]["body"], COMPLETION if line["response"]["status_code"] == 200 else REFUSAL)
+
+
+def bodies(project: Project) -> dict[str, Any]:
+    """What came back, without what is different each time."""
+    return {line["custom_id"]: line["response"]["body"]["choices"] for line in project.lines() if line["error"] is None}
+
+
+@pytest.mark.slow
+def test_one_file_runs_live_in_a_batch_of_ours_and_in_one_of_its_own(project: Project) -> None:
+    """The file as it is, uploaded by hand, has the same lines as the runs here."""
+    asked = [{**each, "body": {**each["body"], "model": "test-model"}} for each in requests(8)]
+    project.give(asked)
+    with provider_of(project.folder, errors={"bad_request": 0.5}) as url:
+        outcomes: list[dict[str, Any]] = []
+        for batch in (False, {"poll_every": "200ms"}):
+            only_a_model(project, base_url=f"{url}/v1", provider_batch=batch, retries=0)
+            assert project.run(*BATCH, "--overwrite").code == 1
+            check_shape(project.lines())
+            outcomes.append(bodies(project))
+        lines = run_by_hand(f"{url}/v1", project.inputs.read_bytes())
+        check_shape(lines)
+        by_hand = {each["custom_id"]: each["response"] for each in lines}
+    assert 0 < len(outcomes[0]) < 8
+    succeeded = {name: said["body"]["choices"] for name, said in by_hand.items() if said["status_code"] == 200}
+    assert outcomes[0].keys() | outcomes[1].keys() | succeeded.keys() <= {each["custom_id"] for each in asked}
+    for outcome in (*outcomes, succeeded):
+        assert all(choices[0]["message"]["content"].startswith(f"item={name};") for name, choices in outcome.items())
+
+
+def run_by_hand(url: str, content: bytes) -> list[dict[str, Any]]:
+    """What a batch of this file has for output, asked for with nothing but HTTP."""
+
+    def ask(path: str, data: bytes | None = None, kind: str = "application/json") -> bytes:
+        request = urllib.request.Request(url + path, data, {"content-type": kind, "authorization": "Bearer x"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.read()
+
+    field = b'--b\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n%s\r\n'
+    form = field % (b"purpose", b"", b"batch") + field % (b"file", b'; filename="f.jsonl"', content) + b"--b--\r\n"
+    file = json.loads(ask("/files", form, "multipart/form-data; boundary=b"))["id"]
+    wanted = {"input_file_id": file, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+    batch = json.loads(ask("/batches", json.dumps(wanted).encode()))["id"]
+    until = time.monotonic() + 60
+    while (state := json.loads(ask(f"/batches/{batch}")))["status"] != "completed":
+        assert time.monotonic() < until, state
+        time.sleep(0.05)
+    return [json.loads(line) for line in ask(f"/files/{state['output_file_id']}/content").splitlines()]
+
+
+def test_every_end_of_an_item_has_the_shape(project: Project, provider: Provider) -> None:
+    """An answer, a refusal, no answer at all, no request, and ids that are numbers."""
+
+    def script(asked: Asked) -> Reply:
+        if asked.id == "2":
+            return refused("400 Bad Request", "invalid", "not that")
+        return replace(good(asked.id), then="reset", raw=b"") if asked.id == "3" else good(asked.id)
+
+    provider.script = script
+    project.configure(model={"retries": 0})
+    project.give([*({"id": number, "text": "x"} for number in (1, 2, 3)), 7, {"id": "last", "text": "x"}])
+    assert project.run("--output-format", "openai-batch").code == 1
+    lines = sorted(project.lines(), key=lambda line: line["index"])
+    check_shape(lines)
+    ends = [(line["custom_id"], (line["response"] or {}).get("status_code"), line["error"] is None) for line in lines]
+    assert ends == [("1", 200, True), ("2", 400, False), ("3", None, False), ("4", None, False), ("last", 200, True)]
+    provider.script = lambda asked: good(asked.id)
+    assert project.run("--output-format", "openai-batch", "--retry-failed").code == 1
+    assert provider.counts == {"1": 1, "2": 2, "3": 2, "last": 1}
