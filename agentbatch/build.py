@@ -368,6 +368,7 @@ class Workshop:
             tariff=tariff_of(config),
             params=config.params,
             auto=auto,
+            batch_share=config.batch_share,
             identity=_identity(config, "base_url"),
             speaker=_identity(config),
             replaceable=_is_replaceable(config),

@@ -160,6 +160,8 @@ class ChatResponse:
     provider_data: Any = None
     first_token_s: float | None = None
     """Seconds from sending to the first token, of an answer that was streamed."""
+    batched: bool = False
+    """It came by a provider's batch, and costs what those cost."""
 
     def as_message(self) -> Message:
         """The assistant turn that a following request carries."""

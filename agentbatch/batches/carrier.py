@@ -185,7 +185,7 @@ class Carrier:
                 if state.ended and (not state.awaits_files or missed >= _MISSED):
                     return state
             left_s = cancelled_at + self._patience_s - loop.time() if cancelled_at else math.inf
-            if left_s < 0:
+            if left_s <= 0:
                 return None
             await self._pause(min(max(delay, asked_s), left_s))
             delay = min(delay * _POLL_GROWTH, self._config.poll_every)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from time import perf_counter
 
 from agentbatch.batches.base import LostInBatch, NotInBatch, QueueFull
@@ -17,7 +18,7 @@ from agentbatch.batches.desk import BatchDesk, checked
 from agentbatch.batches.waiting import WaitingRoom
 from agentbatch.endpoints.chat_span import describe_usage, end_answered
 from agentbatch.endpoints.endpoint import Endpoint, EndpointSettings, Kept
-from agentbatch.endpoints.prices import HALF, BatchPrice, Pricing
+from agentbatch.endpoints.prices import BatchPrice, Pricing
 from agentbatch.errors import StepError
 from agentbatch.kept.begun_calls import BegunCall
 from agentbatch.kept.chat_codec import request_bytes
@@ -40,7 +41,6 @@ class BatchedEndpoint:
         room: where items wait.
         encode: gives a request's body.
         config: `provider_batch`.
-        share: of the ordinary price, that batches cost.
         askers: how many agents ask this model.
 
     Attributes:
@@ -55,7 +55,6 @@ class BatchedEndpoint:
         room: WaitingRoom,
         encode: Callable[[ChatRequest], Awaitable[bytes]],
         config: ProviderBatchConfig,
-        share: float = HALF,
         askers: int = 1,
     ) -> None:
         self.online = online
@@ -68,7 +67,7 @@ class BatchedEndpoint:
         self._encode = encode
         self._config = config
         tariff = online.settings.tariff
-        self._tariff: Pricing | None = None if tariff is None else BatchPrice(tariff, share)
+        self._tariff: Pricing | None = None if tariff is None else BatchPrice(tariff, online.settings.batch_share)
 
     @property
     def seconds_an_item(self) -> float:
@@ -97,8 +96,8 @@ class BatchedEndpoint:
         return self.online.speaks_as(answer)
 
     def enter_kept(self, answer: ChatResponse, visit: Visit, how: Kept) -> None:
-        """An answer that was not asked for now, at the price of batches."""
-        self.online.enter_kept(answer, visit, how, tariff=self._tariff)
+        """An answer that was not asked for now."""
+        self.online.enter_kept(answer, visit, how)
 
     def waiting(self, visit: Visit) -> AbstractContextManager[None]:
         """Whoever waits for an answer that another has asked for waits for a batch like that one."""
@@ -188,7 +187,7 @@ class BatchedEndpoint:
         self.answered += 1
         span.attributes["queued_s"] = perf_counter() - began
         end_answered(span, visit, request, response, cost)
-        return response
+        return replace(response, batched=True)
 
     def _cost(self, usage: Usage) -> float | None:
         return None if self._tariff is None else self._tariff.cost(usage)

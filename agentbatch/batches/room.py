@@ -88,7 +88,7 @@ class BatchRoom:
         async def body_of(request: ChatRequest) -> bytes:
             return await model.api.body_of(request, model.encode)
 
-        made = BatchedEndpoint(online, desk, self.waiting, body_of, own, config.batch_share, askers)
+        made = BatchedEndpoint(online, desk, self.waiting, body_of, own, askers)
         self._doors.append(made)
         self.waiting.most = max(self.waiting.most, own.max_waiting)
         return made

@@ -18,7 +18,7 @@ from agentbatch.endpoints.announced import AnnouncedLimits
 from agentbatch.endpoints.chat_span import describe, describe_usage, end_answered, note_request
 from agentbatch.endpoints.health import Health, Verdict
 from agentbatch.endpoints.learnt_rate import LearntRate
-from agentbatch.endpoints.prices import Pricing
+from agentbatch.endpoints.prices import HALF, BatchPrice, Pricing
 from agentbatch.endpoints.token_estimate import NOTHING_EXPECTED, TokenEstimate, output_cap
 from agentbatch.endpoints.window import Sent, Window
 from agentbatch.errors import ConnectionFault, ItemCost, RateLimited, RunStopped, StepError, StepTimeout
@@ -63,6 +63,8 @@ class EndpointSettings:
     params: Mapping[str, Any]
     auto: bool = False
     """Find out by itself how many requests at once the server takes."""
+    batch_share: float = HALF
+    """What answers of the provider's batches cost, as a share of the ordinary price."""
     identity: str = ""
     """What tells its answers from another model's: provider, server, name and params."""
     speaker: str = ""
@@ -127,9 +129,11 @@ class Endpoint:
         """Whether an answer that was kept looks like this model's."""
         return answer.model.startswith(self.model.name)
 
-    def enter_kept(self, answer: ChatResponse, visit: Visit, how: Kept, tariff: Pricing | None = None) -> None:
+    def enter_kept(self, answer: ChatResponse, visit: Visit, how: Kept) -> None:
         """An answer that was not asked for now: it is traced, and if it was paid for this item, counted."""
-        tariff = tariff or self.settings.tariff
+        tariff: Pricing | None = self.settings.tariff
+        if tariff is not None and answer.batched:
+            tariff = BatchPrice(tariff, self.settings.batch_share)
         span = visit.tracer.start(self.model.name, "chat", visit.span)
         span.attributes |= {**self._facts, "attempt": 1, how: True}
         cost = 0.0

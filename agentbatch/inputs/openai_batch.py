@@ -24,10 +24,16 @@ def _requests(records: Iterator[Record]) -> Iterator[Record]:
     for record in records:
         fault = record.fault or _fault_of(record.value)
         if fault is not None:
-            yield Record(record.line, None, fault)
+            yield Record(record.line, None, fault, _name_of(record.value))
             continue
         fields = cast(dict[str, Any], record.value)
         yield Record(record.line, {**fields, "id": fields["custom_id"]})
+
+
+def _name_of(value: Any) -> str | None:
+    """What whoever wrote the request will look for."""
+    name = cast(dict[str, Any], value).get("custom_id") if isinstance(value, dict) else None
+    return name if isinstance(name, str) and name else None
 
 
 def _fault_of(value: Any) -> str | None:

@@ -34,7 +34,8 @@ _SHOWN_ID = 80
 class BadLine:
     """A line (or CSV row) that is no item: it becomes an `error` result of type `input`.
 
-    `message` begins with the place, `file:line`. `id` is the line number, or `<id>#<line>` for a repeated id.
+    `message` begins with the place, `file:line`. `id` is the line number, the `custom_id` of a
+    request that can't be run, or `<id>#<line>` for a repeated id.
     """
 
     index: int
@@ -236,7 +237,7 @@ def _why_not_json(number: int, line: bytes, error: NotJson) -> str:
 def _named(file: str, index: int, record: Record, ids: IdTable) -> Item | BadLine:
     line = record.line
     if record.fault is not None:
-        return _bad(file, index, line, record.fault, str(line), ids)
+        return _bad(file, index, line, record.fault, record.name or str(line), ids)
     name = _id_of(record.value, line)
     if name is None:
         return _bad(file, index, line, "`id` must be a string that is not empty, or an integer", str(line), ids)

@@ -6,8 +6,12 @@ from typing import Any, NamedTuple
 
 
 class Record(NamedTuple):
-    """The value that begins in `line` (from 1), or the `fault` that keeps it from being one."""
+    """The value that begins in `line` (from 1), or the `fault` that keeps it from being one.
+
+    `name` is what a faulty one is called, where that can be read all the same.
+    """
 
     line: int
     value: Any = None
     fault: str | None = None
+    name: str | None = None

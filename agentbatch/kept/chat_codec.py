@@ -35,6 +35,7 @@ def encode_answer(answer: ChatResponse) -> bytes:
             "model": answer.model,
             "request_id": answer.request_id,
             "provider_data": answer.provider_data,
+            **({"batched": True} if answer.batched else {}),
         },
         default=_plain,
         option=_OPTIONS,

@@ -61,7 +61,7 @@ def _response(line: Mapping[str, Any], status: int, body: Any) -> dict[str, Any]
 def _completion(line: Mapping[str, Any], output: Any, started_s: int) -> Any:
     """The output, if it is a chat completion as a `request` agent gives it, else one that says the output."""
     if isinstance(output, dict) and "choices" in output:
-        return cast("dict[str, Any]", output)
+        return {"created": started_s, **cast("dict[str, Any]", output)}
     text = output if isinstance(output, str) else "" if output is None else orjson.dumps(output).decode()
     usage = cast("Mapping[str, int]", line.get("usage") or {})
     read, written = usage.get("input_tokens", 0), usage.get("output_tokens", 0)

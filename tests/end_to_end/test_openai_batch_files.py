@@ -110,6 +110,8 @@ def test_lines_that_are_no_requests_become_error_lines(project: Project) -> None
     assert [error["code"] for error in errors[1:]] == ["input"] * 6
     words = ["custom_id", "/v1/chat/completions", "body", "no messages", "no request", "used in line 1"]
     assert all(word in error["message"] for word, error in zip(words, errors[1:], strict=True))
+    names = [line["custom_id"] for line in sorted(project.lines(), key=lambda line: line["index"])]
+    assert names == ["r0", "2", "b", "c", "d", "6", "r0#7"]
 
 
 def test_requests_are_for_those_who_speak_the_dialect(project: Project) -> None:
