@@ -80,7 +80,7 @@ Errors
         ({"counts": {}, "verdict": "ok"}, "Nothing left to do: all 500 items have a result."),
         (
             {"counts": {}, "before": {"ok": 499, "error": 1}},
-            "Nothing left to do: all 500 items have a result, and 1 of them failed.",
+            "Nothing left to do: all 500 items have a result, and 1 of them failed (again: --retry-failed).",
         ),
         ({"counts": {}, "before": {}, "total": 0}, "There were no items."),
         (
@@ -96,7 +96,7 @@ Errors
         ({"counts": {"ok": 1, "skipped": 2}}, "1 item succeeded and 2 were skipped, in 1m 23s."),
         (
             {"counts": {}, "before": {"error": 1}, "verdict": "ok"},
-            "Nothing left to do: the one item has a result, and failed.",
+            "Nothing left to do: the one item has a result, and failed (again: --retry-failed).",
         ),
     ],
 )

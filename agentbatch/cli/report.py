@@ -42,10 +42,12 @@ def report(
     from agentbatch.cli.patience import say_long
     from agentbatch.report import make_report, traces_of
     from agentbatch.results.files import ResultFiles
-    from agentbatch.results.opening import open_results
+    from agentbatch.results.opening import open_results, refuse_other_than_traces
 
     for named in filter(None, (results, compare)):
         open_results(named).close()
+    if traces is not None:
+        refuse_other_than_traces(traces)
     if output == "-":
         for piece in make_report(results, traces, compare, processes=_processes()):
             sys.stdout.buffer.write(piece)

@@ -61,6 +61,7 @@ def trace(
     """Show what happened to an item as a tree of its spans; without an ID, list the items."""
     # late imports: `agentbatch --help` needs none of this
     from agentbatch.cli.patience import say_long
+    from agentbatch.results.opening import refuse_other_than_traces
     from agentbatch.text.screen import screen_of
     from agentbatch.traces.lookup import TraceLookup
 
@@ -69,6 +70,8 @@ def trace(
     if len(chosen) > 1:
         raise typer.BadParameter(f"{' and '.join(chosen)} exclude each other: choose one")
     screen = screen_of(no_color=no_color)
+    if traces is not None:
+        refuse_other_than_traces(traces)
     with TraceLookup(results, traces, lambda size: say_long("making an index of {size}", size)) as lookup:
         if not lookup.has_traces:
             typer.echo(f"note: {results} has no trace file beside it: this is what the results say", err=True)

@@ -8,6 +8,7 @@ from typing import BinaryIO, Final
 from agentbatch.errors import InputError
 from agentbatch.results.files import files_for
 
+_LOOKED_AT: Final = 4096
 _GZIP: Final = b"\x1f\x8b"
 
 
@@ -35,6 +36,21 @@ def open_results(path: Path) -> BinaryIO:
         file.close()
         raise InputError(f"{path}: is compressed; unpack it first: gunzip --keep {path}")
     return file
+
+
+def refuse_other_than_traces(path: Path) -> None:
+    """See that a file that is named as traces is one, before an empty answer is made of it.
+
+    Raises:
+        InputError: there is none, it can't be read, or holds something else.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(_LOOKED_AT)
+    except OSError as error:
+        raise InputError(f"{path}: can't be read: {error.strerror}") from error
+    if start.strip(b"\0 \n") and b"resourceSpans" not in start:
+        raise InputError(f"{path}: has no trace of agentbatch in it; name the *.traces.jsonl that a run wrote")
 
 
 def no_results(path: Path) -> InputError:

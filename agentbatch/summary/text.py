@@ -76,8 +76,9 @@ def _nothing_run(summary: Summary) -> str:
         return "There were no items."
     failed = failures_in(summary.before)
     if before == 1:
-        return f"Nothing left to do: the one item has a result{', and failed' if failed else ''}."
-    rest = f", and {figures.count(failed)} of them failed" if failed else ""
+        again = ", and failed (again: --retry-failed)" if failed else ""
+        return f"Nothing left to do: the one item has a result{again}."
+    rest = f", and {figures.count(failed)} of them failed (again: --retry-failed)" if failed else ""
     return f"Nothing left to do: all {figures.count(before)} items have a result{rest}."
 
 

@@ -63,6 +63,7 @@ def test_two_runs_side_by_side(tmp_path: Path) -> None:
         (("x.jsonl", "-o", "x.jsonl"), 2, b"is what the report is made from"),
         (("x.jsonl", "--compare", "y.jsonl", "-o", "y.jsonl"), 2, b"is what the report is made from"),
         (("x.jsonl", "-o", "x.traces.jsonl"), 2, b"is what the report is made from"),
+        (("x.jsonl", "--traces", "inputs.jsonl"), 2, b"inputs.jsonl: has no trace of agentbatch in it"),
         (("x.jsonl", "-o", "c.yaml"), 2, b"c.yaml: is there already, and is no page of a report"),
         (("x.jsonl", "-o", "inputs.jsonl"), 2, b"inputs.jsonl: is there already, and is no page of a report"),
         (("x.jsonl", "-o", "no/such/folder.html"), 74, b"no/such/folder.html: can't be written: No such file"),

@@ -139,6 +139,7 @@ def test_results_without_traces(folder: Path, tmp_path: Path) -> None:
 def test_questions_without_an_answer(folder: Path) -> None:
     (folder / "inputs.jsonl").write_text('{"product": "lamp"}\n')
     for arguments, message in (
+        (("r.jsonl", "--traces", "r.jsonl"), "r.jsonl: has no trace of agentbatch in it"),
         (("nope.jsonl",), "nope.jsonl: there is no such file; name the results that `agentbatch run` wrote"),
         (("inputs.jsonl",), "inputs.jsonl: has no result line of agentbatch in it; name the results"),
         (("r.jsonl", "i99"), "r.jsonl: has no item, trace or request 'i99'"),
