@@ -93,6 +93,8 @@ _LOOKS_SECRET = re.compile(
     r"\b(?:sk|pk|rk|gsk|xai|hf|ghp|gho|glpat|AIza|AKIA|xox[a-z])[-_]?[A-Za-z0-9_-]{10,}|eyJ[\w-]{10,}[\w.-]*"
 )
 
+_LOGIN_IN_URL = re.compile(r"(?<=://)[^\s\"']+(?=@)")
+
 
 def masked(line: str) -> str:
     """A line of a config as it may be shown: what looks like a key is starred out, of the same length."""
@@ -101,4 +103,8 @@ def masked(line: str) -> str:
         value = match[2]
         return match[1] + (value if "${" in value or value.isdigit() else "*" * len(value))
 
-    return _LOOKS_SECRET.sub(lambda match: "*" * len(match[0]), _WRITTEN_KEY.sub(stars, line))
+    def login(match: re.Match[str]) -> str:
+        return match[0] if "${" in match[0] else "*" * len(match[0])
+
+    line = _LOGIN_IN_URL.sub(login, _WRITTEN_KEY.sub(stars, line))
+    return _LOOKS_SECRET.sub(lambda match: "*" * len(match[0]), line)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 from pydantic import BaseModel, ValidationError
 
 from agentbatch.config.meanings import keys_of, sections_in
-from agentbatch.config.problems import KEY_NAME, Problem
+from agentbatch.config.problems import KEY_NAME, Problem, masked
 from agentbatch.config.source import Origin
 from agentbatch.config.yaml_tree import Path, parse_scalar
 from agentbatch.record import record
@@ -299,7 +299,7 @@ def _got(fault: _Fault, place: Path, origin: Origin) -> str:
     if isinstance(value, int | float):
         return f", got {value}"
     if isinstance(value, str):
-        return f", got {value[:60]!r}"
+        return f", got {masked(value)[:60]!r}"
     return ", got a list" if isinstance(value, list) else ", got a mapping" if fault.type in _WRONG_TYPE else ""
 
 

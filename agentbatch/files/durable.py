@@ -57,7 +57,8 @@ def replacing(path: Path) -> Generator[BinaryIO, None, None]:
     path = path.resolve()
     draft = path.with_name(f"{path.name}.tmp")
     try:
-        with draft.open("wb") as file:
+        draft.unlink(missing_ok=True)  # a killed run's; and were it a link, what it leads to would be written over
+        with draft.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

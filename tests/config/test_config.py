@@ -557,6 +557,7 @@ def test_a_variable_can_not_bring_a_template(at: Path) -> None:
         ('  "x-api-key": "abc def", rpm: 5', '  "x-api-key": *********, rpm: 5'),
         ("api_key: ${KEY:-x}", "api_key: ${KEY:-x}"),
         ("max_tokens: 800, token: 12", "max_tokens: 800, token: 12"),
+        ("base_url: http://user:pa/ss@host/v1", "base_url: http://**********@host/v1"),
         ("prompt: use sk-abcdefghijklmnop now", "prompt: use ******************* now"),
     ],
 )

@@ -14,7 +14,7 @@ import pytest
 from end_to_end.checker import committed, faults_of, paid_twice
 from end_to_end.project import Project
 from end_to_end.provider import Asked, Provider, Reply, good
-from end_to_end.tracing import can_trace, strace
+from end_to_end.tracing import can_trace, strace, strace_of
 
 CONCURRENCY = 8
 
@@ -45,6 +45,12 @@ def kill_and_continue(project: Project, provider: Provider, moments: Iterator[in
     assert not faults_of(project.results, ids)
     assert not paid_twice(before, provider.requests[asked_before:])
     return ended.summary["audit"]
+
+
+def two_steps(project: Project) -> None:
+    """Items of two calls, so that there is a journal."""
+    agents = {name: {"model": "m", "prompt": f"item={{{{ item.id }}}};{name}"} for name in ("first", "final")}
+    project.configure(agents=agents, workflow=["first", "final"])
 
 
 def faults_of_whole_lines(project: Project, ids: list[str]) -> list[object]:
@@ -217,6 +223,60 @@ def test_killed_at_each_system_call_in_turn_until_none_is_left(project: Project,
         assert not faults_of(project.results, ids)
         assert not paid_twice(before, provider.requests[asked_before:])
     raise AssertionError("the run never came to its end")
+
+
+ENDS = {
+    "of a run in order": ("--ordered",),
+    "of the journal": (),
+    "of what is overwritten": ("--overwrite",),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not can_trace(), reason="needs strace, and the right to trace")
+@pytest.mark.parametrize("call", ["rename", "unlink", "fsync"])
+@pytest.mark.parametrize("args", ENDS.values(), ids=ENDS)
+def test_killed_at_each_call_of_its_beginning_and_its_end(
+    project: Project, provider: Provider, call: str, args: tuple[str, ...]
+) -> None:
+    """While files are put in place, put in order, and taken away, what was committed stays, and is not paid again."""
+    two_steps(project)
+    ids = project.give(6)
+    names = ("jsonl", "jsonl.lock", "run.json", "journal.sqlite", "journal.sqlite-wal", "traces.jsonl")
+    under = strace_of([project.folder / f"in.results.{name}" for name in names], call)
+    for when in range(1, 40):
+        if "--overwrite" not in args:
+            for path in project.folder.glob("in.results.*"):
+                path.unlink()
+        killed = project.run(*args, under=[*under, "-e", f"inject={call}:signal=KILL:when={when}"])
+        before, asked_before = committed(project.results), len(provider.requests)
+        assert not faults_of_whole_lines(project, ids)
+        ended = project.run(*(arg for arg in args if arg != "--overwrite"))
+        assert ended.code == 0, ended.stderr
+        assert not faults_of(project.results, ids)
+        assert not paid_twice(before, provider.requests[asked_before:])
+        assert not list(project.folder.glob("*.sqlite*"))
+        if killed.code == 0:
+            assert when > 1
+            return
+    raise AssertionError("the run never came to its end")
+
+
+def test_a_cancelled_job_whose_signals_reach_only_its_shell(project: Project, provider: Provider) -> None:
+    """It passes none on; then everything is killed."""
+    ids = project.give(60)
+    provider.script = lambda asked: good(asked.id, delay=0.05)
+    with project.start(under=["bash", "-c", '"$@"; echo after', "bash"]) as run:
+        provider.wait_for(20)
+        run.send(signal.SIGINT)
+        run.send(signal.SIGTERM)
+        provider.wait_for(30)
+        run.kill()
+    before, asked_before = committed(project.results), len(provider.requests)
+    assert before
+    assert project.run().code == 0
+    assert not faults_of(project.results, ids)
+    assert not paid_twice(before, provider.requests[asked_before:])
 
 
 @pytest.mark.slow

@@ -113,3 +113,14 @@ def test_a_key_written_into_the_config_is_refused_and_not_shown(project: Project
     assert not provider.requests
     for spelling in SPELLINGS:
         assert spelling not in ended.stderr
+
+
+def test_a_password_in_a_url_is_refused_and_not_shown(project: Project, provider: Provider) -> None:
+    project.configure(model={"base_url": f"http://user:{CANARY}@127.0.0.1:9/v1"})
+    project.give(2)
+    ended = project.run("-v", "--json")
+    assert ended.code == 2
+    assert "models.m.base_url" in ended.stderr
+    assert not provider.requests
+    for spelling in SPELLINGS:
+        assert spelling not in ended.stderr

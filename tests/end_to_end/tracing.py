@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -19,7 +20,13 @@ def can_trace() -> bool:
 
 def strace(path: Path, call: str, fault: str) -> list[str]:
     """The command in front of another one that lets `call` on this file fail, such as `error=EIO:when=2`."""
-    draft = f"{path.name}.tmp"
-    names = (path, path.with_name(draft), path.name, draft)  # the program gives whole names, or those in its folder
-    paths = [part for name in names for part in ("-P", str(name))]
-    return ["strace", "-f", "-qq", "-o", "/dev/null", *paths, "-e", f"trace={call}", "-e", f"inject={call}:{fault}"]
+    return [*strace_of([path], call), "-e", f"inject={call}:{fault}"]
+
+
+def strace_of(paths: Iterable[Path], call: str) -> list[str]:
+    """The beginning of such a command: what it looks at."""
+    found: list[str] = []
+    for path in paths:
+        draft = f"{path.name}.tmp"  # the program gives whole names, or those in its folder
+        found += [part for name in (path, path.with_name(draft), path.name, draft) for part in ("-P", str(name))]
+    return ["strace", "-f", "-qq", "-o", "/dev/null", *found, "-e", f"trace={call}"]

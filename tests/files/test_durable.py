@@ -52,3 +52,12 @@ def test_a_link_and_a_pipe_keep_their_places(tmp_path: Path) -> None:
         os.close(reader)
     with pytest.raises(IsADirectoryError), replacing(tmp_path):
         pass
+
+
+def test_a_draft_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    path, precious = tmp_path / "x.json", tmp_path / "precious"
+    precious.write_text("precious")
+    (tmp_path / "x.json.tmp").symlink_to(precious)
+    with replacing(path) as file:
+        file.write(b"new")
+    assert (path.read_bytes(), precious.read_text()) == (b"new", "precious")

@@ -186,3 +186,13 @@ def test_many_takers_and_releasers_are_never_inside_together(output: Path, tmp_p
         _, said = contender.communicate(timeout=max(0.1, deadline - time.monotonic()))
         assert (contender.returncode, said) == (0, b"")
     assert not output.with_name(f"{output.name}.lock").exists()
+
+
+def test_a_link_in_its_place_is_not_followed(output: Path) -> None:
+    """What it leads to may be anybody's, and would be written over."""
+    precious = output.with_name("precious")
+    precious.write_text("precious")
+    Path(f"{output}.lock").symlink_to(precious)
+    with pytest.raises(OutputError, match="cannot lock the output"):
+        OutputLock(output).acquire()
+    assert precious.read_text() == "precious"
