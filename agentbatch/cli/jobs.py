@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import sys
@@ -95,6 +94,8 @@ def fetch(
 
 
 def _with_client(address: str | None, use: Callable[[JobsClient], Awaitable[_T]]) -> _T:
+    import asyncio  # late: it is half of what `agentbatch --help` would import
+
     from agentbatch.jobs.address import cluster_address
     from agentbatch.jobs.client import JobsClient
 
@@ -112,6 +113,8 @@ async def _look(client: JobsClient, job_id: str) -> tuple[Job, str]:
 
 
 async def _print_log(client: JobsClient, job_id: str, follow: bool) -> Job:
+    from asyncio import sleep  # late, as above
+
     from agentbatch.text.redact import visible
 
     printed = 0
@@ -125,7 +128,7 @@ async def _print_log(client: JobsClient, job_id: str, follow: bool) -> Job:
         sys.stdout.flush()
         if job.over or not follow:
             return job
-        await asyncio.sleep(_FOLLOW_S)
+        await sleep(_FOLLOW_S)
 
 
 async def _stop(client: JobsClient, job_id: str) -> Job:

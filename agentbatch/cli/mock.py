@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import signal
 from collections.abc import Callable
@@ -14,6 +13,8 @@ import typer
 from agentbatch.errors import AgentBatchError
 
 if TYPE_CHECKING:
+    import asyncio
+
     from agentbatch.mock_server import MockServer, MockServerSettings
 
 
@@ -46,7 +47,9 @@ def mock(
 
 
 def _run(settings: MockServerSettings) -> None:
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    from asyncio import Runner  # late, as all that serves
+
+    with Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(settings))
 
 
@@ -59,6 +62,8 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 async def _serve(settings: MockServerSettings) -> None:
+    import asyncio  # late, as above
+
     from agentbatch.mock_server import MockServer
 
     stop = asyncio.Event()

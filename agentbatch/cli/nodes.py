@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,6 +30,8 @@ def nodes(
 ) -> None:
     """List the nodes of a Ray cluster: what they have, their versions, and which agents may run there."""
     # late imports: `agentbatch --help` needs none of this
+    import asyncio
+
     from agentbatch.config import load
     from agentbatch.engines.ray.survey import survey
     from agentbatch.files.plain_json import dump_line

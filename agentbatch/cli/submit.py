@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -102,6 +101,8 @@ def submit(
 
 def _send(cluster: ClusterAddress, submission: Submission) -> str:
     """Begin the job; its id."""
+    import asyncio  # late: it is half of what `agentbatch --help` would import
+
     from agentbatch.jobs.client import JobsClient
     from agentbatch.jobs.submission import submit as begin
 
