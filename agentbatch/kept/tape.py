@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import orjson
 
@@ -31,6 +31,15 @@ from agentbatch.record import record
 from agentbatch.step import Visit
 
 _HEAD = orjson.dumps({"agentbatch_recording": 1}) + b"\n"
+
+_WORDS = {
+    "messages": "its prompt",
+    "model": "its model",
+    "params": "its params",
+    "tools": "its tools",
+    "schema": "its output_schema",
+    "seed": "the number of its copy",
+}
 
 Redact = Callable[[bytes], bytes]
 
@@ -123,11 +132,13 @@ class Recorder:
         self._fd = -1
 
     def _write(self, call: TapedCall, ended: dict[str, Any]) -> None:
+        asked = self._redact(call.asked)
         line = {
             "item": call.item,
             "step": call.place.path,
             "call": call.place.number,
-            "asked": digest(self._redact(call.asked)).hex(),
+            "asked": digest(asked).hex(),
+            "parts": _parts(asked),
             **ended,
         }
         try:
@@ -158,7 +169,8 @@ class Replayer:
         self.misses = 0
         self._redact = redact
         self._lines: dict[str, dict[tuple[str, str, int], bytes]] = {}
-        self._places: set[tuple[str, str, int]] = set()
+        self._places: dict[tuple[str, str, int], Mapping[str, str]] = {}
+        """What was asked in each place, part by part."""
         try:
             self._read()
         except OSError as error:
@@ -166,11 +178,11 @@ class Replayer:
 
     def find(self, call: TapedCall) -> Any:
         """What was answered to it: in its own place, else where the same was asked first."""
-        asked = digest(self._redact(call.asked)).hex()
-        known = self._lines.get(asked)
+        asked = self._redact(call.asked)
+        known = self._lines.get(digest(asked).hex())
         if not known:
             self.misses += 1
-            raise ReplayMiss(self._why(call))
+            raise ReplayMiss(self._why(call, _parts(asked)))
         place = (str(call.item), call.place.path, call.place.number)
         line = orjson.loads(known.get(place) or next(iter(known.values())))
         if "error" in line:
@@ -197,20 +209,34 @@ class Replayer:
                     line = orjson.loads(text)
                     place = (str(line["item"]), line["step"], line["call"])
                     self._lines.setdefault(line["asked"], {})[place] = text
+                    self._places[place] = dict(line.get("parts") or {})
                 except (ValueError, KeyError, TypeError) as error:
                     raise InputError(f"{self.path}:{number}: is no line of a recording: record it again") from error
-                self._places.add(place)
 
-    def _why(self, call: TapedCall) -> str:
+    def _why(self, call: TapedCall, parts: Mapping[str, str]) -> str:
         step, item = call.place.path, call.item
-        if (str(item), step, call.place.number) in self._places:
-            why = "was asked something else when it was recorded (its prompt, model, params or tools changed)"
+        recorded = self._places.get((str(item), step, call.place.number))
+        if recorded is not None:
+            changed = [
+                _WORDS.get(name, name) for name in {**recorded, **parts} if recorded.get(name) != parts.get(name)
+            ]
+            what = " and ".join(changed) or "its prompt, model, params or tools"
+            why = f"was asked something else when it was recorded ({what} changed)"
         else:
             why = "was not recorded"
         return (
             f"{self.path} has no answer for call {call.place.number} of {step} on item {item}, which {why}:"
             " record it again with --record"
         )
+
+
+def _parts(asked: bytes) -> dict[str, str]:
+    """What was asked, each part as a short digest: a miss can say what is different. A tool's has no parts."""
+    fields = orjson.loads(asked)
+    if not isinstance(fields, dict):
+        return {}
+    parts = cast("dict[str, Any]", fields)
+    return {name: digest(orjson.dumps(value)).hex()[:8] for name, value in parts.items()}
 
 
 def recorded_error(fields: Mapping[str, Any]) -> StepError:

@@ -14,7 +14,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Literal
 
@@ -88,6 +88,23 @@ def good(item_id: str, delay: float = 0.0, *, text: str | None = None, finish: s
         "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
     }
     return Reply(json.dumps(answer), delay=delay)
+
+
+def as_stream(reply: Reply) -> Reply:
+    """A good answer as server-sent events."""
+    whole = json.loads(reply.body)
+    message = whole["choices"][0]["message"]
+    calls = [{"index": n, **call} for n, call in enumerate(message.get("tool_calls", []))]
+    delta = {**message, **({"tool_calls": calls} if calls else {})}
+    finish = whole["choices"][0]["finish_reason"]
+    chunks = [
+        {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]},
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]},
+        {"choices": [], "usage": whole["usage"]},
+    ]
+    head = {"id": whole["id"], "object": "chat.completion.chunk", "model": whole["model"]}
+    events = [f"data: {json.dumps(head | chunk)}\n\n" for chunk in chunks]
+    return replace(reply, body="".join([*events, "data: [DONE]\n\n"]), headers={"content-type": "text/event-stream"})
 
 
 def refused(status: str, code: str = "", message: str = "no", **headers: str) -> Reply:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from end_to_end.killing import CONCURRENCY, Campaign, call_of, script
 from end_to_end.project import Project
-from end_to_end.provider import Asked, Provider, Reply
+from end_to_end.provider import Asked, Provider, Reply, as_stream
 
 pytestmark = pytest.mark.slow
 
@@ -22,20 +20,7 @@ PRICE = 15e-6
 
 def in_pieces(asked: Asked) -> Reply:
     """The scripted answer as server-sent events."""
-    reply = script(asked)
-    whole = json.loads(reply.body)
-    message = whole["choices"][0]["message"]
-    calls = [{"index": n, **call} for n, call in enumerate(message.get("tool_calls", []))]
-    delta = {**message, **({"tool_calls": calls} if calls else {})}
-    finish = whole["choices"][0]["finish_reason"]
-    chunks = [
-        {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]},
-        {"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]},
-        {"choices": [], "usage": whole["usage"]},
-    ]
-    head = {"id": whole["id"], "object": "chat.completion.chunk", "model": whole["model"]}
-    events = [f"data: {json.dumps(head | chunk)}\n\n" for chunk in chunks]
-    return replace(reply, body="".join([*events, "data: [DONE]\n\n"]), headers={"content-type": "text/event-stream"})
+    return as_stream(script(asked))
 
 
 def again(calls: Counter[Any]) -> int:

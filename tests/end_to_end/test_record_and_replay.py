@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from end_to_end.project import KEY, Project
-from end_to_end.provider import Asked, Provider, Reply, good, refused
+from end_to_end.provider import Asked, Provider, Reply, as_stream, good, refused
+from end_to_end.test_provider_batches import provider_of, use
+from end_to_end.test_secrets import CANARY, SPELLINGS
 
 TIMES = ("trace_id", "started_at", "queued_s", "duration_s", "replayed")
 
@@ -85,10 +88,15 @@ def test_what_was_not_recorded_is_an_error_that_no_config_forgives(project: Proj
     assert "call 1 of writer on item 3, which was not recorded" in failures["3"]["message"]
     assert "1 call is not in it" in ended.stderr
 
-    project.configure(agents={"writer": {**writer, "params": {"temperature": 1}, "prompt": "other {{ input.text }}"}})
-    assert project.run("--overwrite", "--replay", "answers.jsonl").code == 1
-    message = project.by_id()["1"]["agents"]["writer"]["error"]["message"]
-    assert "which was asked something else when it was recorded" in message
+    for change, words in (
+        ({"prompt": "other {{ input.text }}"}, "(its prompt changed)"),
+        ({"params": {"temperature": 1}}, "(its params changed)"),
+        ({"output_schema": {"type": "object"}, "prompt": "other"}, "(its prompt and its output_schema changed)"),
+    ):
+        project.configure(agents={"writer": {**writer, **change}})
+        assert project.run("--overwrite", "--replay", "answers.jsonl").code == 1
+        message = project.by_id()["1"]["agents"]["writer"]["error"]["message"]
+        assert f"which was asked something else when it was recorded {words}" in message
     assert len(provider.requests) == 2
 
 
@@ -117,3 +125,58 @@ def test_a_file_that_is_no_recording_is_refused(project: Project) -> None:
         assert (ended.code, why in ended.stderr) == (2, True), ended.stderr
     assert project.run("--replay", "answers.jsonl", "--record", "b.jsonl").code == 2
     assert project.run("--record", "in.jsonl").code == 2
+
+
+LOOK = '''
+def look(item: str, number: int) -> str:
+    """Look something up."""
+    return f"seen {number}"
+'''
+
+
+def in_turns(asked: Asked) -> Reply:
+    """A tool is called, and then there is an answer; with the key in it."""
+    turns = sum(message["role"] == "assistant" for message in json.loads(asked.body)["messages"])
+    if turns < 2:
+        function = {"name": "look", "arguments": json.dumps({"item": asked.id, "number": turns})}
+        calls = [{"id": f"c{turns}", "type": "function", "function": function}]
+        return good(asked.id, text="", finish="tool_calls", tool_calls=calls)
+    return good(asked.id, text=f"draw {asked.number} {' '.join(SPELLINGS)}")
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_turns_tools_and_streams_replay_to_the_byte_and_no_key_is_on_the_tape(
+    project: Project, provider: Provider, stream: bool
+) -> None:
+    """The key is sent in a header and in a query, and the provider gives it away in every spelling."""
+    (project.folder / "work.py").write_text(LOOK)
+    provider.script = (lambda asked: as_stream(in_turns(asked))) if stream else in_turns
+    agents = {"a": {"model": "m", "kind": "react", "tools": ["look"], "prompt": "item={{ item.id }};"}}
+    project.configure(
+        agents=agents,
+        tools={"look": {"function": "work:look"}},
+        model={"base_url": "${MODEL_URL}", "extra_headers": {"x-key": "${TEST_KEY}"}, "stream": stream},
+    )
+    project.give(4)
+    known = {"TEST_KEY": CANARY, "MODEL_URL": provider.url}
+    ended = project.run("--record", "answers.jsonl", env=known)
+    assert ended.code == 0, ended.stderr
+    tape = (project.folder / "answers.jsonl").read_text()
+    assert not [spelling for spelling in SPELLINGS if spelling in tape]
+    recorded, asked = outcome(project), len(provider.requests)
+    assert project.run("--overwrite", "--replay", "answers.jsonl", env={"TEST_KEY": None}).code == 0
+    assert json.dumps(outcome(project), sort_keys=True) == json.dumps(recorded, sort_keys=True)
+    assert len(provider.requests) == asked
+
+
+def test_a_recorded_run_through_batches_replays_at_the_price_of_batches(project: Project) -> None:
+    project.give(6)
+    with provider_of(project.folder, errors={"bad_request": 0.3}) as url:
+        use(project, "openai", url)
+        assert project.run("--record", "answers.jsonl").code == 1
+    recorded = outcome(project)
+    assert {line["status"] for line in recorded.values()} == {"ok", "error"}
+    assert project.run("--overwrite", "--replay", "answers.jsonl").code == 1
+    replayed = outcome(project)
+    for name, line in recorded.items():
+        assert (replayed[name]["output"], replayed[name]["cost_usd"]) == (line["output"], line["cost_usd"])
