@@ -47,9 +47,9 @@ from agentbatch.results.files import refuse_shared_files
 from agentbatch.results.finished import FinishedItem, Finishing
 from agentbatch.results.header import new_header
 from agentbatch.results.hearer import Hearer
-from agentbatch.results.lines import CountedLines, parse_result
+from agentbatch.results.lines import CountedLines
 from agentbatch.run.items import RunItems
-from agentbatch.run.options import Display, RunOptions
+from agentbatch.run.options import Confirm, Display, RunOptions
 from agentbatch.run.outlets import Outlets
 from agentbatch.stop_rules import FailureAllowance, FailureCount
 from agentbatch.summary import Audit, Summary, Verdict, summarize
@@ -61,7 +61,7 @@ from agentbatch.trace import Tracer
 
 if TYPE_CHECKING:
     from agentbatch.canary.findings import Canary
-    from agentbatch.canary.trial import Trial
+    from agentbatch.run.canary import RunCanary
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -180,9 +180,7 @@ class _Run:
         self._of_batches: list[str] = []
         has_checks = bool(config.checks) or any(agent.checks for agent in config.agents.values())
         self._checks = CheckTally(config.checks, config.thresholds) if has_checks else None
-        self._trial = _trial(config, options)
-        self._canary_items: CanaryItems | None = None
-        self._canary: Canary | None = None
+        self._canary = self._open_canary()
         self._display: Progress = Silent()
         self._allowance = FailureAllowance.parse(config.limits.max_failures)
         self._failures = FailureCount(
@@ -191,6 +189,15 @@ class _Run:
             total=self._items.total,
             before=sum(n for status, n in book.before.items() if status not in ("ok", "skipped")),
         )
+
+    def _open_canary(self) -> RunCanary | None:
+        if self._config.limits.canary is None:
+            return None
+        from agentbatch.canary.trial import Trial  # late: only a run with a canary needs the forecast
+        from agentbatch.run.canary import RunCanary
+
+        trial = Trial(self._config, self._config.limits.canary, self._options.selection.seed)
+        return RunCanary(trial, self._items, self._book, self._tally, self._control)
 
     async def go(self, signals: SignalWatch) -> None:
         """Run the items; afterwards everything is committed or known to be still to do."""
@@ -304,50 +311,20 @@ class _Run:
         """Where the items come from."""
         if self._inputs.streamed:
             return StreamItems(self._to_do())
-        if self._trial is None:
+        if self._canary is None:
             return FileItems(self._to_do())
-        trial = self._trial
-        await asyncio.to_thread(self._draw, trial)
-        items = self._canary_items = CanaryItems(trial.to_run, self._to_do, lambda: self._goes_on(trial, engine))
+        asked = self._options.confirm
+        confirm = None if asked is None else partial(self._confirmed, asked, engine)
+        items = await self._canary.source(self._options.files, self._to_do, confirm)
         if isinstance(engine, LocalEngine):
             engine.workshop.batches.waiting.none_comes = items.is_all_out
         return items
 
-    def _draw(self, trial: Trial) -> None:
-        """Choose the canary, and read what earlier runs paid for it."""
-        trial.draw(self._items.good, self._items.is_done)
-        self._items.to_do += len(trial.begun)
-        files, known = self._options.files, trial.known
-        if known and files is not None:
-            with CountedLines(files.results) as lines:
-                for line in lines:
-                    if line["index"] in known:
-                        trial.take_in(line)
-
-    async def _goes_on(self, trial: Trial, engine: Engine) -> bool:
-        """Whether to run the others, now that the canary has ended and is kept."""
-        from agentbatch.canary.trial import decided, why_not  # late: only a run with a canary needs the forecast
-
-        await self._book.settle()
-        if self._control.stopping:
-            return False
-        # what workers elsewhere have spent is in their lines sooner than in the tally
-        spent = self._book.spent_usd + max(self._tally.counts().cost_usd, trial.paid_usd)
-        self._canary = found = trial.findings(spent, self._items.total or 0)
-        if not found.items:  # there was nothing that could be run
-            return True
-        goes_on = not found.against if self._options.confirm is None else await self._confirmed(found, engine)
-        self._canary = decided(found, goes_on)
-        if not goes_on and found.others:
-            self._control.stop(why_not(found))
-        return goes_on
-
-    async def _confirmed(self, found: Canary, engine: Engine) -> bool:
-        """What a person, or a program, says to it. The display makes room."""
-        assert self._options.confirm is not None
+    async def _confirmed(self, confirm: Confirm, engine: Engine, found: Canary) -> bool:
+        """What a person, or a program, says to a canary. The display makes room."""
         self._display.stop()
         try:
-            return await self._options.confirm(found)
+            return await confirm(found)
         finally:
             self._display = self._show(engine)
             self._display.start()
@@ -431,17 +408,17 @@ class _Run:
             checks=checks,
             audit=self._audit(),
             bound_by=self._book.times,
-            canary=self._canary,
+            canary=None if self._canary is None else self._canary.found,
         )
         self._outlets.tell_end(summary)
         return summary
 
     def _continue_command(self, signalled: ExitCode | None) -> str | None:
         """The same again would only look at the same canary again, where that one ended the run."""
-        options, found = self._options, self._canary
+        options = self._options
         if options.files is None or options.terminal is None:
             return None
-        refused = found is not None and found.others and not found.went_on and signalled is None
+        refused = self._canary is not None and self._canary.refused and signalled is None
         return options.terminal.past_canary_command if refused else options.terminal.continue_command
 
     def _audit(self) -> Audit | None:
@@ -452,7 +429,7 @@ class _Run:
 
     def _to_do(self) -> Iterator[Item]:
         """The items this run has to do. Lines that are no items get their error result in passing."""
-        sample: frozenset[int] = frozenset() if self._trial is None else self._trial.begun
+        sample: frozenset[int] = frozenset() if self._canary is None else self._canary.sample
         return self._items.take(sample, self._refuse)
 
     def _refuse(self, bad: BadLine) -> None:
@@ -469,15 +446,9 @@ class _Run:
         waiting = self._book.commit(finished)
         if reason is not None:
             self._control.stop(reason)
-        if self._trial is not None and finished.index in self._trial.begun:
-            self._end_of_canary_item(self._trial, finished)
+        if self._canary is not None:
+            self._canary.ended(finished)
         return self._hearer.room() if waiting is None and self._hearer is not None else waiting
-
-    def _end_of_canary_item(self, trial: Trial, finished: FinishedItem) -> None:
-        line = parse_result(finished.line)
-        assert line is not None and self._canary_items is not None
-        trial.take_in(line)
-        self._canary_items.ended(finished.index)
 
     def _settle_held(self) -> None:
         """What failed for the key or the account was about the run when nothing else came, else about its items."""
@@ -542,14 +513,6 @@ class _Run:
             missing = f"; {counted(self._misses, 'call is', 'calls are')} not in it" if self._misses else ""
             notes.append(f"replayed from {self._tape.path}: nothing was asked, and nothing paid{missing}")
         return [*notes, *self._outlets.notes()]
-
-
-def _trial(config: Config, options: RunOptions) -> Trial | None:
-    if config.limits.canary is None:
-        return None
-    from agentbatch.canary.trial import Trial  # late: as above
-
-    return Trial(config, config.limits.canary, options.selection.seed)
 
 
 def _refuse_canary(options: RunOptions, inputs: Inputs) -> None:
