@@ -22,7 +22,7 @@ from agentbatch.batches.room import BatchRoom
 from agentbatch.build_tools import ToolShop
 from agentbatch.checks.checked import with_checks
 from agentbatch.config.step_graph import dependencies, name_of, names_set, root_members, shared_names, written_names
-from agentbatch.endpoints.answering import Answering, Door, Link
+from agentbatch.endpoints.answering import OUT_OF_SERVICE, Answering, Door, Link
 from agentbatch.endpoints.endpoint import Endpoint, EndpointSettings
 from agentbatch.endpoints.pool import EndpointPool, Lane
 from agentbatch.endpoints.prices import BatchPrice, Pricing, PublishedTariff, Tariff, rates
@@ -372,7 +372,14 @@ class Workshop:
             identity=_identity(config, "base_url"),
             speaker=_identity(config),
             replaceable=_is_replaceable(config),
+            elsewhere_on=_elsewhere_on(config),
         )
+
+
+def _elsewhere_on(config: ModelConfig) -> frozenset[str]:
+    """After which troubles of this model another one is asked."""
+    followed = {error for each in config.fallbacks for error in (OUT_OF_SERVICE if isinstance(each, str) else each.on)}
+    return OUT_OF_SERVICE & followed
 
 
 def _is_replaceable(config: ModelConfig) -> bool:

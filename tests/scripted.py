@@ -83,6 +83,7 @@ def endpoint_of(
     name: str = "m",
     replaceable: bool = False,
     pooled: bool = False,
+    elsewhere_on: frozenset[str] = frozenset(),
 ) -> Endpoint:
     """An endpoint around a scripted model."""
     settings = EndpointSettings(
@@ -96,6 +97,7 @@ def endpoint_of(
         identity=name,
         replaceable=replaceable,
         pooled=pooled,
+        elsewhere_on=elsewhere_on,
     )
     return Endpoint(model, settings, control or Control(), budget or Budget(None))
 

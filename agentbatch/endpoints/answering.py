@@ -76,11 +76,12 @@ class Link:
     def follows(self, error: StepError | None) -> bool:
         """Whether it is asked after that error; None: the model before it is out of service."""
         if error is None:
-            return self.on is None or bool(self.on & _OUT_OF_SERVICE)
+            return self.on is None or bool(self.on & OUT_OF_SERVICE)
         return isinstance(error, _ANOTHER_MAY_DO_BETTER) if self.on is None else error.type in self.on
 
 
-_OUT_OF_SERVICE = frozenset({"auth", "connection", "overloaded", "quota", "rate_limited", "server", "timeout"})
+OUT_OF_SERVICE = frozenset({"auth", "connection", "overloaded", "quota", "rate_limited", "server", "timeout"})
+"""Types of errors that are about a model's endpoint, not about a request."""
 
 _ANOTHER_MAY_DO_BETTER = (
     AuthFault,

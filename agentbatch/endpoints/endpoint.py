@@ -11,12 +11,13 @@ import random
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext
+from math import inf
 from time import perf_counter
 from typing import Any, Literal
 
 from agentbatch.endpoints.announced import AnnouncedLimits
 from agentbatch.endpoints.chat_span import describe, describe_usage, end_answered, note_request
-from agentbatch.endpoints.health import Health, Verdict
+from agentbatch.endpoints.health import IMPATIENCE_S, Health, Verdict
 from agentbatch.endpoints.learnt_rate import LearntRate
 from agentbatch.endpoints.prices import HALF, BatchPrice, Pricing
 from agentbatch.endpoints.token_estimate import NOTHING_EXPECTED, TokenEstimate, output_cap
@@ -73,6 +74,8 @@ class EndpointSettings:
     """It is one of several that answer for its model."""
     replaceable: bool = False
     """Others can answer in its place: what would end the run only takes this one out of service."""
+    elsewhere_on: frozenset[str] = frozenset()
+    """After these types of errors another model is asked, rather than waiting long for this one."""
 
 
 class Endpoint:
@@ -99,7 +102,8 @@ class Endpoint:
         permits = settings.limiter.permits
         self._permits = permits or Permits(_UNLIMITED)
         window = Window(self._permits.limit, auto=settings.auto)
-        self.health = Health(f"model {settings.name}", window, others=settings.pooled)
+        impatient = "rate_limited" in settings.elsewhere_on
+        self.health = Health(f"model {settings.name}", window, others=settings.pooled, impatient=impatient)
         self._permits.resize(self.health.size)
         self.estimate = TokenEstimate()
         self._announced = AnnouncedLimits(settings.limiter)
@@ -181,14 +185,26 @@ class Endpoint:
         return request.with_params({**self.params, **request.params} if request.params else self.params)
 
     async def rest_before_retry(self, error: StepError, verdict: Verdict, failures: int, visit: Visit) -> None:
-        """Sleep until the next attempt is due; where none is, raise the error."""
+        """Sleep until the next attempt is due; where none is, or another model is there sooner, raise the error."""
         delay = self.settings.retry.delay(error, failures, self._random)
         if delay is None or verdict.give_up:
             raise error
         if verdict.soon:
             delay = error.retry_after or _SOON_S
         put_off = 0.0 if verdict.excused else self._retry_budget.take()
-        await self._rest(max(delay, verdict.pause_s) + put_off, visit)
+        wait = max(delay, verdict.pause_s) + put_off
+        if self._goes_elsewhere(error, wait):
+            raise error
+        await self._rest(wait, visit)
+        if self._goes_elsewhere(error, 0.0):
+            raise error
+
+    def _goes_elsewhere(self, error: StepError, wait: float) -> bool:
+        """Whether another model is to be asked: this one is down, or can't be asked again for seconds."""
+        if error.type not in self.settings.elsewhere_on:
+            return False
+        rests = self.resting_until - asyncio.get_running_loop().time()
+        return self.health.outage or max(wait, rests) > IMPATIENCE_S
 
     async def attempt(
         self,
@@ -364,6 +380,8 @@ class Endpoint:
             raise RunStopped(verdict.stop)
         elif verdict.pause_s:
             self.on_trouble(self)
+        if not self.settings.pooled and self._goes_elsewhere(error, inf if verdict.give_up else verdict.pause_s):
+            self.limiter.turn_away(error)
         return verdict
 
     def set_concurrency(self, limit: int) -> None:

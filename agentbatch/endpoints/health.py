@@ -8,13 +8,23 @@ Pure bookkeeping: it is told each outcome and the time, and answers with a `Verd
   it answers again, and the failures don't use up the retries of the requests they hit. A row ends with a good answer
   to a request that was sent after it began. And most of what was sent since must have failed: after a burst, what
   fails at once is heard before any good answer.
+- Where another model can be asked, nobody waits here for long: see `impatient`.
 - A refused key or an empty account does not pass: the run ends, its items stay to do.
 """
 
 from __future__ import annotations
 
 from agentbatch.endpoints.window import Sent, Window
-from agentbatch.errors import AuthFault, BadContent, ConnectionFault, Overloaded, QuotaFault, RateLimited, StepError
+from agentbatch.errors import (
+    AuthFault,
+    BadContent,
+    ConnectionFault,
+    Overloaded,
+    QuotaFault,
+    RateLimited,
+    StepError,
+    StepTimeout,
+)
 from agentbatch.record import record
 
 LONG_WAIT_S = 10.0
@@ -22,6 +32,12 @@ LONG_WAIT_S = 10.0
 
 PATIENCE_S = 60.0
 """How long an endpoint may give no good answer before requests are given up because of it."""
+
+IMPATIENCE_S = 5.0
+"""The same where another model can be asked: so long a request waits for this one."""
+
+_PROBES_OF_HANGING = 8
+"""Probes at a time where nothing is refused, only left without an answer: each takes its whole timeout."""
 
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 5.0
@@ -47,11 +63,12 @@ class Verdict:
 
 class Health:
     """The state of one endpoint. `window` says how many may be in flight now; with `others` to take its place it is
-    given up for a while sooner."""
+    given up for a while sooner, and an `impatient` one leaves refused requests to another model after 5 s."""
 
-    def __init__(self, name: str, window: Window, *, others: bool = False) -> None:
+    def __init__(self, name: str, window: Window, *, others: bool = False, impatient: bool = False) -> None:
         self.name = name
         self._others = others
+        self._impatient = impatient
         self.window = window
         self.succeeded = False
         self.outage = False
@@ -66,13 +83,18 @@ class Health:
         self._given_up = 0
         self._pauses = 0
         self._troubled_since: float | None = None
-        self._patience_s = PATIENCE_S
+        self._patience_s = self._at_first_s = IMPATIENCE_S if impatient else PATIENCE_S
         self._paused_until = 0.0
+        self._hangs = False
+        """Whether the last fault was an attempt without an answer."""
 
     @property
     def size(self) -> int:
-        """How many may be in flight: one at a time while it must show that it works."""
-        return 1 if self.on_trial else self.window.size
+        """How many may be in flight: one at a time, or a few, while it must show that it works."""
+        if not self.on_trial:
+            return self.window.size
+        hangs = self._hangs and self.outage and not self._denied and not self._cut_off
+        return min(_PROBES_OF_HANGING, self.window.limit) if hangs else 1
 
     @property
     def on_trial(self) -> bool:
@@ -100,7 +122,7 @@ class Health:
         self._given_up = 0
         self._cut_off = False
         self._troubled_since = None
-        self._patience_s = PATIENCE_S
+        self._patience_s = self._at_first_s
 
     def _end_row(self) -> None:
         self._row = self._fresh_in_row = self._row_from = 0
@@ -133,7 +155,8 @@ class Health:
 
     def _on_refusal(self, error: StepError, sent: Sent, now: float) -> Verdict:
         asked = error.retry_after or 0.0
-        self._patience_s = max(self._patience_s, 4 * asked)
+        if not self._impatient:
+            self._patience_s = max(self._patience_s, 4 * asked)
         refused = self.window.on_refusal(sent)
         if self._out_of_patience(now):
             return self._give_up(error, asked)
@@ -143,6 +166,8 @@ class Health:
 
     def _give_up(self, error: StepError, asked: float) -> Verdict:
         """It has refused everything for so long that a request's turn is over; after some of them, the run's is."""
+        if self._impatient:
+            return Verdict(pause_s=max(asked, _LONGEST_PAUSE_S), give_up=True)
         self._given_up += 1
         if self._given_up >= _MOST_GIVEN_UP:
             return Verdict(stop=f"{self.name} has refused every request for {self._patience_s:.0f} s: {error.message}")
@@ -152,6 +177,7 @@ class Health:
         if isinstance(error, Overloaded):
             self.window.on_refusal(sent)
         self._failures += 1
+        self._hangs = isinstance(error, StepTimeout)
         self._unreachable += isinstance(error, ConnectionFault) and error.unreachable
         stop = self._hopeless(error, now)
         if stop is not None:

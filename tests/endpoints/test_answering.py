@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -11,9 +12,9 @@ import pytest
 from fake_time import run_in_fake_time
 from scripted import ScriptedModel, endpoint_of, in_turn, visit_of
 
-from agentbatch.endpoints.answering import Answering
+from agentbatch.endpoints.answering import OUT_OF_SERVICE, Answering, Link
 from agentbatch.endpoints.prices import Tariff, rates
-from agentbatch.errors import AuthFault, BadRequest, ContextLength, OutputError, Overloaded
+from agentbatch.errors import AuthFault, BadRequest, ContextLength, OutputError, Overloaded, RateLimited
 from agentbatch.kept.cache import ResponseCache, cache_stats, clear_cache
 from agentbatch.kept.journal import JournalFile
 from agentbatch.limits import Limiter
@@ -151,6 +152,40 @@ def test_a_fallback_answers_where_the_first_model_cannot() -> None:
         assert answer.text == "ok"
         assert visit.extra == {"fell_back": "m: context_length", "model": "careful"}
         assert visit.requests == 2, "both are in the books"
+
+    run_in_fake_time(main())
+
+
+@pytest.mark.parametrize("retry_after", [None, 1.0, 600.0])
+@pytest.mark.parametrize("share", [0.05, 1.0])
+def test_nobody_waits_long_for_a_model_while_its_fallback_is_free(retry_after: float | None, share: float) -> None:
+    """Neither those that were refused nor those behind them."""
+    draw = random.Random(2)
+
+    def refuse(*_: object) -> RateLimited | str:
+        return RateLimited("429", http_status=429, retry_after=retry_after) if draw.random() < share else "ok"
+
+    async def main() -> float:
+        first, second = ScriptedModel(refuse), ScriptedModel(in_turn([]), name="careful")
+        chain = (endpoint_of(first, replaceable=True, elsewhere_on=OUT_OF_SERVICE), endpoint_of(second, name="careful"))
+        answering = Answering(chain, None, None)
+        began = asyncio.get_running_loop().time()
+        answers = await asyncio.gather(*(answering.ask(request(), visit_of(number)) for number in range(300)))
+        assert len(answers) == 300
+        assert bool(second.asked) == (share == 1.0 or retry_after == 600.0), "what is over in a second is waited for"
+        return asyncio.get_running_loop().time() - began
+
+    assert run_in_fake_time(main()) <= 15
+
+
+def test_a_refusal_that_no_fallback_is_for_is_waited_for() -> None:
+    async def main() -> None:
+        refused = [RateLimited("429", http_status=429, retry_after=600.0)]
+        first, second = ScriptedModel(in_turn(refused)), ScriptedModel(in_turn([]))
+        only_long = Link(endpoint_of(second), frozenset({"context_length"}))
+        answering = Answering((endpoint_of(first, replaceable=True), only_long), None, None)
+        await asyncio.gather(*(answering.ask(request(), visit_of(number)) for number in range(5)))
+        assert not second.asked
 
     run_in_fake_time(main())
 

@@ -14,6 +14,7 @@ from agentbatch.errors import (
     RateLimited,
     ServerFault,
     StepError,
+    StepTimeout,
     Unreachable,
 )
 
@@ -192,3 +193,15 @@ def test_a_declined_request_shows_that_the_endpoint_can_be_reached() -> None:
     assert health.on_trial
     health.on_failure(BadRequest("no", http_status=400), health.window.send(1), first_attempt=True, now=1.0)
     assert not health.on_trial
+
+
+def test_an_outage_that_only_leaves_requests_without_an_answer_is_probed_by_several() -> None:
+    """Each probe takes its whole timeout, and costs the server next to nothing."""
+    hanging, refusing = health_of(64), health_of(64)
+    succeed(hanging, 20)
+    succeed(refusing, 20)
+    fail(hanging, StepTimeout("no whole answer"), 40)
+    fail(refusing, ServerFault("500", http_status=500), 40)
+    assert hanging.outage
+    assert refusing.outage
+    assert (hanging.size, refusing.size) == (8, 1)
