@@ -201,7 +201,7 @@ class Health:
         limit = self.window.limit
         if self._others:
             return self._row >= min(10, max(3, limit // 4))
-        return self.succeeded and self._fresh_in_row >= max(3, min(8, limit), limit // 4)
+        return self.succeeded and self._fresh_in_row >= max(3, min(8, limit), self.window.open_to // 4)
 
     def _hopeless(self, error: StepError, now: float) -> str | None:
         """Why to end the run: the endpoint has never worked, and shows no sign that it will."""

@@ -117,6 +117,11 @@ class Window:
         return max(1, self._open - len(self._owed))
 
     @property
+    def open_to(self) -> int:
+        """How many may be in flight when nobody was refused lately."""
+        return self._open
+
+    @property
     def sent(self) -> int:
         """How many requests have been sent: the number of the last."""
         return self._sent
@@ -265,6 +270,9 @@ class Window:
     def _widen(self) -> None:
         if not self._floor and not self._gently:
             self._open = min(self.limit, self._open + (1 if self._auto else 2))
+            return
+        if self._open < self._floor:  # after an outage, back to what was taken before it
+            self._open = min(self._floor, self._open + 2)
             return
         self._credit += 1
         if not self._floor:

@@ -19,9 +19,9 @@ from endpoints.limited_servers import (
 from fake_time import run_in_fake_time
 from scripted import ScriptedModel, endpoint_of, visit_of
 
-from agentbatch.errors import RateLimited
+from agentbatch.errors import RateLimited, ServerFault
 from agentbatch.limits import Limiter
-from agentbatch.messages import ChatRequest, Message
+from agentbatch.messages import ChatRequest, ChatResponse, Message
 
 REQUEST = ChatRequest((Message("user", "hello"),))
 
@@ -152,3 +152,27 @@ def test_an_outage_of_30_s_is_over_10_s_after_it_with_auto_too() -> None:
     began = keep_busy(server, 100, told=20, auto=True)
     assert sum(40 <= at - began < 70 for at in server.refused) <= 60
     assert sum(80 <= at - began < 81 for at in server.answered) >= 0.9 * 20 / 0.1
+
+
+@pytest.mark.parametrize("auto", [False, True])
+def test_a_server_that_fails_for_30_s_is_hardly_asked_and_used_again_10_s_later(auto: bool) -> None:
+    draw = random.Random(4)
+
+    class Failing(ScriptedModel):
+        """Takes 50 at once, and about 2 s for an answer; fails at once for half a minute."""
+
+        failed = 0
+
+        async def chat(self, request: ChatRequest) -> ChatResponse:
+            if 30 <= asyncio.get_running_loop().time() - 1000 < 60:
+                self.failed += 1
+                raise ServerFault("503", http_status=503)
+            if self.in_flight >= 50:
+                raise RateLimited("429", http_status=429)
+            self.latency = 2 * draw.lognormvariate(-0.125, 0.5)
+            return await super().chat(request)
+
+    server = Failing(lambda *_: "ok")
+    began = keep_busy(server, 90, told=1000 if auto else 50, auto=auto)
+    assert server.failed <= 60
+    assert sum(70 <= at - began < 80 for at in server.times) >= 0.8 * 10 * 50 / 2
