@@ -35,7 +35,7 @@ _EVIDENCE = 3
 
 _MANY_REFUSED = 8
 _MANY_SHARE = 4
-"""So many refusals, and one of so many requests at least: that is no bad luck."""
+"""So many refusals in a row, and one of so many requests at least: that is no bad luck."""
 
 _RAREST_PROBE = 8
 _RARELY = 60
@@ -100,6 +100,8 @@ class Window:
         """How often it opened too far, not knowing a limit, while the server went on to work on what it had taken."""
         self._survey_of = 0
         """At a refusal: how many requests had been sent by then; 0 when no survey is under way."""
+        self._refused_in_a_row = 0
+        """Since the last good answer."""
         self._credit = 0
         self._clean = 0
         self._probe_every = 1
@@ -163,6 +165,7 @@ class Window:
             return "of some"  # of the burst that led to the last cut: no news
         one_too_many = bool(self._floor) and self._settled and sent.level >= self._open
         self._survey_of = self._survey_of or self._sent
+        self._refused_in_a_row += 1
         down_to_one = len(self._owed) >= self._open - 1
         self._owed.append(self._sent)
         self._owe_at_most(self._open - 1)
@@ -189,7 +192,7 @@ class Window:
         self._open = max(1, min(self.limit, size))
         self._owed.clear()
         self._recent.clear()
-        self._survey_of = 0
+        self._survey_of = self._refused_in_a_row = 0
 
     def _too_many(self, level: int) -> int | None:
         """The lowest level, at most this one, from which on most requests were refused; None where there is none."""
@@ -221,19 +224,20 @@ class Window:
     def _survey(self, answered: Sent) -> None:
         """The first good answer after a refusal: refusals are quicker, so what is still under way was taken with it.
 
-        That many the server takes, whatever the levels say: on their way requests overtake each other.
+        That many the server takes, whatever the levels say: on their way requests overtake each other. Of refusals at
+        random good answers come in between.
         """
         sent_by_then, self._survey_of = self._survey_of, 0
+        refused, self._refused_in_a_row = self._refused_in_a_row, 0
         if answered.number > sent_by_then:
             return
         taken = 1 + sum(each.refused is None and each.number <= sent_by_then for each in self._recent)
-        refused = sum(each.refused is True for each in self._recent)
         if self._floor and (taken > self._open or self._just_cut):
             self._just_cut = False
             self._open = min(self.limit, taken)
             self._owed.clear()
             self._know_limit()
-        elif refused >= _MANY_REFUSED and refused * _MANY_SHARE >= len(self._recent):
+        elif refused >= _MANY_REFUSED and refused * _MANY_SHARE >= refused + taken:
             self._cut(taken)
 
     def _know_limit(self) -> None:

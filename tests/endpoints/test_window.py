@@ -93,6 +93,16 @@ def test_refusals_at_random_neither_pause_nor_shrink() -> None:
     assert server.peak == 100
 
 
+def test_many_refusals_at_random_leave_most_of_it_open() -> None:
+    draw = random.Random(7)
+    server = ScriptedModel(
+        script=lambda *_: RateLimited("429", retry_after=0.1, http_status=429) if draw.random() < 0.25 else "ok",
+        latency=0.1,
+    )
+    seconds = run_in_fake_time(ask_all(server, 10_000, 100))
+    assert seconds <= 3 * 10_000 * 0.1 / 100
+
+
 def test_a_server_that_grows_is_filled_again() -> None:
     server = Server(script=lambda *_: "ok", latency=0.1)
 
