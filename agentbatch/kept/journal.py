@@ -132,6 +132,8 @@ class JournalFile:
         self._stored = self._known.keys() | self._cost_of
         self._pending: deque[Entry] = deque()
         self._ended: deque[int] = deque()
+        self._left_over: set[int] = set()
+        """Items of which the file has entries that nobody needs."""
         self._unwritten: dict[int, int] = {}
         self._put = 0
         self._written = 0
@@ -147,11 +149,10 @@ class JournalFile:
 
     def leave_out(self, is_done: Callable[[int], bool]) -> None:
         """Call before anything else: items whose result a crash left beside their calls need none of them."""
-        over = {item for item in self._stored if is_done(item)}
-        for item in over:
+        self._left_over = {item for item in self._stored if is_done(item)}
+        for item in self._left_over:
             self._known.pop(item, None)
             self._cost_of.pop(item, None)
-        self._ended.extend(over)
 
     def known(self, item: int) -> Answers:
         """The calls that an earlier run left of an item."""
@@ -231,12 +232,13 @@ class JournalFile:
                 ended = set(_drain(self._ended))
                 over, ended_before, seen_before = ended | ended_before, ended, len(self._pending)
                 kept = [entry for entry in entries if entry.place.item not in over]
-                gone = ended & stored
+                gone = (ended & stored) | self._left_over  # and those of them that are run again may keep new ones
                 if kept or gone:
                     database = database or open_journal(self.path)
                     refuse_others(self.path, files)
                     _write(database, kept, gone)
                     files = identity(self.path)
+                    self._left_over = set()
                     stored = (stored - gone) | {entry.place.item for entry in kept}
                 self._tell(self._announce, len(entries))
         except OutputError as error:

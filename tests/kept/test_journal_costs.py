@@ -51,6 +51,19 @@ async def test_items_that_have_a_result_are_left_out(tmp_path: Path) -> None:
     journal.close(complete=True)
 
 
+async def test_what_such_an_item_does_when_it_is_run_again_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "j.sqlite"
+    journal = await left(path, entry(2, 1, 2.0), entry(2, 2, 2.0))
+    journal.leave_out(lambda item: item == 2)
+    journal.record(entry(2, 1, 0.5))
+    await journal.settle(2)
+    journal.close(complete=False)
+    journal = JournalFile(path, no_failure)
+    assert list(journal.known(2)) == [("step", 1)]
+    assert journal.cost_usd == 0.5
+    journal.close(complete=True)
+
+
 async def test_work_that_tells_what_it_cost_is_paid_once(tmp_path: Path) -> None:
     async def work() -> dict[str, float]:
         return {"usd": 3.0}
