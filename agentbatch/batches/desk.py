@@ -260,9 +260,14 @@ class BatchDesk:
             return
         self._rest_s = 0.0
         whole = state is not None and await self._carrier.fetch(stored, state, self._hand_out)
-        if whole and not carried.answers and (other := await self._carrier.instead_of(stored, batch_id)) is not None:
-            await self._follow(stored, other)
-            return
+        if whole and not carried.answers:
+            try:
+                other = await self._carrier.instead_of(stored, batch_id)
+            except LostInBatch:
+                whole, other = False, None
+            if other is not None:
+                await self._follow(stored, other)
+                return
         expired = await asyncio.to_thread(self._store.ended, stored.number)
         del self.carried[stored.number]
         if state is None:

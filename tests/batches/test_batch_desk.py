@@ -358,3 +358,19 @@ def test_a_batch_that_may_be_anothers_is_not_cancelled(tmp_path: Path) -> None:
     api.state = without_end(api)
     assert [type(each) for each in cut_off(tmp_path, api)] == [LostInBatch] * 3
     assert not any(batch.cancelled for batch in api.batches)
+
+
+def test_without_time_to_look_for_another_than_the_wrong_one_requests_may_be_billed(tmp_path: Path) -> None:
+    async def main() -> None:
+        stranger = Submitted("x", "", ["r", "s", "t"])
+        api = ScriptedBatches({"submit": [DOWN]}, names_batches=False, heard=False, batches=[stranger])
+        async with desk_of(tmp_path, api) as desk:
+            asked = asyncio.ensure_future(ask(desk, *"abc"))
+            while not stranger.looks:
+                await asyncio.sleep(0.1)
+            api.faults["find"] = [DOWN] * 1000
+            desk.give_up(60)
+            assert [type(each) for each in await asked] == [LostInBatch] * 3
+            assert not desk.control.stopping
+
+    run(main())
