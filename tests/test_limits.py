@@ -50,7 +50,7 @@ def test_rate_never_passes_its_limit_and_uses_97_percent_of_it(limit: int) -> No
         st.tuples(st.floats(0.001, 1.0), st.floats(0.0, 1.0), st.floats(0.0, 30.0)), min_size=2, max_size=60
     ),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_tokens_settled_later_never_pass_the_limit(limit: int, requests: list[tuple[float, float, float]]) -> None:
     async def main() -> list[tuple[float, float]]:
         rate = Rate(limit, "tokens", "model m")
@@ -172,7 +172,7 @@ def test_permits_serve_the_earliest_item_first() -> None:
     visits=st.lists(st.tuples(st.floats(0, 5), st.floats(0, 5), st.one_of(st.none(), st.floats(0, 6))), max_size=40),
     sizes=st.lists(st.tuples(st.floats(0, 10), st.integers(1, 6)), max_size=5),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_permits_hold_under_cancellation_and_resizing(limit, visits, sizes) -> None:
     async def main() -> None:
         permits = Permits(limit)

@@ -625,7 +625,7 @@ def check(path: Path, text: str) -> None:
         assert str(error)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.text(alphabet=st.characters(codec="utf-8")) | st.text(alphabet=string.ascii_lowercase + ":-{}[]&*!|>'\"$%# \n")
 )
@@ -634,7 +634,7 @@ def test_no_text_raises_anything_else(tmp_path: Path, text: str) -> None:
     check(tmp_path / "config.yaml", text)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 @given(
     st.fixed_dictionaries(
         {"version": st.just(1)},
