@@ -116,7 +116,8 @@ def test_a_killed_workers_items_run_again_and_their_paid_calls_do_not(project: R
     assert process.returncode == 0, said
     assert "is lost" in said
     check_whole(project, 150)
-    assert asked_again(provider, 150) <= AT_ONCE
+    # what was in flight, and answers of the last 0.1 s on which nothing was built yet: as many again in calls of 0.1 s
+    assert asked_again(provider, 150) <= 2 * AT_ONCE
     assert provider.peak <= AT_ONCE * 2  # the dead worker's requests, and those that follow them
 
 
