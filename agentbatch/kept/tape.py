@@ -231,8 +231,11 @@ class Replayer:
 
 
 def _parts(asked: bytes) -> dict[str, str]:
-    """What was asked, each part as a short digest: a miss can say what is different. A tool's has no parts."""
-    fields = orjson.loads(asked)
+    """What was asked, each part as a short digest: a miss can say what is different. Only a model's has parts."""
+    try:
+        fields = orjson.loads(asked)
+    except orjson.JSONDecodeError:  # which tools a server has is asked in words
+        return {}
     if not isinstance(fields, dict):
         return {}
     parts = cast("dict[str, Any]", fields)

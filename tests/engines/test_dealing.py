@@ -7,6 +7,7 @@ import pickle
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
 from workflow import config_of
 
 from agentbatch.engines.ray.backlog import Backlog
@@ -17,6 +18,8 @@ from agentbatch.engines.ray.parcels import unpacked
 from agentbatch.items import Item
 from agentbatch.process.control import Control
 from agentbatch.progress.tally import Tally
+
+pytest.importorskip("ray", reason="needs the extra: pip install 'agentbatch[ray]'")
 
 
 class Taking:
