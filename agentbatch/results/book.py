@@ -103,6 +103,8 @@ class ResultBook:
         self._patience: float | None = None
         self._begun_known = False
         self._most_waiting = _MOST_WAITING
+        self._waits_for_room: set[asyncio.Timeout] = set()
+        control.on_stop(self._wait_no_longer)
         self._committed = 0
         self._answered = False
         self.complete = False
@@ -261,7 +263,7 @@ class ResultBook:
             self._control.stop(self._same_errors.tripped)
         writer = self._writer
         if writer.backlog > self._most_waiting or writer.backlog_bytes > CROWDED_BYTES:
-            return self._drained(max(1, writer.backlog // 2))
+            return self._room(max(1, writer.backlog // 2))
         return None
 
     def release_alike(self) -> None:
@@ -286,6 +288,22 @@ class ResultBook:
         """Wait until fewer than `limit` lines wait for the disk; a failure of it is told to the run elsewhere."""
         with suppress(OutputError):
             await self._writer.drained(limit)
+
+    async def _room(self, limit: int) -> None:
+        """The same before the next item begins. Where a run is told to stop, none does, and nobody waits."""
+        if self._control.stopping:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None) as patience:
+                self._waits_for_room.add(patience)
+                try:
+                    await self._drained(limit)
+                finally:
+                    self._waits_for_room.discard(patience)
+
+    def _wait_no_longer(self) -> None:
+        for patience in self._waits_for_room:
+            patience.reschedule(0.0)
 
     def _flush_order(self) -> None:
         if self._order is not None:
