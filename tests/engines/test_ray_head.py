@@ -19,7 +19,7 @@ pytestmark = [
 
 def test_the_run_ends_in_order_and_the_same_command_continues_it(tmp_path: Path):
     project = RayProject(tmp_path)
-    project.write(6000)
+    project.write(20_000)
     with RayNodes(2) as nodes:
         process = subprocess.Popen(
             [*nodes.inside(2), *nodes.without_sight_of(1), *project.command("--address", nodes.address)],
@@ -39,7 +39,7 @@ def test_the_run_ends_in_order_and_the_same_command_continues_it(tmp_path: Path)
     assert "the head of the Ray cluster" in said
     assert "Continue with:" in said
     before = project.results()
-    assert 0 < len(before) < 6000
+    assert 0 < len(before) < 20_000
     done = subprocess.run(
         project.command("--engine", "local", "--set", "models.m.max_concurrency=1000"),
         cwd=tmp_path,
@@ -49,4 +49,4 @@ def test_the_run_ends_in_order_and_the_same_command_continues_it(tmp_path: Path)
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert [line["index"] for line in project.results()] == list(range(6000))
+    assert [line["index"] for line in project.results()] == list(range(20_000))

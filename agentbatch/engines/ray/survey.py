@@ -55,7 +55,7 @@ async def survey(config: Config | None, address: str) -> Survey:
     cluster = Cluster()
     await cluster.join(address)
     try:
-        nodes = await cluster.nodes()
+        nodes = sorted(await cluster.nodes(), key=lambda node: (not node.is_head, node.address))
         probes = await asyncio.gather(*(_probe(cluster, node) for node in nodes))
         return _survey(config, cluster.version, nodes, probes)
     finally:
