@@ -10,11 +10,10 @@ from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
-import orjson
-
 from agentbatch.doctor.cutting import keep_backup
 from agentbatch.doctor.finding import Checkup, Finding
 from agentbatch.files.durable import sync_folder
+from agentbatch.inputs.json_lines import is_json
 from agentbatch.kept.journal import add_costs, open_journal
 from agentbatch.text.figures import counted
 
@@ -155,11 +154,7 @@ def _is_sound(row: Row) -> bool:
     places = isinstance(item, int) and isinstance(path, str) and isinstance(number, int)  # pyright: ignore[reportUnnecessaryIsInstance]
     if not places or not isinstance(digest, bytes) or len(digest) != _DIGEST_BYTES or not isinstance(answer, bytes):  # pyright: ignore[reportUnnecessaryIsInstance]
         return False
-    try:
-        orjson.loads(answer)
-    except orjson.JSONDecodeError:
-        return False
-    return True
+    return is_json(answer)
 
 
 def _copy(path: Path, folder: Path) -> Path:

@@ -29,15 +29,6 @@ def dump_line(value: dict[str, Any]) -> bytes:
         return orjson.dumps(to_plain(value), option=orjson.OPT_APPEND_NEWLINE)
 
 
-def is_json(data: bytes) -> bool:
-    """Whether it can be read again: a disk that fails changes what was written."""
-    try:
-        orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return False
-    return True
-
-
 def to_plain(value: object) -> Any:
     """`value` made of nothing but what JSON has, as `dump_line` describes."""
     return _plain(value, ())

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 
 from agentbatch.errors import InputError, OutputError
-from agentbatch.files.plain_json import is_json
+from agentbatch.inputs.json_lines import is_json
 from agentbatch.record import record
 
 _SCHEMA = """

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from agentbatch.errors import OutputError
-from agentbatch.files.plain_json import is_json
 from agentbatch.files.same_files import Identity, identity, refuse_others
+from agentbatch.inputs.json_lines import is_json
 from agentbatch.kept.begun_calls import BegunCall, BegunCalls
 from agentbatch.record import record
 from agentbatch.step import Visit

@@ -8,6 +8,7 @@ a large request is never starved by small ones behind it.
 from agentbatch.limits.admission import Admission, Limiter
 from agentbatch.limits.budget import Budget, Spending
 from agentbatch.limits.permits import Permits
-from agentbatch.limits.rate import WINDOW_S, Grant, Loan, Rate, RateLike
+from agentbatch.limits.rate import WINDOW_S, Loan, Rate, RateLike
+from agentbatch.limits.rate_queue import Grant
 
 __all__ = ["WINDOW_S", "Admission", "Budget", "Grant", "Limiter", "Loan", "Permits", "Rate", "RateLike", "Spending"]

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Literal
 
 from agentbatch.limits.permits import Permits
-from agentbatch.limits.rate import Grant, Rate, RateLike
+from agentbatch.limits.rate import Rate, RateLike
+from agentbatch.limits.rate_queue import Grant
 from agentbatch.time_book import Bound
 
 _NO_LIMIT = 1_000_000_000

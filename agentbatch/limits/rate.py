@@ -6,11 +6,10 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from heapq import heappop, heappush
 from math import inf
 from typing import Literal, Protocol
 
-from agentbatch.errors import BadRequest
+from agentbatch.limits.rate_queue import Grant, RateQueue, refuse_larger
 
 WINDOW_S = 60.0
 """Rates are per minute, as providers state them."""
@@ -46,16 +45,6 @@ class Loan:
         self.used += amount
 
 
-@dataclass(slots=True, eq=False)
-class Grant:
-    """So much of a rate, taken at a time (loop clock, seconds)."""
-
-    taken_at: float
-    amount: float
-    held: bool = False
-    """Its request waits for something else, and has not gone out."""
-
-
 class Rate:
     """At most `limit` units in any 60 s, evenly paced.
 
@@ -82,8 +71,7 @@ class Rate:
         self._ledger: deque[Grant] = deque()
         self._in_window = 0.0
         self._on_hold = 0.0
-        self._waiting: list[tuple[int, int, float, asyncio.Future[Grant]]] = []
-        self._arrivals = 0
+        self._waiting = RateQueue()
         self._timer: asyncio.TimerHandle | None = None
         self._loan: Loan | None = None
 
@@ -106,7 +94,7 @@ class Rate:
     @property
     def wanted(self) -> float:
         """Units that the queue waits for."""
-        return sum(amount for _, _, amount, future in self._waiting if not future.done())
+        return sum(amount for amount, future in self._waiting if not future.done())
 
     def borrow(self, loan: Loan) -> None:
         """From now on grant only what was borrowed: the books are kept elsewhere."""
@@ -120,31 +108,20 @@ class Rate:
         """Take `amount` units, waiting until they are free."""
         if self.announced:
             amount = min(amount, self.limit)
-        if amount > self.limit:
-            raise BadRequest(
-                f"one request needs about {amount:,.0f} {self.unit}, more than {self.owner} may use in a minute"
-                f" ({self.limit:,}): raise the limit, shorten the prompt, or lower max_tokens"
-            )
+        refuse_larger(amount, self.limit, self.unit, self.owner)
         loop = asyncio.get_running_loop()
         if not self._waiting and not self.closed and self.ready_at(amount, loop.time()) <= loop.time():
             return self.enter(amount, loop.time())
-        future: asyncio.Future[Grant] = loop.create_future()
-        self._arrivals += 1
-        heappush(self._waiting, (priority, self._arrivals, amount, future))
+        future = self._waiting.join(priority, amount)
         self._serve()
-        try:
-            return await future
-        except asyncio.CancelledError:
-            if future.done() and not future.cancelled() and not future.exception():
-                self.settle(future.result(), 0)
-            raise
+        return await self._waiting.turn(future, self._give_back)
+
+    def _give_back(self, grant: Grant) -> None:
+        self.settle(grant, 0)
 
     def turn_away(self, error: Exception) -> None:
         """Send everybody in the queue home with `error`."""
-        waiting, self._waiting = self._waiting, []
-        for _, _, _, future in waiting:
-            if not future.done():
-                future.set_exception(error)
+        self._waiting.turn_away(error)
 
     def settle(self, grant: Grant, actual: float) -> None:
         """Correct a grant to what was really used; 0 when the request was never sent.
@@ -252,11 +229,7 @@ class Rate:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._waiting and not self.closed:
-            _, _, amount, future = self._waiting[0]
-            if future.done():
-                heappop(self._waiting)
-                continue
+        while not self.closed and (amount := self._waiting.first()) is not None:
             now = loop.time()
             ready = self.ready_at(amount, now)
             if ready == inf and self._loan is not None:
@@ -265,8 +238,7 @@ class Rate:
             if ready > now:
                 self._timer = loop.call_at(ready, self._serve)
                 return
-            heappop(self._waiting)
-            future.set_result(self.enter(amount, now))
+            self._waiting.let_in(self.enter(amount, now))
 
 
 class RateLike(Protocol):

@@ -13,12 +13,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from heapq import heappop, heappush
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from agentbatch.errors import BadRequest
 from agentbatch.limits import Grant, Permits
+from agentbatch.limits.rate_queue import RateQueue, refuse_larger
 from agentbatch.record import record
 from agentbatch.sharing.books import LEASE_S, Lease, PlaceBook, RateBook
 from agentbatch.sharing.books_file import BooksFile, begun_at
@@ -63,8 +62,7 @@ class SharedRate:
         self.closed = False
         self._held: list[_Held] = []
         self._corrections: dict[int, float] = {}
-        self._waiting: list[tuple[int, int, float, asyncio.Future[Grant]]] = []
-        self._arrivals = 0
+        self._waiting = RateQueue()
 
     @property
     def waiting(self) -> int:
@@ -73,24 +71,15 @@ class SharedRate:
 
     async def take(self, priority: int, amount: float) -> Grant:
         """Take `amount` units, waiting until they are leased."""
-        if amount > self.limit:
-            raise BadRequest(
-                f"one request needs about {amount:,.0f} {self.unit}, more than {self.owner} may use in a minute"
-                f" ({self.limit:,}): raise the limit, shorten the prompt, or lower max_tokens"
-            )
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Grant] = loop.create_future()
-        self._arrivals += 1
-        heappush(self._waiting, (priority, self._arrivals, amount, future))
-        self.serve(loop.time())
+        refuse_larger(amount, self.limit, self.unit, self.owner)
+        future = self._waiting.join(priority, amount)
+        self.serve(asyncio.get_running_loop().time())
         if not future.done():
             self.wake()
-        try:
-            return await future
-        except asyncio.CancelledError:
-            if future.done() and not future.cancelled() and not future.exception():
-                self.settle(future.result(), 0)
-            raise
+        return await self._waiting.turn(future, self._give_back)
+
+    def _give_back(self, grant: Grant) -> None:
+        self.settle(grant, 0)
 
     def settle(self, grant: Grant, actual: float) -> None:
         """Correct a grant to what was really used; 0 when the request was never sent."""
@@ -106,10 +95,7 @@ class SharedRate:
 
     def turn_away(self, error: Exception) -> None:
         """Send everybody in the queue home with `error`."""
-        waiting, self._waiting = self._waiting, []
-        for _, _, _, future in waiting:
-            if not future.done():
-                future.set_exception(error)
+        self._waiting.turn_away(error)
 
     def resize(self, limit: int) -> None:
         """Change the limit of this process's requests to the books, from now on."""
@@ -134,23 +120,18 @@ class SharedRate:
             if held.until <= now and held.left:
                 self._correct(held.number, -held.left)
         self._held = [held for held in self._held if held.until > now]
-        while self._waiting and not self.closed:
-            _, _, amount, future = self._waiting[0]
-            if future.done():
-                heappop(self._waiting)
-                continue
+        while not self.closed and (amount := self._waiting.first()) is not None:
             lease = next((held for held in self._held if held.left >= amount - 1e-9), None)
             if lease is None:
                 return
             lease.left -= amount
-            heappop(self._waiting)
-            future.set_result(LeasedGrant(now, amount, lease=lease.number))
+            self._waiting.let_in(LeasedGrant(now, amount, lease=lease.number))
 
     def demand(self) -> tuple[float, float]:
         """How much is waited for, and how much by the first in the queue."""
         if self.closed or not self._waiting:
             return 0.0, 0.0
-        return sum(each[2] for each in self._waiting), self._waiting[0][2]
+        return sum(amount for amount, _ in self._waiting), next(iter(self._waiting))[0]
 
     def corrections(self) -> dict[int, float]:
         """What the books have to be told of earlier leases."""
