@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agentbatch import __version__
 from agentbatch.engines.ray.parcels import Assignment
 
 
@@ -12,7 +11,6 @@ def assignment(folder: Path) -> Assignment:
     return Assignment(
         worker="w1",
         node="here",
-        version=__version__,
         config=str(folder / "config.yaml"),
         overrides=(),
         variables={},

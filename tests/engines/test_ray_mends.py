@@ -7,15 +7,12 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from engines.station_terms import assignment
 from engines_ray_project import RayProject
 
 from agentbatch.engines.ray.mends import check_store, joining_failed, reach
-from agentbatch.engines.ray.station import Station
 from agentbatch.errors import ConfigError
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -100,12 +97,6 @@ def test_an_object_store_that_is_too_small():
         check_store(90_000_000, [("a", 200e6), ("b", 80e6)])
     shm = ValueError("Attempting to cap object store memory usage at 1 bytes, but the minimum allowed is 78643200.")
     assert "--shm-size" in str(joining_failed("a private Ray can't be started here", shm))
-
-
-async def test_another_version_of_agentbatch_on_a_node(tmp_path: Path):
-    other = replace(assignment(tmp_path), node="10.0.0.2", version="0.0.9")
-    with pytest.raises(ConfigError, match=r"node 10\.0\.0\.2 has agentbatch .*, the driver 0\.0\.9: install"):
-        await Station(other, tmp_path).ready()
 
 
 def test_the_commands_say_so_at_once(tmp_path: Path):

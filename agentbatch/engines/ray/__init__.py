@@ -12,4 +12,5 @@ files_home  what agents leave behind        tasks       functions as tasks of Ra
 refusals    what can't be run there         mends       what keeps a run from a cluster, and what to do
 survey      what a cluster is made of       resources   how Ray is asked for them
 head_watch  whether the head still answers  lean_start  a private Ray with fewer processes
+versions    what must be the same everywhere
 """

@@ -1,4 +1,4 @@
-"""The border to Ray: only this file calls it, `tasks`, `lean_start` and `hushed`. Its errors come back in our words.
+"""The border to Ray: only this file calls it, `tasks`, `versions`, `lean_start`, `hushed`. Errors come in our words.
 
 Ray is an extra, and untyped: it is imported when a run wants it, and what comes from it is `Any` until it leaves here.
 """
@@ -21,8 +21,9 @@ from agentbatch.engines.ray.actors import StationActor
 from agentbatch.engines.ray.hushed import hush
 from agentbatch.engines.ray.lean_start import without_helpers
 from agentbatch.engines.ray.leases.actor import BankActor
-from agentbatch.engines.ray.mends import first_line, joining_failed, reach
+from agentbatch.engines.ray.mends import first_line, joining_failed, last_line, reach
 from agentbatch.engines.ray.resources import asked_of_ray
+from agentbatch.engines.ray.versions import install_there, refuse_other_ray
 from agentbatch.errors import ConfigError
 from agentbatch.transports.threads import Raised, Threads
 
@@ -33,6 +34,10 @@ _KNOCK_S = 2.0
 
 class WorkerGone(Exception):
     """The worker's process is no more, for certain."""
+
+
+class WorkerUnfit(WorkerGone):
+    """Nor would another on that machine live: what it is made of is not there. The text says what to do."""
 
 
 class WorkerUnheard(Exception):
@@ -62,7 +67,7 @@ class Remote:
         """Call one of its methods.
 
         Raises:
-            WorkerGone: it has died.
+            WorkerGone: it has died. WorkerUnfit: so would every other there.
             WorkerUnheard: it can't be reached now, or did not answer within `timeout` seconds.
             AgentBatchError: what the method itself raised.
         """
@@ -73,7 +78,7 @@ class Remote:
         except TimeoutError:
             raise WorkerUnheard(f"no answer within {timeout:g} s") from None
         except exceptions.ActorDiedError as error:
-            raise WorkerGone(first_line(error)) from None
+            raise _died(error) from None
         except exceptions.RayTaskError as error:
             raise cast("Exception", error.cause) from None
         except exceptions.RayError as error:
@@ -131,9 +136,14 @@ class Cluster:
         Raises:
             ConfigError: there is none, or it is of another version.
         """
-        if address != "auto":
-            await reach(address)
-        await self._init(f"the Ray cluster at {address} can't be joined", address=address)
+        failing = "the Ray cluster at {} can't be joined"
+        try:
+            head = await self.apart(lambda: _head_of(address))
+        except Exception as error:
+            raise joining_failed(failing.format(address), error) from None
+        await reach(head)
+        await self.apart(lambda: refuse_other_ray(head))
+        await self._init(failing.format(head), address=head)
 
     async def _init(self, failing: str, **options: Any) -> None:
         try:
@@ -238,6 +248,21 @@ def _import_ray() -> Any:
         return importlib.import_module("ray")
     except ImportError as error:
         raise ConfigError(f"the engine ray is not installed ({error}): {_INSTALL}") from None
+
+
+def _died(error: Exception) -> WorkerGone:
+    """Why a worker is no more. One that could not even be made misses a module."""
+    if "creation task" not in str(error):
+        return WorkerGone(first_line(error))
+    return WorkerUnfit(f"no process of agentbatch starts there ({last_line(error)}): {install_there()}")
+
+
+def _head_of(address: str) -> str:
+    """HOST:PORT; of `auto` as Ray finds it: in RAY_ADDRESS, or among this machine's processes."""
+    if address != "auto":
+        return address
+    services: Any = importlib.import_module("ray._private.services")
+    return str(services.canonicalize_bootstrap_address(address))
 
 
 async def _connect(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -7,11 +7,12 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from agentbatch.engines.ray.cluster import Cluster, Node, Remote, WorkerGone, WorkerUnheard
+from agentbatch.engines.ray.cluster import Cluster, Node, Remote, WorkerGone, WorkerUnfit, WorkerUnheard
 from agentbatch.engines.ray.link import Link
 from agentbatch.engines.ray.mends import check_store
 from agentbatch.engines.ray.parcels import Assignment, Hello, packed, unpacked
 from agentbatch.engines.ray.placements import agents_of, described, fitting_nodes, start_one, tasks
+from agentbatch.engines.ray.versions import skew
 from agentbatch.errors import AgentBatchError, ConfigError
 from agentbatch.placement import Placement
 
@@ -56,6 +57,10 @@ class Crew:
         self._posts: list[Placement | None] = [None, *dict.fromkeys(placed.values())]
         """What there are workers for: items, and each placement."""
         self._nodes: list[Node] = []
+        self._first: frozenset[str] = frozenset()
+        """The nodes that were there at the start: what keeps one of them from work ends the run."""
+        self._unfit: set[str] = set()
+        """Nodes that came later and can't do the work: the run goes on without them."""
         self._package = package
         self._budget = budget
         self._bank: Remote | None = None
@@ -77,6 +82,7 @@ class Crew:
         """
         self._begin = begin
         self._nodes = await self._cluster.nodes()
+        self._first = frozenset(node.id for node in self._nodes)
         stores = [(node.name, node.resources.get("object_store_memory", 0.0)) for node in self._nodes]
         check_store(len(self._package[1]), stores)
         self._reference = self._cluster.put(self._package[1])
@@ -144,7 +150,7 @@ class Crew:
 
     async def _recruit(self) -> None:
         """Start workers where they are missing."""
-        self._nodes = await self._cluster.nodes()
+        self._nodes = [node for node in await self._cluster.nodes() if node.id not in self._unfit]
         for post in self._posts:
             for node, missing in self._wanted(self._nodes) if post is None else self._wanted_for(post):
                 for _ in range(missing):
@@ -217,6 +223,9 @@ class Crew:
             started: Remote = await self._cluster.apart(lambda: self._cluster.start_worker(node, resources))
             remote = started
             timeout = self._config.engine.placement_timeout
+            versions: dict[str, str] = await started.call("versions", timeout=timeout)
+            if problem := skew(versions["agentbatch"]):
+                raise WorkerUnfit(problem)
             assignment = self._assignment(name, node.name, self._part(name), post)
             if self._tasks:
                 assignment.nodes = tuple((each.labels, each.resources) for each in self._nodes)
@@ -229,14 +238,25 @@ class Crew:
             link = Link(name, node, started, hello.window, self._ahead(hello.window), grace_s, post)
             self.links.append(link)
             self._begin(link)
+        except WorkerUnfit as error:
+            self._refuse(node, ConfigError(f"node {node.name}: {error}"))
+            self._give_up(name, remote)
         except (WorkerGone, WorkerUnheard) as error:
             self._why = f"node {node.name}: {error}"
             self._give_up(name, remote)
         except AgentBatchError as error:
-            self._fault = error
+            self._refuse(node, error)
             self._give_up(name, remote)
         finally:
             self._starting.pop(name, None)
+
+    def _refuse(self, node: Node, error: AgentBatchError) -> None:
+        """A machine can't do the work."""
+        if node.id in self._first:
+            self._fault = error
+        elif node.id not in self._unfit:
+            self._unfit.add(node.id)
+            _LOGGER.warning("%s; the run goes on without that node", error)
 
     def _give_up(self, name: str, remote: Remote | None) -> None:
         self._forget(name)

@@ -25,6 +25,12 @@ def first_line(error: BaseException) -> str:
     return lines[0][:300] if lines else type(error).__name__
 
 
+def last_line(error: BaseException) -> str:
+    """What the traceback in an error of Ray's ends with."""
+    lines = str(error).split("\n")
+    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), type(error).__name__)
+
+
 def joining_failed(failing: str, error: BaseException) -> ConfigError:
     """Why a Ray could not be started or joined. `failing` says which."""
     versions = _VERSIONS.findall(str(error))
@@ -49,7 +55,7 @@ def _mend(error: BaseException) -> str:
     if "object store" in text or "total available memory" in text:
         return "Give this machine or container more memory and a larger /dev/shm (docker run --shm-size=1g)"
     if isinstance(error, ConnectionError) or "onnect" in text:
-        return "See that `ray start --head` runs there, and that its port (6379) can be reached from here"
+        return "See that `ray start --head` runs there, and that its port can be reached from here"
     return "See whether `ray start --head` works by itself here"
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agentbatch import __version__
 from agentbatch.config.cache_choice import CacheUse, cache_path
 from agentbatch.engines.ray.cluster import Cluster, protect_private
 from agentbatch.engines.ray.crew import Crew
@@ -106,7 +105,6 @@ def _assignment(
     return Assignment(
         worker="",
         node="",
-        version=__version__,
         config=package.config,
         overrides=source.overrides,
         variables=sent,

@@ -38,7 +38,6 @@ class Assignment:
 
     Attributes:
         worker: its name; node: what its machine is called, in messages.
-        version: of the driver's agentbatch.
         config: the config's path inside the package, with the overrides and the variables of the driver.
         of_node: names of variables that the node's own environment must have.
         to_environment: variables that user code finds in `os.environ`.
@@ -61,7 +60,6 @@ class Assignment:
 
     worker: str
     node: str
-    version: str
     config: str
     overrides: tuple[str, ...]
     variables: dict[str, str]

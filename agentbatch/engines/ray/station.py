@@ -17,7 +17,6 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agentbatch import __version__
 from agentbatch.config import Config, load
 from agentbatch.config.cache_choice import open_run_cache
 from agentbatch.engines.local import LocalEngine
@@ -191,11 +190,6 @@ class Station:
 
     def _load(self) -> Config:
         assignment = self._assignment
-        if assignment.version != __version__:
-            raise ConfigError(
-                f"node {assignment.node} has agentbatch {__version__}, the driver {assignment.version}: install"
-                f" agentbatch=={assignment.version} there"
-            )
         missing = [name for name in assignment.of_node if name not in os.environ]
         if missing:
             raise ConfigError(

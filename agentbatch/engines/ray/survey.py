@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agentbatch import __version__
-from agentbatch.engines.ray.cluster import Cluster, Node, WorkerGone, WorkerUnheard
+from agentbatch.engines.ray.cluster import Cluster, Node, WorkerGone, WorkerUnfit, WorkerUnheard
 from agentbatch.engines.ray.placements import described, fitting_nodes, placements, start_one, tasks
+from agentbatch.engines.ray.versions import skew
 from agentbatch.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -74,14 +74,13 @@ async def _probe(cluster: Cluster, node: Node) -> _Probe:
     worker = await cluster.apart(lambda: cluster.start_worker(node, {}))
     try:
         told: dict[str, str] = await worker.call("versions", timeout=_PROBE_S)
+    except WorkerUnfit as error:
+        return _Probe(problem=str(error))
     except (WorkerGone, WorkerUnheard) as error:
-        return _Probe(problem=f"no process of agentbatch starts there ({error}): install agentbatch=={__version__}")
+        return _Probe(problem=f"no process starts there: {error}")
     finally:
         cluster.kill(worker)
-    if told["agentbatch"] != __version__:
-        problem = f"agentbatch {told['agentbatch']} there, {__version__} here: install agentbatch=={__version__} there"
-        return _Probe(told["python"], told["agentbatch"], problem)
-    return _Probe(told["python"], told["agentbatch"])
+    return _Probe(told["python"], told["agentbatch"], skew(told["agentbatch"]))
 
 
 def _survey(config: Config | None, ray: str, nodes: Sequence[Node], probes: Sequence[_Probe]) -> Survey:
