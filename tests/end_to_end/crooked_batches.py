@@ -6,11 +6,12 @@ import json
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
+
+from end_to_end.rude_http import Reply, answering
 
 Damage = Callable[[int, list[bytes]], tuple[bytes, bytes, int]]
 """From the number of a batch and its good lines: the output file, the error file, and how many bytes to cut off the
@@ -113,42 +114,16 @@ class Crooked(Protocol):
 def serving(batches: Crooked) -> Iterator[str]:
     """Its base URL, while it is there."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def answer(method: str, path: str, headers: Mapping[str, str], body: bytes) -> Reply | Literal["close"]:
+        answer = batches.answer(method, path, body)
+        batches.step(batches.name_of(method, path))
+        if answer is None:
+            return "close"
+        status, data, cut = answer
+        fields = {"content-type": "application/json"}
+        if status != 200 and batches.rest_s:
+            fields["retry-after"] = str(batches.rest_s)
+        return Reply(status, fields, data, cut)
 
-        def do_POST(self) -> None:
-            self._serve("POST")
-
-        def do_GET(self) -> None:
-            self._serve("GET")
-
-        def do_DELETE(self) -> None:
-            self._serve("DELETE")
-
-        def _serve(self, method: str) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            answer = batches.answer(method, self.path, body)
-            batches.step(batches.name_of(method, self.path))
-            self.close_connection = answer is None or bool(answer[2])
-            if answer is None:
-                return
-            status, data, cut = answer
-            head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n"
-            head += f"retry-after: {batches.rest_s}\r\n\r\n" if status != 200 and batches.rest_s else "\r\n"
-            try:
-                self.wfile.write(head.encode() + data[: len(data) - cut])
-            except OSError:
-                pass  # the client is gone
-
-        def log_message(self, *_: Any) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/v1"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with answering(answer) as origin:
+        yield f"{origin}/v1"

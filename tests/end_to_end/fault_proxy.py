@@ -5,16 +5,14 @@ from __future__ import annotations
 import http.client
 import json
 import re
-import socket
-import struct
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
+
+from end_to_end.rude_http import Reply
 
 Change = Callable[[bytes], bytes]
 Fault = int | str | Change
@@ -22,15 +20,8 @@ Fault = int | str | Change
 `cut`: half of the answer arrives. A function changes the answer."""
 
 PATIENCE_S = 60.0
-
-
-@dataclass
-class Answer:
-    """What came from the server."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
+_OWN = ("host", "content-length", "connection", "accept-encoding")
+"""Headers that are not passed on."""
 
 
 @dataclass
@@ -62,36 +53,33 @@ class FaultProxy:
     _files: dict[str, bytes] = field(default_factory=dict[str, bytes])
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def serve(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer | None:
-        """What the client gets; None for a reset."""
+    def serve(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> Reply | Literal["close", "reset"]:
+        """What the client gets."""
         step = step_of(method, path)
         with self._lock:
             self.steps[step] += 1
             fault = _next(self.faults, step)
-            headers = {**headers, **(_next(self.headers, step) or {})}
+            kept = {name: value for name, value in headers.items() if name.lower() not in _OWN}
+            kept |= _next(self.headers, step) or {}
         if isinstance(fault, int):
-            return Answer(fault, {"retry-after": "1"}, b'{"error":{"message":"not now","type":"x"}}')
+            return Reply(fault, {"retry-after": "1"}, b'{"error":{"message":"not now","type":"x"}}')
         if fault == "reset":
-            return None
+            return "reset"
         self.ahead(step, path)
-        answer = self.forward(method, path, headers, body)
+        answer = self.forward(method, path, kept, body)
         if answer.status < 300:
             self._note(step, body, answer)
         self.reached(step)
         if fault == "lost":
-            return None
-        content = answer.body
-        if step == "content":
-            content = self.change(content)
-        return Answer(answer.status, answer.headers, fault(content) if callable(fault) else content)
+            return "reset"
+        content = self.change(answer.body) if step == "content" else answer.body
+        if callable(fault):
+            content = fault(content)
+        return Reply(answer.status, answer.headers, content, (len(content) + 1) // 2 if fault == "cut" else 0)
 
-    def cuts(self, step: str) -> bool:
-        """Whether the next answer of a step is cut off; asked before it is served."""
-        with self._lock:
-            waiting = self.faults.get(step)
-            return bool(waiting) and waiting[0] == "cut"
-
-    def forward(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    def forward(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Reply:
         """The server's own answer."""
         address = urlsplit(self.origin)
         connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=PATIENCE_S)
@@ -99,11 +87,11 @@ class FaultProxy:
             connection.request(method, path, body or None, {**headers, "connection": "close"})
             got = connection.getresponse()
             kind = {"content-type": got.getheader("content-type") or "application/json"}
-            return Answer(got.status, kind, got.read())
+            return Reply(got.status, kind, got.read())
         finally:
             connection.close()
 
-    def _note(self, step: str, body: bytes, answer: Answer) -> None:
+    def _note(self, step: str, body: bytes, answer: Reply) -> None:
         if step == "upload":
             self._files[json.loads(answer.body)["id"]] = body
         if step != "create":
@@ -140,53 +128,3 @@ def _next(waiting: Mapping[str, list[Any]], step: str) -> Any:
 
 def _text(content: Any) -> str:
     return content if isinstance(content, str) else "".join(part["text"] for part in content)
-
-
-@contextmanager
-def standing(proxy: FaultProxy) -> Iterator[str]:
-    """Its origin, while it is there."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            self._serve("POST")
-
-        def do_GET(self) -> None:
-            self._serve("GET")
-
-        def do_DELETE(self) -> None:
-            self._serve("DELETE")
-
-        def _serve(self, method: str) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            wanted = {name: value for name, value in self.headers.items() if name.lower() not in _OWN}
-            cut = proxy.cuts(step_of(method, self.path))
-            answer = proxy.serve(method, self.path, wanted, body)
-            self.close_connection = answer is None or cut
-            if answer is None:
-                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                return
-            fields = {**answer.headers, "content-length": str(len(answer.body))}
-            head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-            sent = answer.body[: len(answer.body) // 2] if cut else answer.body
-            try:
-                self.wfile.write(f"HTTP/1.1 {answer.status} X\r\n{head}\r\n".encode() + sent)
-            except OSError:
-                pass  # the client is gone
-
-        def log_message(self, *_: Any) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-_OWN = ("host", "content-length", "connection", "accept-encoding")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -90,12 +92,14 @@ def test_records_that_somebody_deletes_stop_the_run(project: Project, suffix: st
     assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("step", ["POST files", "POST batches", "GET batches", "GET files"])
-@pytest.mark.parametrize("lost", [0, 1], ids=["heard", "not heard"])
-def test_killed_at_each_step_it_goes_on_where_it_was(project: Project, step: str, lost: int) -> None:
+def kill_and_go_on(
+    project: Project,
+    batches: CrookedBatches | CrookedMessageBatches,
+    step: str,
+    tell: Callable[[str], None],
+) -> None:
+    """Twelve items, killed while the server works on a step. `tell` writes the config for a base URL."""
     project.give(12)
-    batches = CrookedBatches()
     reached, go_on = threading.Event(), threading.Event()
 
     def hold(name: str) -> None:
@@ -103,9 +107,9 @@ def test_killed_at_each_step_it_goes_on_where_it_was(project: Project, step: str
             reached.set()
             go_on.wait(PATIENCE_S)
 
-    batches.step, batches.lose = hold, lost
+    batches.step = hold
     with serving(batches) as url:
-        use(project, url)
+        tell(url)
         with project.start() as running:
             assert reached.wait(PATIENCE_S)
             running.kill()
@@ -114,6 +118,15 @@ def test_killed_at_each_step_it_goes_on_where_it_was(project: Project, step: str
     assert ended.code == 0, ended.stderr
     check_answers(project, 12)
     assert set(batches.submitted.values()) == {1}, "each request was paid once"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["POST files", "POST batches", "GET batches", "GET files"])
+@pytest.mark.parametrize("lost", [0, 1], ids=["heard", "not heard"])
+def test_killed_at_each_step_it_goes_on_where_it_was(project: Project, step: str, lost: int) -> None:
+    batches = CrookedBatches()
+    batches.lose = lost
+    kill_and_go_on(project, batches, step, partial(use, project))
     assert len(batches.batches) == 1
 
 
@@ -199,23 +212,6 @@ def test_batches_of_one_size_whose_answers_are_lost_are_told_apart(project: Proj
 @pytest.mark.parametrize("step", ["POST batches", "GET batches", "GET results"])
 @pytest.mark.parametrize("lost", [0, 1], ids=["heard", "not heard"])
 def test_killed_at_each_step_of_message_batches_it_goes_on(project: Project, step: str, lost: int) -> None:
-    project.give(12)
     batches = CrookedMessageBatches()
-    reached, go_on = threading.Event(), threading.Event()
-
-    def hold(name: str) -> None:
-        if name == step and not go_on.is_set():
-            reached.set()
-            go_on.wait(PATIENCE_S)
-
-    batches.step, batches.lose = hold, lost
-    with serving(batches) as url:
-        use_messages(project, url, batch={"max_requests": 4})
-        with project.start() as running:
-            assert reached.wait(PATIENCE_S)
-            running.kill()
-        go_on.set()
-        ended = project.run()
-    assert ended.code == 0, ended.stderr
-    check_answers(project, 12)
-    assert set(batches.submitted.values()) == {1}, "each request was paid once"
+    batches.lose = lost
+    kill_and_go_on(project, batches, step, partial(use_messages, project, batch={"max_requests": 4}))

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from end_to_end.fault_proxy import Change, Fault, FaultProxy, standing
+from end_to_end.fault_proxy import Change, Fault, FaultProxy
 from end_to_end.project import Project
+from end_to_end.rude_http import answering
 from end_to_end.test_real_servers import free_port, serving
 
 pytestmark = pytest.mark.slow
@@ -127,7 +128,7 @@ def test_whatever_fails_for_a_time_every_request_is_in_one_batch(
     project.give(ITEMS)
     proxy = proxy_of(origin, dialect)
     proxy.faults[step] = list(STEPS[step])
-    with standing(proxy) as url:
+    with answering(proxy.serve) as url:
         use(project, dialect, url)
         ended = project.run()
     assert ended.code == 0, ended.stderr
@@ -144,7 +145,7 @@ def test_damaged_results_are_read_as_far_as_they_go(tmp_path: Path, origin: str,
     damage, lost = RESULTS[how]
     proxy = proxy_of(origin, dialect)
     proxy.faults["content"] = [damage] * (3 if how in ("torn", "garbage") else 1)
-    with standing(proxy) as url:
+    with answering(proxy.serve) as url:
         use(project, dialect, url)
         ended = project.run("--json")
     assert ended.code == 0, ended.stderr
@@ -169,7 +170,7 @@ def test_killed_at_each_step_it_goes_on(tmp_path: Path, origin: str, dialect: st
             go_on.wait(PATIENCE_S)
 
     proxy.reached = hold
-    with standing(proxy) as url:
+    with answering(proxy.serve) as url:
         use(project, dialect, url)
         with project.start() as running:
             assert there.wait(PATIENCE_S)
@@ -189,7 +190,7 @@ def test_a_batch_that_ends_without_answers(tmp_path: Path, aimock: str, outcome:
     project.give(ITEMS)
     proxy = proxy_of(aimock, "openai")
     proxy.headers["create"] = [{"x-aimock-batch-outcome": outcome}]
-    with standing(proxy) as url:
+    with answering(proxy.serve) as url:
         use(project, "openai", url, on_expired=on_expired)
         ended = project.run("--json")
     assert ended.code == 0, ended.stderr
@@ -206,7 +207,7 @@ def test_a_batch_that_fails_says_why_and_its_items_can_be_tried_again(tmp_path: 
     project.give(ITEMS)
     proxy = proxy_of(aimock, "openai")
     proxy.headers["create"] = [{"x-aimock-batch-outcome": "failed"}]
-    with standing(proxy) as url:
+    with answering(proxy.serve) as url:
         use(project, "openai", url)
         ended = project.run()
         assert ended.code in (1, 3), ended.stderr
@@ -224,7 +225,7 @@ def test_the_output_file_is_gone(tmp_path: Path, aimock: str) -> None:
     project.give(ITEMS)
     proxy = proxy_of(aimock, "openai")
     proxy.faults["content"] = [404] * 3
-    with standing(proxy) as url:
+    with answering(proxy.serve) as url:
         use(project, "openai", url)
         ended = project.run("--json")
     assert ended.code == 0, ended.stderr
@@ -238,7 +239,7 @@ def test_what_is_declined_for_good_fails_its_items_and_leaves_no_file_behind(tmp
     project.give(ITEMS)
     proxy = proxy_of(aimock, "openai")
     proxy.faults["create"] = [400]
-    with standing(proxy) as url:
+    with answering(proxy.serve) as url:
         use(project, "openai", url)
         ended = project.run("--set", "limits.breaker.same_error=0")
         assert ended.code == 1, ended.stderr
