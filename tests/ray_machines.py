@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from ray_nodes import claim_network
+from network import Network, ip
 
 _OWN = ("/tmp/ray", f"/tmp/agentbatch-{os.getuid()}")
 _BEGIN = """\
@@ -35,31 +35,26 @@ class RayMachines:
 
     def __init__(self, count: int = 3) -> None:
         self._count = count
+        self._network = Network(count)
         self._folder = Path(tempfile.mkdtemp(prefix="agbm-"))
         self._begun: dict[int, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> RayMachines:
-        self._network, self._claim = claim_network()
-        self._bridge = f"agbq{self._network}"
-        self._remove_network()
-        _ip("link", "add", self._bridge, "type", "bridge")
-        _ip("link", "set", self._bridge, "up")
-        _ip("addr", "add", f"{self.host(254)}/24", "dev", self._bridge)
+        self._network.open()
         for number in range(1, self._count + 1):
-            self._connect(number)
+            ip("-n", self._network.name(number), "route", "add", "default", "via", self.host(254))
             self.switch_on(number)
         return self
 
     def __exit__(self, *_: object) -> None:
         for number in list(self._begun):
             self.switch_off(number)
-        self._remove_network()
+        self._network.close()
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._claim.close()
 
     def host(self, number: int) -> str:
         """A machine's address."""
-        return f"10.77.{self._network}.{number}"
+        return self._network.host(number)
 
     def home(self, number: int) -> Path:
         """Its home, where shells begin."""
@@ -67,7 +62,7 @@ class RayMachines:
 
     def as_here(self, text: str) -> str:
         """A text about the machines at 10.77.0.1 and so on, as it is about these."""
-        return text.replace("10.77.0.", f"10.77.{self._network}.")
+        return text.replace("10.77.0.", f"10.77.{self._network.number}.")
 
     def switch_on(self, number: int) -> None:
         """Begin a machine."""
@@ -76,7 +71,7 @@ class RayMachines:
         (folder / "up").unlink(missing_ok=True)
         apart = ["unshare", "--fork", "--pid", "--kill-child", "--mount-proc", "--mount"]
         self._begun[number] = subprocess.Popen(
-            ["ip", "netns", "exec", self._namespace(number), *apart, "sh", "-c", _BEGIN],
+            [*self._network.inside(number), *apart, "sh", "-c", _BEGIN],
             env={**os.environ, "FOLDER": str(folder), "OWN": " ".join(_OWN)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -111,28 +106,3 @@ class RayMachines:
     def _first(self, begun: subprocess.Popen[bytes]) -> int:
         """The machine's first process, with which all others end."""
         return int(Path(f"/proc/{begun.pid}/task/{begun.pid}/children").read_text().split()[0])
-
-    def _namespace(self, number: int) -> str:
-        return f"agbm{self._network}x{number}"
-
-    def _connect(self, number: int) -> None:
-        name, outer, inner = self._namespace(number), f"agbo{self._network}x{number}", f"agbi{self._network}x{number}"
-        _ip("netns", "add", name)
-        _ip("link", "add", outer, "type", "veth", "peer", "name", inner)
-        _ip("link", "set", inner, "netns", name)
-        _ip("link", "set", outer, "master", self._bridge)
-        _ip("link", "set", outer, "up")
-        _ip("-n", name, "addr", "add", f"{self.host(number)}/24", "dev", inner)
-        _ip("-n", name, "link", "set", inner, "up")
-        _ip("-n", name, "link", "set", "lo", "up")
-        _ip("-n", name, "route", "add", "default", "via", self.host(254))
-
-    def _remove_network(self) -> None:
-        for number in range(1, self._count + 1):
-            subprocess.run(["ip", "netns", "del", self._namespace(number)], capture_output=True, check=False)
-            subprocess.run(["ip", "link", "del", f"agbo{self._network}x{number}"], capture_output=True, check=False)
-        subprocess.run(["ip", "link", "del", self._bridge], capture_output=True, check=False)
-
-
-def _ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)

@@ -6,7 +6,6 @@ their namespace.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import signal
@@ -17,23 +16,11 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO
+
+from network import Network
 
 _PORT = 6399
 _DASHBOARD = 8265
-_NETWORKS = 16
-
-
-def can_make_nodes() -> str | None:
-    """Why nodes can't be made here; None where they can."""
-    if os.geteuid() != 0 or shutil.which("ip") is None:
-        return "needs root and `ip` for network namespaces"
-    name = f"agbtry{os.getpid()}"
-    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
-    if made.returncode:
-        return f"no network namespaces here: {made.stderr.strip()}"
-    subprocess.run(["ip", "netns", "del", name], check=False)
-    return None
 
 
 class RayNodes:
@@ -52,6 +39,7 @@ class RayNodes:
     ) -> None:
         self._more = more
         self._count = count
+        self._network = Network(count)
         self._cores = cores
         self._labels = labels or {}
         self._dashboard = dashboard
@@ -69,17 +57,10 @@ class RayNodes:
 
     def host(self, number: int) -> str:
         """A node's address."""
-        return f"10.77.{self._network}.{number}"
+        return self._network.host(number)
 
     def __enter__(self) -> RayNodes:
-        self._network, self._claim = claim_network()
-        self._bridge = f"agbr{self._network}"
-        self._remove_network()
-        _ip("link", "add", self._bridge, "type", "bridge")
-        _ip("link", "set", self._bridge, "up")
-        _ip("addr", "add", f"{self.host(254)}/24", "dev", self._bridge)
-        for number in range(1, self._count + 1):
-            self._make_namespace(number)
+        self._network.open()
         for number in range(1, self._count + 1):
             self.start(number)
         return self
@@ -87,9 +68,8 @@ class RayNodes:
     def __exit__(self, *_: object) -> None:
         for number in range(self._count, 0, -1):
             self.kill(number)
-        self._remove_network()
+        self._network.close()
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._claim.close()
 
     def start(self, number: int) -> None:
         """Start a node's Ray."""
@@ -141,65 +121,26 @@ class RayNodes:
 
     def pids(self, number: int) -> list[int]:
         """The processes inside a node's namespace."""
-        told = subprocess.run(
-            ["ip", "netns", "pids", self._namespace(number)], capture_output=True, text=True, check=False
-        )
+        listing = ["ip", "netns", "pids", self._network.name(number)]
+        told = subprocess.run(listing, capture_output=True, text=True, check=False)
         return [int(pid) for pid in told.stdout.split()]
 
     def cut(self, number: int) -> None:
         """Take a node off the network."""
-        _ip("link", "set", self._link(number), "down")
+        self._network.cut(number)
 
     def heal(self, number: int) -> None:
         """Put it back."""
-        _ip("link", "set", self._link(number), "up")
+        self._network.heal(number)
 
     def inside(self, number: int) -> list[str]:
         """What a command begins with to run on a node."""
-        return ["ip", "netns", "exec", self._namespace(number)]
+        return self._network.inside(number)
 
     def without_sight_of(self, number: int) -> list[str]:
         """What a command begins with that is not to find a node's processes: Ray joins by a raylet that it finds on its
         machine, the head's above all others."""
-        hide = f"e=$(mktemp -d); for p in $(ip netns pids {self._namespace(number)}); do mount --bind $e /proc/$p; done"
+        hide = (
+            f"e=$(mktemp -d); for p in $(ip netns pids {self._network.name(number)}); do mount --bind $e /proc/$p; done"
+        )
         return ["unshare", "-m", "sh", "-c", f'{hide} 2> /dev/null; exec "$@"', "sh"]
-
-    def _namespace(self, number: int) -> str:
-        return f"agbn{self._network}x{number}"
-
-    def _link(self, number: int) -> str:
-        return f"agbv{self._network}x{number}"
-
-    def _make_namespace(self, number: int) -> None:
-        name, outer, inner = self._namespace(number), self._link(number), f"agbw{self._network}x{number}"
-        _ip("netns", "add", name)
-        _ip("link", "add", outer, "type", "veth", "peer", "name", inner)
-        _ip("link", "set", inner, "netns", name)
-        _ip("link", "set", outer, "master", self._bridge)
-        _ip("link", "set", outer, "up")
-        _ip("-n", name, "addr", "add", f"{self.host(number)}/24", "dev", inner)
-        _ip("-n", name, "link", "set", inner, "up")
-        _ip("-n", name, "link", "set", "lo", "up")
-
-    def _remove_network(self) -> None:
-        for number in range(1, self._count + 1):
-            subprocess.run(["ip", "netns", "del", self._namespace(number)], capture_output=True, check=False)
-            subprocess.run(["ip", "link", "del", self._link(number)], capture_output=True, check=False)
-        subprocess.run(["ip", "link", "del", self._bridge], capture_output=True, check=False)
-
-
-def claim_network() -> tuple[int, IO[str]]:
-    """A network's number, which is ours while the file is open."""
-    for number in range(_NETWORKS):
-        claim = (Path(tempfile.gettempdir()) / f"agbray-network-{number}").open("w")
-        try:
-            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            claim.close()
-        else:
-            return number, claim
-    raise RuntimeError("every network is in use")
-
-
-def _ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)

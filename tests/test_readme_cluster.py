@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from network import no_network
 from ray_machines import RayMachines
-from ray_nodes import can_make_nodes
 from test_readme import BLOCK, TEXT
 
 pytest.importorskip("ray", reason="needs the extra: pip install 'agentbatch[ray]'")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(can_make_nodes() is not None, reason=str(can_make_nodes())),
+    pytest.mark.skipif(no_network() is not None, reason=str(no_network())),
 ]
 
 SECTION = TEXT.partition("### More than one machine\n")[2].partition("\n### ")[0]

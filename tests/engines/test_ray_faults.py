@@ -20,7 +20,8 @@ from pathlib import Path
 import pytest
 from end_to_end.provider import Asked, Provider, Reply, good, running
 from engines_ray_project import RayProject, told_by
-from ray_nodes import RayNodes, can_make_nodes
+from network import no_network
+from ray_nodes import RayNodes
 
 pytest.importorskip("ray", reason="needs the extra: pip install 'agentbatch[ray]'")
 pytestmark = pytest.mark.slow
@@ -180,7 +181,7 @@ def test_limits_hold_over_both_workers(project: RayProject, provider: Provider):
     assert asked_again(provider, 100) == 0
 
 
-needs_nodes = pytest.mark.skipif(can_make_nodes() is not None, reason=str(can_make_nodes()))
+needs_nodes = pytest.mark.skipif(no_network() is not None, reason=str(no_network()))
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 from engines_ray_project import RayProject, told_by
-from ray_nodes import RayNodes, can_make_nodes
+from network import no_network
+from ray_nodes import RayNodes
 
 pytest.importorskip("ray", reason="needs the extra: pip install 'agentbatch[ray]'")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(can_make_nodes() is not None, reason=str(can_make_nodes())),
+    pytest.mark.skipif(no_network() is not None, reason=str(no_network())),
 ]
 
 
