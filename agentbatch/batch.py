@@ -32,6 +32,7 @@ from agentbatch.inputs.item_source import FileItems, StreamItems
 from agentbatch.inputs.openai_batch import as_requests
 from agentbatch.items import Item, ItemResult
 from agentbatch.kept.cache import ResponseCache
+from agentbatch.kept.stores import Stores
 from agentbatch.kept.tape import Recorder, Replayer
 from agentbatch.limits import Budget
 from agentbatch.logs import run_log
@@ -352,17 +353,10 @@ class _Run:
 
     def _local_engine(self, cache: ResponseCache | None) -> Engine:
         budget = Budget(self._config.limits.max_cost, spent=self._book.spent_in_all_usd)
-        engine = LocalEngine(
-            self._config,
-            tracer=self._tracer,
-            control=self._control,
-            budget=budget,
-            journal=self._book.journal,
-            cache=cache,
-            artifacts=None if self._options.files is None else ArtifactFolder(self._options.files.artifacts),
-            tape=self._tape,
-            batches=None if self._options.files is None else self._options.files.batches,
-        )
+        stores = Stores(self._book.journal, cache, tape=self._tape)
+        if (files := self._options.files) is not None:
+            stores = replace(stores, artifacts=ArtifactFolder(files.artifacts), batches=files.batches)
+        engine = LocalEngine(self._config, tracer=self._tracer, control=self._control, budget=budget, stores=stores)
         self._book.bound_waiting(engine.window)
         return engine
 

@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
@@ -39,14 +38,11 @@ from agentbatch.flows.sequence import SequenceConfig, SequenceFlow
 from agentbatch.hooks.calling import build_hooks
 from agentbatch.hooks.on_result import WithResultHook
 from agentbatch.items import Item, Output, Scope
-from agentbatch.kept.cache import ResponseCache
-from agentbatch.kept.journal import Journal
-from agentbatch.kept.tape import Tape
+from agentbatch.kept.stores import NO_STORES, Stores
 from agentbatch.limits import Budget, Limiter, Permits
 from agentbatch.models.base import HttpModelConfig, Model, ModelConfig, ReplayedModel, ServedModelConfig
 from agentbatch.process.control import Control
 from agentbatch.process.descriptors import connections_left, shared_out
-from agentbatch.results.artifacts import ArtifactFolder
 from agentbatch.retry import RetryPolicy
 from agentbatch.sharing.leases import SharedLimits
 from agentbatch.step import NO_TERMS, Bounded, Runnable, Step, Terms
@@ -78,20 +74,14 @@ class Workshop:
         config: Config,
         control: Control,
         budget: Budget,
-        journal: Journal | None = None,
-        cache: ResponseCache | None = None,
-        artifacts: ArtifactFolder | None = None,
-        tape: Tape | None = None,
-        batches: Path | None = None,
+        stores: Stores = NO_STORES,
         elsewhere: Elsewhere | None = None,
     ) -> None:
         self.config = config
         self._elsewhere = elsewhere
-        self.tape = tape
-        self.batches = BatchRoom(batches, control)
-        self.artifacts = artifacts
-        self.journal = journal
-        self.cache = cache
+        self.batches = BatchRoom(stores.batches, control)
+        self.artifacts, self.journal = stores.artifacts, stores.journal
+        self.cache, self.tape = stores.cache, stores.tape
         self.control = control
         self.budget = budget
         self.endpoints: dict[str, Endpoint] = {}

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from agentbatch.config import Config
 from agentbatch.engines.local import LocalEngine
 from agentbatch.items import Item, ItemResult
+from agentbatch.kept.stores import Stores
 from agentbatch.limits import Budget
 from agentbatch.process.control import Control
 from agentbatch.results.artifacts import ArtifactFolder
@@ -30,8 +31,8 @@ async def run_here(config: Config, *inputs: Any, artifacts: Path | None = None) 
     items = iter([Item(str(index + 1), index, fields, index + 1) for index, fields in enumerate(inputs)])
     ended: list[ItemResult] = []
     control = Control()
-    kept = None if artifacts is None else ArtifactFolder(artifacts)
-    async with LocalEngine(config, tracer=Tracer(), control=control, budget=Budget(None), artifacts=kept) as engine:
+    stores = Stores() if artifacts is None else Stores(artifacts=ArtifactFolder(artifacts))
+    async with LocalEngine(config, tracer=Tracer(), control=control, budget=Budget(None), stores=stores) as engine:
         async with asyncio.timeout(60):
             await engine.run(lambda: next(items, None), ended.append)
     return [json.loads(encode_result(each)) for each in sorted(ended, key=lambda each: each.item.index)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -14,14 +13,11 @@ from agentbatch.engines.base import Take
 from agentbatch.engines.waits import THE_RUN, full_endpoints, limits_waited_for, work_under_way
 from agentbatch.errors import RunStopped
 from agentbatch.items import Item, ItemResult, Output
-from agentbatch.kept.cache import ResponseCache
-from agentbatch.kept.journal import Journal
-from agentbatch.kept.tape import Tape
+from agentbatch.kept.stores import NO_STORES, Stores
 from agentbatch.limits import Budget
 from agentbatch.process.control import Control
 from agentbatch.process.event_loop import expect_in_flight
 from agentbatch.progress.view import Pressure
-from agentbatch.results.artifacts import ArtifactFolder
 from agentbatch.step import POSSIBLY_BILLED, Visit, ending, within
 from agentbatch.time_book import Bound, Waits, strongest_limit
 from agentbatch.trace import Tracer, current_item
@@ -55,11 +51,7 @@ class LocalEngine:
         tracer: Tracer,
         control: Control,
         budget: Budget,
-        journal: Journal | None = None,
-        cache: ResponseCache | None = None,
-        artifacts: ArtifactFolder | None = None,
-        tape: Tape | None = None,
-        batches: Path | None = None,
+        stores: Stores = NO_STORES,
         elsewhere: Elsewhere | None = None,
     ) -> None:
         self._config = config
@@ -67,7 +59,7 @@ class LocalEngine:
         self._control = control
         self._budget = budget
         budget.item_cap = config.limits.item_max_cost
-        self._workshop = Workshop(config, control, budget, journal, cache, artifacts, tape, batches, elsewhere)
+        self._workshop = Workshop(config, control, budget, stores, elsewhere)
         self._waiting = self._workshop.batches.waiting
         self._window = config.limits.max_concurrency or self._default_window()
         self._chosen = config.limits.max_concurrency is not None

@@ -29,6 +29,7 @@ from agentbatch.engines.ray.parcels import Chunk, unpacked
 from agentbatch.errors import StepError
 from agentbatch.items import Failure, Item, ItemResult, Output, Scope
 from agentbatch.kept.journal import Entry, Place
+from agentbatch.kept.stores import Stores
 from agentbatch.limits import Budget
 from agentbatch.messages import Usage
 from agentbatch.placement import Placement
@@ -86,7 +87,7 @@ class TwoWorkers:
             tracer=Tracer(),
             control=self.far_control,
             budget=Budget(None),
-            journal=self.far_journal,
+            stores=Stores(journal=self.far_journal),
             elsewhere=Far(self.bench),
         )
 

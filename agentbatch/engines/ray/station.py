@@ -31,6 +31,7 @@ from agentbatch.engines.ray.parcels import Assignment, Batch, Chunk, FinishedRow
 from agentbatch.engines.ray.relay import LogRelay, SpanRelay, TraceLines
 from agentbatch.errors import AgentBatchError, ConfigError
 from agentbatch.items import ItemResult
+from agentbatch.kept.stores import Stores
 from agentbatch.limits import Budget
 from agentbatch.placement import Placement
 from agentbatch.process.control import Control
@@ -215,9 +216,7 @@ class Station:
             tracer=tracer,
             control=self._control,
             budget=budget,
-            journal=self._journal if assignment.journal else None,
-            cache=cache,
-            artifacts=self._artifact_folder(),
+            stores=Stores(self._journal if assignment.journal else None, cache, self._artifact_folder()),
             elsewhere=self,
         )
         self._engine = engine
