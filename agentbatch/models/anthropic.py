@@ -18,6 +18,7 @@ from agentbatch.models.base import ServedModelConfig
 from agentbatch.models.content_parts import NO_FILES, Files, content_of
 from agentbatch.models.credentials import ApiKey, BaseUrl, HeaderName
 from agentbatch.models.http_api import Dialect, HttpApi
+from agentbatch.models.http_model import HttpModel
 from agentbatch.models.json_answer import count, empty_answer, mapping, sequence, text, tool_calls
 from agentbatch.models.refusals import refusal_inside, request_id_of
 from agentbatch.models.request_body import EncodedOnce, encode_body
@@ -56,16 +57,8 @@ class AnthropicConfig(ServedModelConfig):
     read again within five minutes. Worth it where all items share a long beginning."""
 
 
-class AnthropicModel:
-    """The `Model` of an `AnthropicConfig`.
-
-    Args:
-        config: checked already.
-        transport: how requests are sent; whoever opened it closes it.
-        environ: where the default key is looked for.
-
-    Attributes:
-        secrets: the values that must never be shown.
+class AnthropicModel(HttpModel):
+    """The `Model` of an `AnthropicConfig`; `transport` and `environ` as of `HttpApi`.
 
     Raises:
         ConfigError: a key is missing, or can't be sent.
@@ -74,32 +67,18 @@ class AnthropicModel:
     def __init__(
         self, config: AnthropicConfig, transport: HttpTransport, environ: Mapping[str, str] | None = None
     ) -> None:
-        self._name = config.model
         own = {"anthropic-version": API_VERSION}
-        self.api = HttpApi(config, transport, environ, _DIALECT, "/v1/messages", own_headers=own)
-        self.secrets = self.api.secrets
+        api = HttpApi(config, transport, environ, _DIALECT, "/v1/messages", own_headers=own)
+        super().__init__(config.model, api)
         self._structured_outputs = config.structured_outputs
         self._cache_prompt = config.cache_prompt
         self._tools = EncodedOnce(_tools_to_cache if config.cache_prompt else _tools)
         self._formats: dict[int, tuple[object, dict[str, Any] | None]] = {}
 
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def provider(self) -> str:
-        return "anthropic"
-
-    async def chat(self, request: ChatRequest) -> ChatResponse:
-        """Ask once."""
-        return await self.api.ask(request, self.encode)
-
     def encode(self, request: ChatRequest, files: Files = NO_FILES) -> bytes:
-        """The request's body."""
         system = [message.content for message in request.messages if message.role == "system" and message.content]
         body: dict[str, Any] = {
-            "model": self._name,
+            "model": self.name,
             "max_tokens": DEFAULT_MAX_TOKENS,
             "messages": _turns(request.messages, files),
             **request.params,
@@ -284,4 +263,4 @@ def usage_of(answer: Mapping[str, Any]) -> Usage:
     )
 
 
-_DIALECT = Dialect(ANTHROPIC_URL, KEY_VARIABLE, understand, usage_of, MessageAssembly)
+_DIALECT = Dialect("anthropic", ANTHROPIC_URL, KEY_VARIABLE, understand, usage_of, MessageAssembly)

@@ -18,6 +18,7 @@ from agentbatch.models.content_parts import NO_FILES, Files, content_of
 from agentbatch.models.credentials import ApiKey, BaseUrl, HeaderName
 from agentbatch.models.gemini_stream import ContentAssembly
 from agentbatch.models.http_api import Dialect, HttpApi
+from agentbatch.models.http_model import HttpModel
 from agentbatch.models.json_answer import count, empty_answer, mapping, sequence, text, tool_calls
 from agentbatch.models.refusals import printable_id, refusal_inside, request_id_of
 from agentbatch.models.request_body import EncodedOnce, encode_body
@@ -48,16 +49,8 @@ class GeminiConfig(ServedModelConfig):
     """How the key is sent: the name of a header, or `bearer`."""
 
 
-class GeminiModel:
-    """The `Model` of a `GeminiConfig`.
-
-    Args:
-        config: checked already.
-        transport: how requests are sent; whoever opened it closes it.
-        environ: where the default key is looked for.
-
-    Attributes:
-        secrets: the values that must never be shown.
+class GeminiModel(HttpModel):
+    """The `Model` of a `GeminiConfig`; `transport` and `environ` as of `HttpApi`.
 
     Raises:
         ConfigError: a key is missing, or can't be sent.
@@ -66,27 +59,13 @@ class GeminiModel:
     def __init__(
         self, config: GeminiConfig, transport: HttpTransport, environ: Mapping[str, str] | None = None
     ) -> None:
-        self._name = config.model
         model = quote(config.model.removeprefix("models/"), safe="")
         path, query = ("streamGenerateContent", "alt=sse") if config.stream else ("generateContent", "")
-        self._api = HttpApi(config, transport, environ, _DIALECT, f"/models/{model}:{path}", query=query)
-        self.secrets = self._api.secrets
+        api = HttpApi(config, transport, environ, _DIALECT, f"/models/{model}:{path}", query=query)
+        super().__init__(config.model, api)
         self._tools = EncodedOnce(_tools)
 
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def provider(self) -> str:
-        return "gcp.gemini"  # as OpenTelemetry's gen_ai conventions call it
-
-    async def chat(self, request: ChatRequest) -> ChatResponse:
-        """Ask once."""
-        return await self._api.ask(request, self.encode)
-
     def encode(self, request: ChatRequest, files: Files = NO_FILES) -> bytes:
-        """The request's body."""
         body: dict[str, Any] = {"contents": _contents(request.messages, files)}
         system = [{"text": one.content} for one in request.messages if one.role == "system" and one.content]
         if system:
@@ -263,4 +242,4 @@ def usage_of(answer: Mapping[str, Any]) -> Usage:
     )
 
 
-_DIALECT = Dialect(GEMINI_URL, KEY_VARIABLE, understand, usage_of, ContentAssembly)
+_DIALECT = Dialect("gcp.gemini", GEMINI_URL, KEY_VARIABLE, understand, usage_of, ContentAssembly)

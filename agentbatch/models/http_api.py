@@ -27,6 +27,7 @@ class Dialect:
     """How a provider speaks.
 
     Attributes:
+        provider: its name in traces, as OpenTelemetry's gen_ai conventions have it.
         home: the provider's own server, which wants a key.
         variable: where that key is looked for.
         understand: the answer whose JSON came in a response, at once or in pieces; raises the `StepError` that it is.
@@ -34,6 +35,7 @@ class Dialect:
         assembly: puts the events of a stream together to the JSON that a request without `stream` gets.
     """
 
+    provider: str
     home: str
     variable: str
     understand: Callable[[Mapping[str, Any], HttpResponse], ChatResponse]
@@ -53,6 +55,7 @@ class HttpApi:
         own_headers: those that the provider wants beside the key.
 
     Attributes:
+        provider: its name in traces.
         secrets: the values that must never be shown.
         streams: whether answers are asked for piece by piece.
 
@@ -76,6 +79,7 @@ class HttpApi:
         self._config = config
         self._query = query
         self._dialect = dialect
+        self.provider = dialect.provider
         self._url = endpoint_url(config.base_url, path, query)
         self._headers = sent_headers({**(own_headers or {}), **auth_header(config.auth, key)}, config.extra_headers)
         self._chunk_timeout = config.chunk_timeout

@@ -16,6 +16,7 @@ from agentbatch.messages import Attachment, ChatRequest, ChatResponse, Message, 
 from agentbatch.models.content_parts import NO_FILES, Files, content_of, data_uri
 from agentbatch.models.credentials import BaseUrl
 from agentbatch.models.http_api import Dialect, HttpApi
+from agentbatch.models.http_model import HttpModel
 from agentbatch.models.json_answer import count, empty_answer, mapping, sequence, text, tool_calls
 from agentbatch.models.openai_server import (
     KEY_VARIABLE,
@@ -44,16 +45,8 @@ class OpenAIConfig(OpenAIServerConfig):
     """Send requests through the provider's batch API, for half the price: answers take minutes to a day."""
 
 
-class OpenAIModel:
-    """The `Model` of an `OpenAIConfig`.
-
-    Args:
-        config: checked already.
-        transport: how requests are sent; whoever opened it closes it.
-        environ: where the default key is looked for.
-
-    Attributes:
-        secrets: the values that must never be shown.
+class OpenAIModel(HttpModel):
+    """The `Model` of an `OpenAIConfig`; `transport` and `environ` as of `HttpApi`.
 
     Raises:
         ConfigError: a key is missing, or can't be sent.
@@ -62,27 +55,13 @@ class OpenAIModel:
     def __init__(
         self, config: OpenAIConfig, transport: HttpTransport, environ: Mapping[str, str] | None = None
     ) -> None:
-        self._name = config.model
-        self.api = HttpApi(config, transport, environ, _DIALECT, "/chat/completions", query=config.query)
-        self.secrets = self.api.secrets
+        api = HttpApi(config, transport, environ, _DIALECT, "/chat/completions", query=config.query)
+        super().__init__(config.model, api)
         self._tools = EncodedOnce(_tools)
         self._format = EncodedOnce(_response_format)
 
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def provider(self) -> str:
-        return "openai"
-
-    async def chat(self, request: ChatRequest) -> ChatResponse:
-        """Ask once."""
-        return await self.api.ask(request, self.encode)
-
     def encode(self, request: ChatRequest, files: Files = NO_FILES) -> bytes:
-        """The request's body."""
-        body: dict[str, Any] = {"model": self._name, "messages": [_message(one, files) for one in request.messages]}
+        body: dict[str, Any] = {"model": self.name, "messages": [_message(one, files) for one in request.messages]}
         if self.api.streams:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         body.update(request.params)
@@ -212,4 +191,4 @@ def usage_of(answer: Mapping[str, Any]) -> Usage:
     )
 
 
-_DIALECT = Dialect(OPENAI_URL, KEY_VARIABLE, understand, usage_of, CompletionAssembly)
+_DIALECT = Dialect("openai", OPENAI_URL, KEY_VARIABLE, understand, usage_of, CompletionAssembly)

@@ -16,6 +16,7 @@ from agentbatch.messages import Attachment, ChatRequest, ChatResponse, Message, 
 from agentbatch.models.content_parts import NO_FILES, Files, content_of, data_uri
 from agentbatch.models.credentials import BaseUrl
 from agentbatch.models.http_api import Dialect, HttpApi
+from agentbatch.models.http_model import HttpModel
 from agentbatch.models.json_answer import count, empty_answer, mapping, sequence, text, tool_calls
 from agentbatch.models.openai_responses_stream import ResponseAssembly
 from agentbatch.models.openai_server import (
@@ -46,16 +47,8 @@ class OpenAIResponsesConfig(OpenAIServerConfig):
     """Whether the server may keep requests and answers."""
 
 
-class OpenAIResponsesModel:
-    """The `Model` of an `OpenAIResponsesConfig`.
-
-    Args:
-        config: checked already.
-        transport: how requests are sent; whoever opened it closes it.
-        environ: where the default key is looked for.
-
-    Attributes:
-        secrets: the values that must never be shown.
+class OpenAIResponsesModel(HttpModel):
+    """The `Model` of an `OpenAIResponsesConfig`; `transport` and `environ` as of `HttpApi`.
 
     Raises:
         ConfigError: a key is missing, or can't be sent.
@@ -64,33 +57,19 @@ class OpenAIResponsesModel:
     def __init__(
         self, config: OpenAIResponsesConfig, transport: HttpTransport, environ: Mapping[str, str] | None = None
     ) -> None:
-        self._name = config.model
         self._store = config.store
-        self._api = HttpApi(config, transport, environ, _DIALECT, "/responses", query=config.query)
-        self.secrets = self._api.secrets
+        api = HttpApi(config, transport, environ, _DIALECT, "/responses", query=config.query)
+        super().__init__(config.model, api)
         self._tools = EncodedOnce(_tools)
         self._format = EncodedOnce(_format)
 
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def provider(self) -> str:
-        return "openai"
-
-    async def chat(self, request: ChatRequest) -> ChatResponse:
-        """Ask once."""
-        return await self._api.ask(request, self.encode)
-
     def encode(self, request: ChatRequest, files: Files = NO_FILES) -> bytes:
-        """The request's body."""
         body: dict[str, Any] = {
-            "model": self._name,
+            "model": self.name,
             "input": [item for message in request.messages for item in _items(message, files)],
             "store": self._store,
         }
-        if self._api.streams:
+        if self.api.streams:
             body["stream"] = True
         if "reasoning" in request.params and not self._store:
             body["include"] = [_ENCRYPTED]  # a model that does not reason would refuse it
@@ -236,4 +215,4 @@ def usage_of(answer: Mapping[str, Any]) -> Usage:
     )
 
 
-_DIALECT = Dialect(OPENAI_URL, KEY_VARIABLE, understand, usage_of, ResponseAssembly)
+_DIALECT = Dialect("openai", OPENAI_URL, KEY_VARIABLE, understand, usage_of, ResponseAssembly)
