@@ -79,7 +79,14 @@ class RayProject:
         return process.returncode, said
 
     def results(self) -> list[dict[str, Any]]:
-        """The result lines, in input order."""
-        path = self.folder / "in.results.jsonl"
-        lines = [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+        """The result lines of a run that has ended, in input order."""
+        lines = [json.loads(line) for line in self._written().splitlines()]
         return sorted(lines, key=lambda line: line["index"])
+
+    def lines(self) -> int:
+        """How many result lines there are so far; of one that is being written a reader may see a part."""
+        return self._written().count(b"\n")
+
+    def _written(self) -> bytes:
+        path = self.folder / "in.results.jsonl"
+        return path.read_bytes() if path.exists() else b""

@@ -131,7 +131,7 @@ def test_workers_run_the_folders_code_and_no_log_has_the_key(project: RayProject
     project.write(0, [{"n": f"item {n}"} for n in range(150)])
     process = project.start("--workers", "2", TMPDIR=str(short_tmp))
     give_up = time.monotonic() + 120
-    while len(project.results()) < 20:
+    while project.lines() < 20:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < give_up
         time.sleep(0.05)

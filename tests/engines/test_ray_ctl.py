@@ -35,7 +35,7 @@ def test_a_run_is_looked_at_paused_resumed_and_stopped(tmp_path: Path):
     def tell(do: str, **more: Any) -> dict[str, Any]:
         return ask(results, do=do, **more)
 
-    wait_until(lambda: len(project.results()) >= 20)
+    wait_until(lambda: project.lines() >= 20)
     status = tell("status")
     assert (status["state"], status["items"]["total"]) == ("running", ITEMS)
     assert status["items"]["in_flight"] > 0
@@ -43,11 +43,11 @@ def test_a_run_is_looked_at_paused_resumed_and_stopped(tmp_path: Path):
 
     assert tell("pause")["state"] == "paused"
     wait_until(lambda: tell("status")["requests"]["in_flight"] == 0)
-    before = len(project.results())
+    before = project.lines()
     wait_until(lambda: tell("status")["elapsed_s"] > status["elapsed_s"] + 3)
-    assert len(project.results()) == before
+    assert project.lines() == before
     assert tell("resume")["state"] == "running"
-    wait_until(lambda: len(project.results()) > before)
+    wait_until(lambda: project.lines() > before)
 
     with pytest.raises(
         InputError, match=r"models\.m\.rpm can't be set while a run goes on Ray: .*--set models\.m\.rpm=5"
@@ -56,4 +56,4 @@ def test_a_run_is_looked_at_paused_resumed_and_stopped(tmp_path: Path):
     assert tell("stop")["state"] == "stopping"
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    assert before < len(project.results()) < ITEMS
+    assert before < project.lines() < ITEMS

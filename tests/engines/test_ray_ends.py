@@ -54,7 +54,7 @@ def interrupted(project: RayProject, signals: list[signal.Signals], *options: st
     """A run that gets these signals, half a second apart, when it has written some results."""
     process = project.start(*options, **environ)
     give_up = time.monotonic() + 150
-    while len(project.results()) < 20:
+    while project.lines() < 20:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < give_up, told_by(process, 0)
         time.sleep(0.1)

@@ -89,7 +89,7 @@ def stations(pids: list[int]) -> list[int]:
 
 def wait_for_lines(project: RayProject, lines: int, process: subprocess.Popen[str]) -> None:
     give_up = time.monotonic() + 150
-    while len(project.results()) < lines:
+    while project.lines() < lines:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < give_up
         time.sleep(0.1)

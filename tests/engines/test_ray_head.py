@@ -30,7 +30,7 @@ def test_the_run_ends_in_order_and_the_same_command_continues_it(tmp_path: Path)
             env=nodes.environ,
         )
         give_up = time.monotonic() + 150
-        while not project.results():
+        while not project.lines():
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < give_up
             time.sleep(0.1)

@@ -96,7 +96,7 @@ def test_a_killed_workers_steps_are_done_by_the_one_that_follows_it(project: Ray
     project.write(300)
     process = project.start("--address", cluster, **CLUSTER)
     give_up = time.monotonic() + 120
-    while len(project.results()) < 30:
+    while project.lines() < 30:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < give_up
         time.sleep(0.1)
@@ -180,7 +180,7 @@ def test_whichever_worker_is_killed_only_what_was_in_flight_is_asked_again(proje
         process = project.start("--address", cluster, "--workers", "2", **CLUSTER)
         for lines, agent in ((20, "far"), (80, "near")):
             give_up = time.monotonic() + 150
-            while len(project.results()) < lines:
+            while project.lines() < lines:
                 assert process.poll() is None, process.communicate()
                 assert time.monotonic() < give_up
                 time.sleep(0.1)

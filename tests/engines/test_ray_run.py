@@ -64,7 +64,7 @@ def test_failed_items_and_the_exit_code(project: RayProject):
 
 def wait_for_lines(project: RayProject, lines: int) -> None:
     give_up = time.monotonic() + 120
-    while len(project.results()) < lines:
+    while project.lines() < lines:
         assert time.monotonic() < give_up
         time.sleep(0.1)
 

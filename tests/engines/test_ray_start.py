@@ -29,7 +29,7 @@ def test_a_private_ray_has_only_what_a_run_needs_and_ends_with_it(tmp_path: Path
     project.write(40)
     process = project.start("--workers", "1")
     give_up = time.monotonic() + 120
-    while not project.results():
+    while not project.lines():
         assert process.poll() is None
         assert time.monotonic() < give_up
         time.sleep(0.02)

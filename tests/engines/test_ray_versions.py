@@ -116,7 +116,7 @@ def test_one_that_joins_later_sits_out(tmp_path: Path):
     with labelled_cluster() as address:
         run = project.start("--address", address, **CLUSTER)
         give_up = time.monotonic() + 120
-        while not project.results():
+        while not project.lines():
             assert run.poll() is None, run.communicate()
             assert time.monotonic() < give_up
             time.sleep(0.05)
