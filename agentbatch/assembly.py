@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 class Elsewhere(Protocol):
     """Other machines, for agents that are not to run on this one."""
 
+    def runs(self, agent: str) -> bool:
+        """Whether the agent's steps are done there, and never here."""
+        ...
+
     def step(self, agent: str, runnable: Runnable) -> Runnable:
         """What stands for the agent here: itself, or what has it run elsewhere."""
         ...

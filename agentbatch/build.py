@@ -276,7 +276,10 @@ class Workshop:
 
     def _step(self, name: str, config: StepConfig) -> Step:
         """The step that `config` describes, in the wrappers that it asks for, from the inside out."""
-        runnable: Runnable = import_module(_module_of(config)).build(config, name, self)
+        built = config
+        if self._elsewhere is not None and "tools" in type(config).model_fields and self._elsewhere.runs(name):
+            built = config.model_copy(update={"tools": []})  # what they are made of may be there alone
+        runnable: Runnable = import_module(_module_of(config)).build(built, name, self)
         if config.retries and not isinstance(config, RemoteConfig):
             runnable = Retried(runnable, config.retries)
         permits = self._permits(name, config)

@@ -35,7 +35,7 @@ from agentbatch.config.templates import (
     compiled,
     reference_problems,
 )
-from agentbatch.config.tools import argument_names, delegations, tool_name_problems
+from agentbatch.config.tools import argument_names, delegations, only_elsewhere, tool_name_problems
 from agentbatch.config.yaml_tree import Path
 from agentbatch.flows.base import GroupConfig
 from agentbatch.placement import Placement, placement_of
@@ -88,6 +88,7 @@ class _Reading:
     def __init__(self, whole: type[Config], origin: Origin, environ: Mapping[str, str], here: Placement | None) -> None:
         self._here = here
         self._on_a_cluster = False
+        self._far_tools: frozenset[str] = frozenset()
         self._whole = whole
         self._origin = origin
         self._environ = environ
@@ -112,6 +113,9 @@ class _Reading:
             for name in ("models", "mcp_servers", "tools", "toolsets", "agents", "groups", "vars")
         }
         self._steps = named["agents"].keys() | named["groups"].keys()
+        self._far_tools = only_elsewhere(
+            named["agents"], named["toolsets"], lambda section: self._is_far(placement_of(section))
+        )
         built: dict[str, Any] = {
             "models": self._each(named["models"], "models", self._model),
             "mcp_servers": self._each(named["mcp_servers"], "mcp_servers", self._mcp_server),
@@ -270,12 +274,14 @@ class _Reading:
         for text in meant_texts(kind, data, path):
             self._texts.append(self._with_file(text, data, path))
         made = self._checked(kind, data, path)
-        for key, message in self._faults(made):
+        for key, message in self._faults(made, path):
             self._add((*path, key), message)
         return made
 
-    def _faults(self, made: BaseModel | None) -> Iterable[tuple[str, str]]:
+    def _faults(self, made: BaseModel | None, path: Path) -> Iterable[tuple[str, str]]:
         """What is wrong with a section on the machine that it is for."""
+        if path[0] == "tools" and path[1] in self._far_tools:
+            return ()
         folder = self._origin.folder
         if not isinstance(made, AgentConfig) or not self._is_far(made.placed):
             return made.faults(folder) if isinstance(made, Grounded) else ()

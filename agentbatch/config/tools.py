@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from agentbatch.config.meanings import MeantText
@@ -32,6 +32,24 @@ def worker_names(name: str, tools: Mapping[str, Any], toolsets: Mapping[str, Any
         agent = cast("dict[str, Any]", tools[name]).get("agent")
         if isinstance(agent, str):
             yield agent
+
+
+def only_elsewhere(
+    agents: Mapping[str, Any], toolsets: Mapping[str, Any], is_far: Callable[[Any], bool]
+) -> frozenset[str]:
+    """The tools that nobody on this machine has, where some on others do. `is_far`: of an agent's `placement`."""
+    here: set[str] = set()
+    there: set[str] = set()
+    for section in agents.values():
+        agent = cast("dict[str, Any]", section) if isinstance(section, dict) else {}
+        who = there if is_far(agent.get("placement")) else here
+        for name in _listed(agent.get("tools")):
+            who.update(_listed(toolsets[name]) if name in toolsets else [name])
+    return frozenset(there - here)
+
+
+def _listed(names: object) -> list[str]:
+    return [str(name) for name in cast("list[Any]", names)] if isinstance(names, list) else []
 
 
 def delegations(

@@ -102,3 +102,35 @@ def test_modules_in_packages_and_no_module_at_all(tmp_path: Path):
     assert function_like("pack.inner:two", tmp_path) is not None
     for name in ("pack.inner:two_times", "broken:f", "nothing:f", "no colon"):
         assert function_like(name, tmp_path) is None
+
+
+TOOLS = """\
+version: 1
+models: {m: {provider: mock}}
+tools:
+  embed: {function: "on_gpus:embed"}
+  program: {command: [nobody-has-this-program]}
+toolsets: {both: [embed, program]}
+agents:
+  far: {model: m, prompt: x, tools: [TOOL], placement: {resources: {GPU: 1}}}
+MORE
+workflow: far
+engine: {kind: ray, address: auto}
+"""
+
+
+@pytest.mark.parametrize("tool", ["embed, program", "both"])
+def test_what_tools_are_made_of_is_asked_for_where_they_are_called(tmp_path: Path, tool: str):
+    (tmp_path / "on_gpus.py").write_text(MODULE)
+    path = tmp_path / "c.yaml"
+    path.write_text(TOOLS.replace("TOOL", tool).replace("MORE\n", ""))
+    assert load(path).agents["far"].kind == "react"
+    for here, more in (
+        (None, f"  near: {{model: m, prompt: x, tools: [{tool}]}}\n"),
+        (Placement((), (("GPU", 1),)), ""),
+    ):
+        path.write_text(TOOLS.replace("TOOL", tool).replace("MORE\n", more))
+        with pytest.raises(ConfigError, match=r"importing on_gpus failed") as raised:
+            load(path, here=here)
+        assert "nobody-has-this-program" in str(raised.value)
+        forget_modules(tmp_path)

@@ -49,9 +49,11 @@ class Near:
         self._config = config
         self._away = away
 
+    def runs(self, agent: str) -> bool:
+        return self._config.agents[agent].placement is not None
+
     def step(self, agent: str, runnable: Runnable) -> Runnable:
-        placed = self._config.agents[agent].placement is not None
-        return RemoteStep(agent, BOX, self._away, runnable) if placed else runnable
+        return RemoteStep(agent, BOX, self._away, runnable) if self.runs(agent) else runnable
 
 
 class Far:
@@ -59,6 +61,9 @@ class Far:
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
+
+    def runs(self, agent: str) -> bool:
+        return False
 
     def step(self, agent: str, runnable: Runnable) -> Runnable:
         self._bench.offer(agent, runnable)

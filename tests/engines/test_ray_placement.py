@@ -199,13 +199,25 @@ def test_a_module_that_only_its_node_can_import(project: RayProject, cluster: st
     there = "import ray\nif ray.get_runtime_context().get_node_labels().get('disk') != 'ssd':\n"
     (project.folder / "mine.py").write_text(f"{there}    raise ImportError('not on this machine')\n{MODULE}")
     task = """  task: {kind: function, function: "mine:where", executor: ray, placement: {disk: ssd}}\nworkflow"""
-    project.config = CONFIG.replace("workflow", task).replace("third]", "task, third]")
+    tooled = """
+  caller: {model: calls, prompt: hi, tools: [where], placement: {disk: ssd}}
+tools: {where: {function: "mine:where"}}
+workflow"""
+    models = "models: {calls: {provider: mock, tool_calls: [{name: where, arguments: {second: called}}]}, m:"
+    project.config = (
+        CONFIG.replace("workflow", task)
+        .replace("\nworkflow", tooled)
+        .replace("third]", "caller, task, third]")
+        .replace("models: {m:", models)
+    )
     project.write(20)
     code, said = run(project, cluster)
     assert code == 0, said
     for line in project.results():
         assert line["agents"]["task"]["output"]["disk"] == "ssd"
         assert line["output"]["second"] == line["agents"]["second"]["output"]
+    called = [trace["execute_tool where"] for trace in spans_of(project.folder / "in.results.traces.jsonl").values()]
+    assert [span.get("status", {}).get("code", 0) for (span,) in called] == [1] * 20, "all were OK"
     (project.folder / "mine.py").write_text("import nobody_has_this\n" + MODULE)
     project.write(3)
     code, said = run(project, cluster, "--overwrite")

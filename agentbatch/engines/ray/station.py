@@ -241,12 +241,16 @@ class Station:
         if cache is not None:
             cache.close()
 
+    def runs(self, agent: str) -> bool:
+        """Whether the agent is on other workers only; see `Elsewhere`."""
+        return self._assignment.placed.get(agent) not in (None, self._assignment.placement)
+
     def step(self, agent: str, runnable: Runnable) -> Runnable:
         """What stands for an agent on this worker; see `Elsewhere`."""
         placement = self._assignment.placed.get(agent)
         if placement is None:
             return runnable
-        if placement != self._assignment.placement:
+        if self.runs(agent):
             return RemoteStep(agent, placement, self._away, runnable)
         if self._bench is not None:
             self._bench.offer(agent, runnable)
