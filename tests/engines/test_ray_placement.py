@@ -192,7 +192,8 @@ def test_whichever_worker_is_killed_only_what_was_in_flight_is_asked_again(proje
     assert {line["status"] for line in lines} == {"ok"}
     prompts = Counter(asked.prompt for asked in provider.requests)
     assert len(prompts) == 600
-    assert sum(prompts.values()) - 600 <= 2 * AT_ONCE
+    # at each of two kills what was in flight, and answers of the last 0.1 s on which nothing was built yet
+    assert sum(prompts.values()) - 600 <= 2 * 2 * AT_ONCE
 
 
 def test_a_module_that_only_its_node_can_import(project: RayProject, cluster: str):
