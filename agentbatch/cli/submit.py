@@ -11,7 +11,7 @@ import typer
 from typer.main import get_command
 
 from agentbatch.cli.run import STAND_FOR, run
-from agentbatch.cli.variables import CommandWithVariables
+from agentbatch.cli.variables import CommandWithVariables, said_by_variables
 
 if TYPE_CHECKING:
     from agentbatch.config import Config
@@ -81,8 +81,10 @@ def submit(
     from agentbatch.jobs.submission import make_submission
     from agentbatch.settings import parse_duration
 
-    words = [*(options or []), *context.args]
-    asked = _checked(config, inputs, words)
+    typed = [*(options or []), *context.args]
+    command = _run_command()
+    words = [*said_by_variables(command, typed, _NOT_THERE), *typed]
+    asked = _checked(command, config, inputs, words)
     cluster = cluster_address(address, os.environ)
     try:
         keep_s = parse_duration(keep)
@@ -113,15 +115,18 @@ def _send(cluster: ClusterAddress, submission: Submission) -> str:
     return asyncio.run(main())
 
 
-def _checked(config: Path, inputs: str, words: Sequence[str]) -> typer.Context:
+def _run_command() -> CommandWithVariables:
+    program = typer.Typer(add_completion=False)
+    program.command(cls=CommandWithVariables)(run)
+    return cast("CommandWithVariables", get_command(program))
+
+
+def _checked(command: CommandWithVariables, config: Path, inputs: str, words: Sequence[str]) -> typer.Context:
     """The options as `run` reads them.
 
     Raises:
         UsageError: `run` has no such option, or it has no place here.
     """
-    program = typer.Typer(add_completion=False)
-    program.command(cls=CommandWithVariables)(run)
-    command = get_command(program)
     given = command.make_context("agentbatch submit", [str(config), inputs, *words])
     plain = command.make_context("agentbatch submit", [str(config), inputs])
     for parameter, spelling in _NOT_THERE.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 import typer
@@ -37,6 +37,30 @@ class CommandWithVariables(CommandReadingVariables):
                 parameter.envvar = variable_of(parameter.opts)
 
 
+def said_by_variables(command: CommandWithVariables, typed: Sequence[str], but: Container[str]) -> list[str]:
+    """All that the variables say and nobody has typed, as words of a command line: for a machine without them.
+
+    Args:
+        but: the names of parameters that have no place there.
+
+    Raises:
+        BadParameter: the variable of a switch says neither yes nor no.
+    """
+    words: list[str] = []
+    for option in command.params:
+        if not isinstance(option, TyperOption) or option.name in but:
+            continue
+        words += _said(option, typed)
+        value = os.environ.get(variable_of(option.opts), "")
+        if option.multiple or not value or _is_typed(option, typed):
+            continue
+        if not option.is_flag:
+            words.append(f"{option.opts[-1]}={value}")
+        elif _holds(variable_of(option.opts)):
+            words.append(option.opts[-1])
+    return words
+
+
 def variable_of(spellings: Sequence[str]) -> str:
     """The variable of an option: `["-o", "--output"]` gives AGENTBATCH_OUTPUT."""
     long = next(each for each in spellings if each.startswith("--"))
@@ -45,13 +69,17 @@ def variable_of(spellings: Sequence[str]) -> str:
 
 def _said(option: TyperOption, typed: Sequence[str]) -> Iterator[str]:
     """What the variables of an option say, where its own library would not read them so, as words of a command line."""
-    if any(word.partition("=")[0] in (*option.opts, *option.secondary_opts) for word in typed):
+    if _is_typed(option, typed):
         return
     if option.multiple:
         lines = os.environ.get(variable_of(option.opts), "").splitlines()
         yield from (f"{option.opts[-1]}={line.strip()}" for line in lines if line.strip())
     elif option.secondary_opts and _holds(variable_of(option.secondary_opts)):
         yield option.secondary_opts[-1]
+
+
+def _is_typed(option: TyperOption, typed: Sequence[str]) -> bool:
+    return any(word.partition("=")[0] in (*option.opts, *option.secondary_opts) for word in typed)
 
 
 def _holds(variable: str) -> bool:

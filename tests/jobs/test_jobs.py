@@ -123,6 +123,19 @@ def test_what_is_stopped_is_continued_by_the_same_submit(laptop: Laptop):
     assert (laptop.folder / "in.results.jsonl").read_bytes() == came
 
 
+def test_options_that_variables_give_go_along(laptop: Laptop):
+    laptop.write(30)
+    settings = "models.m.retries=2\nmodels.m.rpm=9000"
+    given = {"AGENTBATCH_LIMIT": "20", "AGENTBATCH_NO_CACHE": "1", "AGENTBATCH_SET": settings}
+    job = laptop.run("submit", "c.yaml", "in.jsonl", "--limit", "7", AGENTBATCH_OUTPUT="here.jsonl", **given).strip()
+    assert "All 7 items succeeded" in laptop.run("logs", "-f", job)
+    (body,) = [json.loads(each) for each in laptop.dashboard.bodies if b"entrypoint" in each]
+    assert body["entrypoint"].count("--limit") == 1
+    assert "--set=models.m.retries=2 --set=models.m.rpm=9000" in body["entrypoint"]
+    assert "--no-cache" in body["entrypoint"]
+    assert "here.jsonl" not in body["entrypoint"]
+
+
 def test_a_file_that_is_another_runs_is_left_alone(laptop: Laptop):
     laptop.write(3)
     job = laptop.submit()
