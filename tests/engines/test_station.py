@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -51,6 +54,18 @@ async def test_what_unfinished_items_may_be_billed_reaches_the_runs_books(tmp_pa
     for batch in batches:
         engine._on_batch(link, batch)  # pyright: ignore[reportPrivateUsage]
     assert engine.unfinished_usd == 3 * MOST_USD
+
+
+async def test_a_worker_that_ends_by_itself_says_why(tmp_path: Path):
+    config_of(tmp_path, {"first": {}}, workflow=["first"])
+    driver = subprocess.Popen([sys.executable, "-c", ""])
+    driver.wait()
+    station = Station(replace(assignment(tmp_path), driver_pid=driver.pid), tmp_path)
+    await station.ready()
+    batches: list[Batch] = []
+    while not batches or not batches[-1].over:
+        batches.append(unpacked(await station.drain(len(batches), 0.2, 100)))
+    assert batches[-1].cut == "the driver is silent"
 
 
 async def test_a_workers_figures_never_lack_results_that_it_has_handed_over(tmp_path: Path):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from agentbatch.engines.ray.cluster import Cluster, Node, Remote, WorkerGone, WorkerUnfit, WorkerUnheard
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 _LOOK_S = 1.0
 _MOST_DEATHS = 5
-"""So many workers in a row that die before they finish an item: a next one would, too."""
+"""So many workers in a row on a node that are lost before they finish an item: a next one would be, too."""
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -57,10 +58,10 @@ class Crew:
         self._posts: list[Placement | None] = [None, *dict.fromkeys(placed.values())]
         """What there are workers for: items, and each placement."""
         self._nodes: list[Node] = []
-        self._first: frozenset[str] = frozenset()
-        """The nodes that were there at the start: what keeps one of them from work ends the run."""
+        self._first: set[str] = set()
+        """Nodes that were there at the start and have not worked yet: what keeps one of them from it ends the run."""
         self._unfit: set[str] = set()
-        """Nodes that came later and can't do the work: the run goes on without them."""
+        """Nodes that can't do the work: the run goes on without them."""
         self._package = package
         self._budget = budget
         self._bank: Remote | None = None
@@ -69,20 +70,21 @@ class Crew:
         self._total = 1
         self._starting: dict[str, asyncio.Task[None]] = {}
         self._places: dict[str, tuple[Placement | None, str]] = {}
-        self._deaths = 0
+        self._deaths: Counter[str] = Counter()
+        """In a row, on each node."""
         self._number = 0
         self._fault: AgentBatchError | None = None
         self._why: str = ""
 
-    async def open(self, begin: Callable[[Link], None]) -> None:
-        """Start the first workers, and wait for one of each kind.
+    async def open(self, begin: Callable[[Link], None], stopped: Callable[[], bool]) -> None:
+        """Start the first workers, and wait for one of each kind, or until the run is `stopped`.
 
         Raises:
             ConfigError: no node fits, none lets a worker start in time, or a node has no room for the package.
         """
         self._begin = begin
         self._nodes = await self._cluster.nodes()
-        self._first = frozenset(node.id for node in self._nodes)
+        self._first = {node.id for node in self._nodes}
         stores = [(node.name, node.resources.get("object_store_memory", 0.0)) for node in self._nodes]
         check_store(len(self._package[1]), stores)
         self._reference = self._cluster.put(self._package[1])
@@ -92,7 +94,7 @@ class Crew:
         timeout = self._config.engine.placement_timeout
         try:
             async with asyncio.timeout(timeout):
-                while self._lacking():
+                while self._lacking() and not stopped():
                     await self._someone_started()
         except TimeoutError:
             raise ConfigError(self._nobody_for(min(self._lacking(), key=self._fits_somewhere))) from None
@@ -105,7 +107,7 @@ class Crew:
             waited_for: the placements that somebody waits for.
 
         Raises:
-            ConfigError: workers die as soon as they start, or no node has fitted for too long.
+            ConfigError: workers are lost as soon as they start, or no node has fitted for too long.
         """
         loop = asyncio.get_running_loop()
         alone_since: dict[Placement | None, float] = {}
@@ -115,8 +117,6 @@ class Crew:
                 return
             if self._fault is not None:
                 raise self._fault
-            if self._deaths >= _MOST_DEATHS:
-                raise ConfigError(f"{self._deaths} workers in a row died before they finished anything: {self._why}")
             missed = {None, *waited_for()}
             alone_since = {post: alone_since.get(post, loop.time()) for post in self._lacking() if post in missed}
             for post, since in alone_since.items():
@@ -137,8 +137,8 @@ class Crew:
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)
         if link.state == "lost":
-            self._deaths = 0 if link.done or link.served else self._deaths + 1
             self._why = link.why
+            self._count_death(link)
 
     async def close(self) -> None:
         """End every worker."""
@@ -177,7 +177,7 @@ class Crew:
         return [*lacking, *(place for place in self._tasks.values() if not self._fits_somewhere(place))]
 
     def _fits_somewhere(self, post: Placement | None) -> bool:
-        return post is None or any(post.room_on(node.labels, node.resources) for node in self._nodes)
+        return post is None or _room(post, self._nodes)
 
     def _nobody_for(self, post: Placement | None) -> str:
         """Why there is no worker, and what to do."""
@@ -237,6 +237,7 @@ class Crew:
             grace_s = self._config.engine.node_grace
             link = Link(name, node, started, hello.window, self._ahead(hello.window), grace_s, post)
             self.links.append(link)
+            self._first.discard(node.id)
             self._begin(link)
         except WorkerUnfit as error:
             self._refuse(node, ConfigError(f"node {node.name}: {error}"))
@@ -247,16 +248,36 @@ class Crew:
         except AgentBatchError as error:
             self._refuse(node, error)
             self._give_up(name, remote)
+        except Exception as error:  # a full disk there, or a bug of ours: a start that nobody gives up keeps its place
+            self._refuse(node, ConfigError(f"node {node.name}: {type(error).__name__}: {error}"))
+            self._give_up(name, remote)
         finally:
             self._starting.pop(name, None)
 
     def _refuse(self, node: Node, error: AgentBatchError) -> None:
         """A machine can't do the work."""
-        if node.id in self._first:
+        if node.id in self._first or not self._can_do_without(node):
             self._fault = error
         elif node.id not in self._unfit:
             self._unfit.add(node.id)
             _LOGGER.warning("%s; the run goes on without that node", error)
+
+    def _count_death(self, link: Link) -> None:
+        node = link.node
+        self._deaths[node.id] = 0 if link.done or link.served else self._deaths[node.id] + 1
+        if self._deaths[node.id] == _MOST_DEATHS:
+            lost = f"{_MOST_DEATHS} workers in a row were lost before they finished anything"
+            self._refuse(node, ConfigError(f"node {node.name}: {lost}: {link.why}"))
+
+    def _can_do_without(self, node: Node) -> bool:
+        """Whether another node can do what this one is for."""
+        others = [each for each in self._nodes if each.id not in {node.id, *self._unfit}]
+        try:
+            fitting_nodes(others, self._config.engine.nodes)
+        except ConfigError:
+            return False
+        placed = [post for post in self._placed.values() if _room(post, [node])]
+        return all(_room(post, others) for post in placed)
 
     def _give_up(self, name: str, remote: Remote | None) -> None:
         self._forget(name)
@@ -305,6 +326,10 @@ class Crew:
         await self._recruit()
         if self._fault is not None:
             raise self._fault
+
+
+def _room(post: Placement, nodes: Sequence[Node]) -> bool:
+    return any(post.room_on(node.labels, node.resources) for node in nodes)
 
 
 def _look(why: str) -> str:

@@ -96,15 +96,17 @@ class RayEngine:
             await self._cluster.open_private(engine.workers or os.cpu_count() or 1)
         else:
             await self._cluster.join(engine.address)
+        self._control.on_stop(self._on_stop)
+        self._control.on_pause = self._pause
+        if self._control.stopping:
+            self._on_stop()
         try:
-            await self._crew.open(self._begin)
+            await self._crew.open(self._begin, lambda: self._control.stopping)
         except BaseException:
             for task in self._listening:
                 task.cancel()
             await self._close()
             raise
-        self._control.on_stop(self._on_stop)
-        self._control.on_pause = self._pause
         return self
 
     async def __aexit__(

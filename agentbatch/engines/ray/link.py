@@ -130,7 +130,9 @@ class Link:
             if batch.number > self._last:
                 self._last = batch.number
                 on_batch(self, batch)
-                if batch.over:
+                if batch.over and batch.cut is not None:
+                    self._lose(f"it ended by itself: {batch.cut}")
+                elif batch.over:
                     self.state = "over"
 
     def close(self) -> None:

@@ -123,7 +123,7 @@ class Batch:
         waits: what its items wait for now.
         stopped: why the run has to end, as this worker sees it.
         fault: the type and the message of what broke it.
-        over: it has ended, and this is its last batch.
+        over: it has ended, and this is its last batch; cut: why, where nobody told it to.
         unfinished_usd: of the last batch: what attempts may have cost whose items did not come to their end.
     """
 
@@ -144,6 +144,7 @@ class Batch:
     stopped: str | None = None
     fault: tuple[str, str] | None = None
     over: bool = False
+    cut: str | None = None
     unfinished_usd: float = 0.0
 
 

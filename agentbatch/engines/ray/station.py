@@ -390,6 +390,7 @@ class Station:
             stopped=None if self._alone else self._control.reason,
             fault=self._fault,
             over=over,
+            cut=self._control.reason if self._alone else None,
             unfinished_usd=self._engine.unfinished_usd if over else 0.0,
         )
 
