@@ -477,3 +477,19 @@ async def test_only_a_steps_own_calls_are_handed_over():
     assert [row[1] for row in journal.hand_over(0, {"critic", "critic[1]"})] == ["critic", "critic[1]"]
     assert [row[1] for row in journal.hand_over(0, {"critic2", "refine[2].critic"})] == ["critic2", "refine[2].critic"]
     assert journal.hand_over(0, {"critic2"}) == []
+
+
+async def test_a_step_that_nobody_wants_is_not_done_again_when_its_worker_is_lost():
+    pytest.importorskip("ray", reason="needs the extra: pip install 'agentbatch[ray]'")
+    caller, _ = link_to("w1", None)
+    one, _ = link_to("w2", BOX)
+    two, told_two = link_to("w3", BOX)
+    links = [caller, one]
+    desk = ErrandDesk(lambda: links, PaidCalls(None))
+    desk.ask(caller, (1, BOX, 0, b"one"))
+    desk.drop(caller, 1)
+    links.append(two)
+    one.state = "lost"
+    desk.lose(one)
+    await posted()
+    assert (told_two, two.errands, desk.wanted) == ([], set(), set())

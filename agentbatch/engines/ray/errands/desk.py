@@ -24,6 +24,8 @@ class _Errand:
     data: bytes
     server: Link | None = None
     working: bool = False
+    dropped: bool = False
+    """Its server is to end it, and says then what it has cost; nobody else begins it."""
 
 
 class ErrandDesk:
@@ -67,6 +69,7 @@ class ErrandDesk:
         if errand.server is None:
             del self._open[caller.name, number]
         else:
+            errand.dropped = True
             errand.server.mail(dropped=(caller.name, number))
 
     def lose(self, link: Link) -> None:
@@ -77,6 +80,8 @@ class ErrandDesk:
                 if errand.server is not None:
                     errand.server.errands.discard(key)
                     errand.server.mail(dropped=key)
+            elif errand.server is link and errand.dropped:
+                del self._open[key]
             elif errand.server is link:
                 errand.server = None
                 if errand.working:
