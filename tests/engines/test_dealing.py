@@ -35,7 +35,7 @@ class Taking:
 
 
 class Babbling:
-    async def remote(self, acknowledged: int, wait_s: float, most: int) -> bytes:
+    async def remote(self, *question: object) -> bytes:
         return b"nonsense"
 
 
@@ -98,3 +98,4 @@ async def test_a_batch_that_can_not_be_read_ends_the_run_and_its_items_go_back(t
     assert driver._control.reason is not None  # pyright: ignore[reportPrivateUsage]
     assert isinstance(driver._fault, pickle.UnpicklingError)  # pyright: ignore[reportPrivateUsage]
     assert not link.held
+    assert link.state == "lost"

@@ -49,10 +49,10 @@ class StationActor:
         assert self._station is not None
         self._station.push(unpacked(chunk))
 
-    async def drain(self, acknowledged: int, wait_s: float, most: int) -> bytes:
+    async def drain(self, acknowledged: int, wait_s: float, most: int, kept: int, paused: bool) -> bytes:
         """As of `Station`."""
         assert self._station is not None
-        return await self._station.drain(acknowledged, wait_s, most)
+        return await self._station.drain(acknowledged, wait_s, most, kept, paused)
 
     async def kept(self, through: int) -> None:
         """As of `Station`."""

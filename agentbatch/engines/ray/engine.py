@@ -26,7 +26,7 @@ from agentbatch.engines.ray.files_home import write_pieces
 from agentbatch.engines.ray.head_watch import watch_head
 from agentbatch.engines.ray.link import Link
 from agentbatch.engines.ray.paid_calls import PaidCalls
-from agentbatch.engines.ray.parcels import Batch, Chunk, FinishedRow
+from agentbatch.engines.ray.parcels import Batch, Chunk, FinishedRow, SpanRow
 from agentbatch.errors import ConfigError
 from agentbatch.kept.journal import JournalFile
 from agentbatch.process.control import Control
@@ -80,6 +80,7 @@ class RayEngine:
         self._crew = crew
         self._control = control
         self._watchers = watchers
+        self._observers = watchers.spans
         self._paid = PaidCalls(journal)
         self._errands = ErrandDesk(lambda: self._crew.links, self._paid)
         self._wake = asyncio.Event()
@@ -115,6 +116,8 @@ class RayEngine:
         await self._close()
 
     async def _close(self) -> None:
+        if not await self._cluster.head_listens():  # `_watch_head` may not have waited long enough to say so
+            self._cluster.lost = True
         await self._crew.close()
         await self._cluster.close()
 
@@ -217,10 +220,10 @@ class RayEngine:
     def _finished(self) -> bool:
         if self._cut:
             return True
-        working = [link for link in self._crew.links if link.state == "working" and link.placement is None]
         if self._control.stopping:
-            return not working
-        return self._backlog.empty and not any(link.held for link in working)
+            return not any(link.state == "working" and link.placement is None for link in self._crew.links)
+        # a lost worker's items are on their way back until nobody listens to it any more
+        return self._backlog.empty and not any(link.held for link in self._crew.links)
 
     async def _end_workers(self) -> None:
         """Everything is done: the workers say their last figures."""
@@ -241,7 +244,7 @@ class RayEngine:
     def _pause(self, pausing: bool) -> None:
         for link in self._crew.links:
             if link.state == "working":
-                link.tell("pause", pausing)
+                link.pause(pausing)
 
     # listening
 
@@ -250,7 +253,7 @@ class RayEngine:
         if self._control.stopping:
             link.tell("stop", self._control.reason or "", self._control.at_once)
         if self._control.paused:
-            link.tell("pause", True)
+            link.pause(True)
         self._errands.deal()
         task = asyncio.create_task(self._listen(link))
         self._listening.add(task)
@@ -261,6 +264,7 @@ class RayEngine:
         try:
             await link.listen(self._on_batch)
         except Exception as error:  # a bug of ours, too: a worker that nobody listens to would hold its items for ever
+            link.lose(f"{type(error).__name__}: {error}")
             self._break(error)
         if link.state == "lost":
             again = _again(link)
@@ -275,29 +279,19 @@ class RayEngine:
         self._wake.set()
 
     def _on_batch(self, link: Link, batch: Batch) -> None:
-        watchers = self._watchers
-        if batch.files and watchers.artifacts is not None:
-            write_pieces(watchers.artifacts, batch.files)
+        if batch.files and self._watchers.artifacts is not None:
+            write_pieces(self._watchers.artifacts, batch.files)
+        if batch.calls:  # before the ends of their items, which forget them: they would be kept for ever after
+            self._paid.keep(batch.calls, lambda: link.say_kept(batch.calls_through))
         for row in batch.finished:
             self._finish(link, row)
-        if batch.calls:
-            self._paid.keep(batch.calls, lambda: link.tell("kept", batch.calls_through))
         for asked in batch.asked:
             self._errands.ask(link, asked)
         for number in batch.dropped:
             self._errands.drop(link, number)
         for news in batch.news:
             self._errands.tell(link, news)
-        if batch.part is not None:
-            watchers.tally.take_in(link.name, batch.part)
-        if batch.pressure is not None:
-            link.pressure = batch.pressure
-        link.waits = batch.waits
-        for word, _, span in batch.spans:
-            for observer in watchers.spans:
-                {"started": observer.on_start, "working": observer.on_work, "ended": observer.on_end}[word](span)
-        for name, level, message in batch.logs:
-            logging.getLogger(name).log(level, "%s", message)
+        self._show(link, batch)
         if batch.fault is not None:
             self._break(ConfigError(f"worker {link.name}: {batch.fault[0]}: {batch.fault[1]}"))
         if batch.over:
@@ -305,6 +299,28 @@ class RayEngine:
         if batch.stopped is not None and not self._control.stopping:
             self._control.stop(batch.stopped)
         self._wake.set()
+
+    def _show(self, link: Link, batch: Batch) -> None:
+        """What a person may look at."""
+        if batch.part is not None:
+            self._watchers.tally.take_in(link.name, batch.part)
+        if batch.pressure is not None:
+            link.pressure = batch.pressure
+        link.waits = batch.waits
+        for row in batch.spans:
+            self._show_span(row)
+        for name, level, message in batch.logs:
+            logging.getLogger(name).log(level, "%s", message)
+
+    def _show_span(self, row: SpanRow) -> None:
+        """As of a `Tracer`: an observer that raises is dropped, never the run."""
+        word, _, span = row
+        for observer in self._observers:
+            try:
+                {"started": observer.on_start, "working": observer.on_work, "ended": observer.on_end}[word](span)
+            except Exception:
+                self._observers = tuple(other for other in self._observers if other is not observer)
+                _LOGGER.exception("an observer failed and is no longer told: %r", observer)
 
     def _on_last(self, batch: Batch) -> None:
         self.unfinished_usd += batch.unfinished_usd

@@ -34,6 +34,8 @@ class Link:
         window: how many it works on at once; ahead: how many more it may have waiting.
         placement: of the agents whose steps it does for other workers; None for a worker that has items.
         errands: the steps it does for others, by who wants them; served: how many it has done.
+        kept: so many of its journal entries are on disk; paused: whether it is to begin nothing. Its items wait for
+            both, so it hears them at once and, should that get lost, with each question for what it has to say.
     """
 
     def __init__(
@@ -56,6 +58,8 @@ class Link:
         self.placement = placement
         self.errands: set[tuple[str, int]] = set()
         self.served = 0
+        self.kept = 0
+        self.paused = False
         self._mail = Chunk()
         self.state: State = "working"
         self.why = ""
@@ -105,6 +109,17 @@ class Link:
         """Tell it something that it does not matter much to miss."""
         self._start(self.remote.tell(method, *arguments, timeout=self._grace_s))
 
+    def say_kept(self, through: int) -> None:
+        """So many of its journal entries are on disk."""
+        self.kept = max(self.kept, through)
+        if self.state == "working":
+            self.tell("kept", self.kept)
+
+    def pause(self, pausing: bool) -> None:
+        """It is to begin nothing new, or to go on."""
+        self.paused = pausing
+        self.tell("pause", pausing)
+
     async def listen(self, on_batch: Callable[[Link, Batch], None]) -> None:
         """Hand over what it says until it has ended or is lost; `state` and `why` tell which."""
         loop = asyncio.get_running_loop()
@@ -112,12 +127,12 @@ class Link:
         while self.state == "working":
             left = heard + self._grace_s - loop.time()
             if left <= 0:
-                self._lose(f"it was silent for {self._grace_s:g} s")
+                self.lose(f"it was silent for {self._grace_s:g} s")
                 return
             try:
-                data = await self.remote.call("drain", self._last, self._wait_s, _MOST, timeout=left)
+                data = await self._drained(left)
             except WorkerGone as error:
-                self._lose(str(error))
+                self.lose(str(error))
                 return
             except WorkerUnheard as error:
                 self.why = str(error)
@@ -135,6 +150,9 @@ class Link:
                 elif batch.over:
                     self.state = "over"
 
+    async def _drained(self, timeout: float) -> bytes:
+        return await self.remote.call("drain", self._last, self._wait_s, _MOST, self.kept, self.paused, timeout=timeout)
+
     def close(self) -> None:
         """Nothing more is said to it."""
         for task in self._tasks:
@@ -145,7 +163,8 @@ class Link:
         if self.state == "working":
             self._start(self._deliver(packed(mail)))
 
-    def _lose(self, why: str) -> None:
+    def lose(self, why: str) -> None:
+        """Give it up, unless it has ended."""
         if self.state == "working":
             self.state, self.why = "lost", why
 
@@ -160,4 +179,4 @@ class Link:
         except WorkerGone:
             pass  # `listen` hears of it, too
         except WorkerUnheard as error:
-            self._lose(f"items could not be sent to it: {error}")
+            self.lose(f"items could not be sent to it: {error}")

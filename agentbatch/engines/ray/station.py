@@ -108,14 +108,15 @@ class Station:
         """More items to do."""
         self._soon(self._take_in, chunk)
 
-    async def drain(self, acknowledged: int, wait_s: float, most: int) -> bytes:
+    async def drain(self, acknowledged: int, wait_s: float, most: int, kept: int = 0, paused: bool = False) -> bytes:
         """The next `Batch`, as soon as there is something to say, at the latest after `wait_s` seconds.
 
         Args:
             acknowledged: the number of the last batch that the driver has; the one after it is given again if need be.
             most: results in it.
+            kept, paused: as of `kept` and `pause`, which may have been lost on the way.
         """
-        return await self._there(self._drain(acknowledged, wait_s, most))
+        return await self._there(self._drain(acknowledged, wait_s, most, kept, paused))
 
     def kept(self, through: int) -> None:
         """The driver has so many journal entries on its disk."""
@@ -127,7 +128,7 @@ class Station:
 
     def pause(self, pausing: bool) -> None:
         """Begin nothing new, or go on."""
-        self._soon(self._control.pause if pausing else self._control.resume)
+        self._soon(self._pause, pausing)
 
     def finish(self) -> None:
         """There will be no more items."""
@@ -185,6 +186,7 @@ class Station:
             self._fault = (type(error).__name__, str(error))
             if not self._hello.done():
                 raise
+        self._journal.post_all()
         self._over = True
         self._hurry()
         await asyncio.sleep(self._assignment.grace_s)  # the driver may still want the last batches
@@ -329,9 +331,14 @@ class Station:
         if self._bytes >= _MOST_BYTES:
             self._urgent.set()
 
-    async def _drain(self, acknowledged: int, wait_s: float, most: int) -> bytes:
+    def _pause(self, pausing: bool) -> None:
+        self._control.pause() if pausing else self._control.resume()
+
+    async def _drain(self, acknowledged: int, wait_s: float, most: int, kept: int, paused: bool) -> bytes:
         loop = asyncio.get_running_loop()
         self._heard = loop.time()
+        self._journal.on_kept(kept)
+        self._pause(paused)
         while self._unacknowledged and self._unacknowledged[0][0] <= acknowledged:
             self._unacknowledged.popleft()
         if self._unacknowledged:
@@ -342,9 +349,10 @@ class Station:
         finally:
             self._listening -= 1
             self._heard = loop.time()
-        batch = self._batch(most)
-        self._unacknowledged.append((batch.number, packed(batch)))
-        return self._unacknowledged[-1][1]
+        if not self._unacknowledged:  # else another who asked made it meanwhile: one of the two is not heard any more
+            batch = self._batch(most)
+            self._unacknowledged.append((batch.number, packed(batch)))
+        return self._unacknowledged[0][1]
 
     async def _gather(self, wait_s: float, most: int) -> None:
         try:
