@@ -442,7 +442,9 @@ class Endpoint:
     @property
     def place_bound(self) -> Bound:
         """What bounds the number of its requests in flight: the config, or what the server was seen to take."""
-        return Bound("concurrency" if self._permits.limit >= self.health.window.limit else "window", self.owner)
+        size = self.health.size
+        narrowed = self._permits.limit >= size < self.health.window.limit  # else the config's number, or a loan of it
+        return Bound("window" if narrowed else "concurrency", self.owner)
 
     def held_by(self, now: float) -> tuple[Bound | None, int]:
         """What requests to this endpoint wait for at `now` (loop time), and how many do."""

@@ -245,3 +245,21 @@ def test_a_bad_answer_that_was_paid_for_is_counted() -> None:
         assert "possibly_billed" not in span.attributes
 
     run_in_fake_time(main())
+
+
+def test_a_loan_of_the_configs_places_is_not_what_the_server_accepts() -> None:
+    async def main() -> None:
+        model = ScriptedModel(in_turn([]))
+        limiter = Limiter("model m", max_concurrency=120)
+        endpoint = endpoint_of(model, limiter=limiter)
+        await endpoint.ask(REQUEST, visit_of())
+        await asyncio.sleep(10)
+        assert endpoint.place_bound.words == "max_concurrency of model m"
+        assert limiter.permits is not None
+        limiter.permits.lend(40)
+        assert endpoint.place_bound.words == "max_concurrency of model m"
+        endpoint.health.outage = True
+        limiter.permits.resize(endpoint.health.size)
+        assert endpoint.place_bound.words == "what model m accepts at once"
+
+    run_in_fake_time(main())

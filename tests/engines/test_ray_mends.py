@@ -66,7 +66,10 @@ async def test_what_speaks_http_2_may_be_a_head():
     assert await answer(grpc) == ""
 
 
-@pytest.mark.parametrize("address", ["10.0.0.1", "ray://10.0.0.1:10001", "http://10.0.0.1:6379", "10.0.0.1:x"])
+@pytest.mark.parametrize(
+    "address",
+    ["10.0.0.1", "ray://10.0.0.1:10001", "http://10.0.0.1:6379", "10.0.0.1:x", "127.0.0.1:99999", "127.0.0.1:0"],
+)
 async def test_no_address(address: str):
     with pytest.raises(ConfigError, match="expected auto or HOST:PORT"):
         await reach(address)

@@ -66,7 +66,7 @@ async def reach(address: str) -> None:
         ConfigError: nothing does, or it is no address.
     """
     host, colon, port = address.rpartition(":")
-    if not colon or not port.isdigit() or "/" in host:
+    if not colon or not _is_port(port) or "/" in host:
         raise ConfigError(
             f"engine.address: expected auto or HOST:PORT of the head's GCS, such as 10.0.0.1:6379, not {address!r}"
             + (" (Ray Client is slower, and ends with this connection)" if address.startswith("ray:") else "")
@@ -85,6 +85,10 @@ async def reach(address: str) -> None:
             f"the Ray cluster at {address} can't be joined: what listens there is no head of a cluster. Give the port"
             " that `ray start --head` names (6379), not the dashboard's (8265)"
         )
+
+
+def _is_port(text: str) -> bool:
+    return text.isdecimal() and len(text) <= 5 and 0 < int(text) < 65536
 
 
 async def _speaks_grpc(host: str, port: int) -> bool:
