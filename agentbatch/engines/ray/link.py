@@ -146,7 +146,7 @@ class Link:
                 self._last = batch.number
                 on_batch(self, batch)
                 if batch.over and batch.cut is not None:
-                    self._lose(f"it ended by itself: {batch.cut}")
+                    self.lose(f"it ended by itself: {batch.cut}")
                 elif batch.over:
                     self.state = "over"
 
