@@ -1,7 +1,7 @@
 """A worker's end: the ordinary local engine on an event loop of its own, between an inbox and an outbox.
 
-Nothing here knows Ray, so that a user's function that blocks the loop does not keep the process from answering, and
-tests need no cluster. Finished batches stay here until the driver acknowledges them.
+Nothing here knows Ray, so that tests need no cluster. The driver's questions are answered on the engine's loop: what
+blocks that for longer than `engine.node_grace`, as code of a user's could, makes the worker one that is given up.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import logging
 import os
 import sys
 import threading
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from pathlib import Path
@@ -27,7 +26,8 @@ from agentbatch.engines.ray.files_home import FilesHome
 from agentbatch.engines.ray.inbox import Inbox
 from agentbatch.engines.ray.leases.borrower import Borrower
 from agentbatch.engines.ray.leases.fixed import take_part
-from agentbatch.engines.ray.parcels import Assignment, Batch, Chunk, FinishedRow, Hello, finished_row, packed
+from agentbatch.engines.ray.outbox import MOST_BYTES, Outbox
+from agentbatch.engines.ray.parcels import Assignment, Batch, Chunk, Hello, finished_row, packed
 from agentbatch.engines.ray.relay import LogRelay, SpanRelay, TraceLines
 from agentbatch.errors import AgentBatchError, ConfigError
 from agentbatch.items import ItemResult
@@ -46,10 +46,6 @@ from agentbatch.transports.function import FunctionCaller
 
 _T = TypeVar("_T")
 
-_GATHER_S = 0.02
-"""After the first result a batch waits so long for more: a batch costs the driver half a millisecond."""
-
-_MOST_BYTES = 1_000_000
 _UNEASY_S = 0.5
 """A driver that has not come for so long may be dead: nothing is begun until it comes again."""
 
@@ -76,16 +72,13 @@ class Station:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._control = Control()
         self._inbox = Inbox()
-        self._journal = FarJournal(self._hurry)
-        self._away = Away(self._control, self._journal, self._speak)
+        self._outbox = Outbox(self._batch)
+        self._journal = FarJournal(self._outbox.hurry)
+        self._away = Away(self._control, self._journal, self._outbox.speak)
         self._bench: Bench | None = None
         self._files: FilesHome | None = None
         self._tally = Tally()
-        self._finished: deque[FinishedRow] = deque()
-        self._bytes = 0
         self._held: dict[int, None] = {}
-        self._unacknowledged: deque[tuple[int, bytes]] = deque()
-        self._number = 0
         self._part_at = 0.0
         self._spans = SpanRelay()
         self._logs = LogRelay(assignment.log_level)
@@ -158,8 +151,6 @@ class Station:
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._something = asyncio.Event()
-        self._urgent = asyncio.Event()
         self._heard = self._loop.time()
         config = self._load()
         redactor = Redactor(config.secrets)
@@ -174,7 +165,7 @@ class Station:
         self._control.on_stop(self._on_stop)
         if self._assignment.placement is not None:
             wanted = self._assignment.traces, config.trace.content
-            self._bench = Bench(self._control, self._journal, self._tally, wanted, self._speak)
+            self._bench = Bench(self._control, self._journal, self._tally, wanted, self._outbox.speak)
         try:
             await self._run(config, Tracer(observers))
         except AgentBatchError as error:
@@ -188,7 +179,7 @@ class Station:
                 raise
         self._journal.post_all()
         self._over = True
-        self._hurry()
+        self._outbox.hurry()
         await asyncio.sleep(self._assignment.grace_s)  # the driver may still want the last batches
 
     def _load(self) -> Config:
@@ -317,19 +308,14 @@ class Station:
             self._bench.take_in(chunk.errands)
             self._bench.drop(chunk.dropped)
         if self._over:
-            self._hurry()
+            self._outbox.hurry()
 
     def _deliver(self, ended: ItemResult) -> None:
         index = ended.item.index
         self._journal.forget(index)
         self._held.pop(index, None)
         trace = self._trace_of(index)
-        row = finished_row(self._finishing(ended), trace)
-        self._finished.append(row)
-        self._bytes += len(row[8]) + len(trace or b"")
-        self._something.set()
-        if self._bytes >= _MOST_BYTES:
-            self._urgent.set()
+        self._outbox.put(finished_row(self._finishing(ended), trace))
 
     def _pause(self, pausing: bool) -> None:
         self._control.pause() if pausing else self._control.resume()
@@ -339,49 +325,30 @@ class Station:
         self._heard = loop.time()
         self._journal.on_kept(kept)
         self._pause(paused)
-        while self._unacknowledged and self._unacknowledged[0][0] <= acknowledged:
-            self._unacknowledged.popleft()
-        if self._unacknowledged:
-            return self._unacknowledged[0][1]
         self._listening += 1
         try:
-            await self._gather(wait_s, most)
+            return await self._outbox.drain(acknowledged, wait_s, most)
         finally:
             self._listening -= 1
             self._heard = loop.time()
-        if not self._unacknowledged:  # else another who asked made it meanwhile: one of the two is not heard any more
-            batch = self._batch(most)
-            self._unacknowledged.append((batch.number, packed(batch)))
-        return self._unacknowledged[0][1]
 
-    async def _gather(self, wait_s: float, most: int) -> None:
-        try:
-            async with asyncio.timeout(wait_s):
-                await self._something.wait()
-                if len(self._finished) < most and not self._urgent.is_set():
-                    async with asyncio.timeout(_GATHER_S):
-                        await self._urgent.wait()
-        except TimeoutError:
-            pass
-
-    def _batch(self, most: int) -> Batch:
-        files = [] if self._files is None else self._files.take(_MOST_BYTES)
+    def _batch(self, number: int, most: int) -> Batch:
+        files = [] if self._files is None else self._files.take(MOST_BYTES)
         more_files = self._files is not None and self._files.waiting
         calls, through = ([], 0) if more_files else self._journal.collect()
-        finished = [] if more_files else self._some(most)
-        if not self._finished and not more_files:
-            self._something.clear()
-            self._urgent.clear()
-        over = self._over and not self._finished and not more_files
+        finished = [] if more_files else self._outbox.take(most)
+        all_said = self._outbox.empty and not more_files
+        if all_said:
+            self._outbox.rest()
+        over = self._over and all_said
         if over and self._files is not None:
             self._files.close()
-        self._number += 1
         now = asyncio.get_running_loop().time()
         due = over or now - self._part_at >= _PART_EVERY_S
         if due:
             self._part_at = now
         return Batch(
-            number=self._number,
+            number=number,
             finished=finished,
             unfinished=[(index, self._trace_of(index)) for index in self._held] if over else [],
             calls=calls,
@@ -404,24 +371,6 @@ class Station:
 
     def _trace_of(self, index: int) -> bytes | None:
         return None if self._traces is None else self._traces.take(index)
-
-    def _some(self, most: int) -> list[FinishedRow]:
-        """Results for one batch, of about a megabyte at most."""
-        taken: list[FinishedRow] = []
-        size = 0
-        while self._finished and len(taken) < most and size < _MOST_BYTES:
-            row = self._finished.popleft()
-            taken.append(row)
-            size += len(row[8]) + len(row[9] or b"")
-        self._bytes -= size
-        return taken
-
-    def _speak(self) -> None:
-        self._something.set()
-
-    def _hurry(self) -> None:
-        self._something.set()
-        self._urgent.set()
 
     async def _watch(self) -> None:
         """Let journal entries age; and if the driver falls silent, cut the calls that it will have made again."""
