@@ -60,12 +60,12 @@ class Budget:
 
     async def enter(self, usd: float) -> None:
         """Set `usd` aside, as soon as it fits."""
-        while self.cap is not None and (self.spent + usd > self.cap or self.spent + self.set_aside + usd > self.cap):
+        while self.cap is not None and self.spent + max(0.0, self.set_aside) + usd > self.cap + _ROUNDING_USD:
             if self.exhausted is not None:
                 raise RunStopped(self.exhausted)
             if self.on_want is not None:
                 self.on_want()
-            elif self.spent + usd > self.cap:
+            elif self.spent + usd > self.cap + _ROUNDING_USD:
                 raise RunStopped(
                     f"max_cost ${self.cap:g} is reached: ${self.spent:.4f} spent, and the next request could cost"
                     f" ${usd:.4f}"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import pickle
 import random
+from contextlib import AsyncExitStack
 
 import pytest
+from fake_time import run_in_fake_time
 
 from agentbatch.engines.ray.leases.bank import Bank
 from agentbatch.engines.ray.leases.borrower import Borrower
@@ -189,6 +191,53 @@ async def test_a_cap_on_cost_holds_over_two_workers():
             calls = await asyncio.gather(spend(a), spend(b))
     assert 20 <= sum(calls) <= 25
     assert a.budget.spent + b.budget.spent <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("workers", "cap", "worst", "true", "calls"),
+    [(8, 1.0, 0.1, 0.01, 91), (4, 1.0, 0.1, 0.05, 19), (2, 1.5, 1.0, 0.9, 1)],
+)
+def test_near_its_end_a_cap_is_lent_whole_requests_at_a_time(
+    workers: int, cap: float, worst: float, true: float, calls: int
+):
+    async def ask(budget: Budget) -> int:
+        for asked in range(200):
+            try:
+                async with budget.reserved(worst) as spending:
+                    await asyncio.sleep(1)
+                    spending.usd = true
+            except RunStopped:
+                return asked
+        return 200
+
+    async def main() -> int:
+        bank = BankNearby(budget=cap)
+        async with AsyncExitStack() as stack:
+            there = [await stack.enter_async_context(Worker(f"w{n}", bank, cap=cap)) for n in range(workers)]
+            async with asyncio.timeout(3600):
+                return sum(await asyncio.gather(*(ask(worker.budget) for worker in there for _ in range(10))))
+
+    assert run_in_fake_time(main()) == calls
+
+
+def test_never_more_dollars_than_the_cap_whatever_is_lost_on_the_way():
+    draw = random.Random(11)
+    for _ in range(300):
+        cap, least = draw.uniform(0.5, 3.0), draw.uniform(0.05, 1.0)
+        shares = Shares(cap, whole=False)
+        may = dict.fromkeys("abcd", 0.0)
+        used = dict.fromkeys("abcd", 0.0)
+        for _ in range(80):
+            name = draw.choice("abcd")
+            waiting = draw.randint(0, 3)
+            holding = Holding(may[name], used[name], used[name] + waiting * least, least if waiting else None)
+            answer = shares.report(name, holding)
+            if draw.random() < 0.7:  # else the answer is lost
+                may[name] = answer
+            other = draw.choice("abcd")
+            if used[other] + least <= may[other] + 1e-12:
+                used[other] += least
+            assert sum(used.values()) <= cap + 1e-9
 
 
 async def test_fixed_parts_add_up_and_a_limit_that_cannot_be_split_is_refused():

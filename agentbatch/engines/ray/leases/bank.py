@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 
 from agentbatch.engines.ray.leases.loans import Answer, Holding, Need, Report, Terms
-from agentbatch.engines.ray.leases.shares import Shares
+from agentbatch.engines.ray.leases.shares import ROUNDING, Shares
 from agentbatch.limits import Grant, Rate
 
 _QUICK_S = 0.03
@@ -164,8 +164,8 @@ class Bank:
         self._set_aside[report.worker] = holding.in_use - report.spent
         answer.dollars = self._dollars.report(report.worker, holding)
         spent = sum(self._spent.values()) + self._gone_usd
-        if report.least is not None and spent + report.least > self._budget:
+        if holding.least is not None and spent + holding.least > self._budget + ROUNDING:
             answer.exhausted = (
                 f"max_cost is reached: ${spent:.4f} of ${self._budget:g} spent, and the next request could cost"
-                f" ${report.least:.4f}"
+                f" ${holding.least:.4f}"
             )

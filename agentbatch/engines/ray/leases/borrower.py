@@ -166,9 +166,9 @@ class Borrower:
         budget = self._budget
         lacking = budget.lacking
         in_use = budget.spent + budget.set_aside
-        report.dollars = Holding(cap, in_use, in_use + sum(lacking) + budget.set_aside / 4)
+        wanted = in_use + sum(lacking) + budget.set_aside / 4
+        report.dollars = Holding(cap, in_use, wanted, min(lacking, default=None))
         report.spent = budget.spent
-        report.least = min(lacking, default=None)
 
     def _apply(self, answer: Answer) -> None:
         now = asyncio.get_running_loop().time()

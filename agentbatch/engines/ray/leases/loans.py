@@ -20,11 +20,16 @@ class Terms:
 
 @record
 class Holding:
-    """A share of something that is shared: what the worker may use, uses, and could use. Places, or dollars."""
+    """A share of something that is shared: what the worker may use, uses, and could use. Places, or dollars.
+
+    Attributes:
+        least: the least that something which waits needs beyond what is in use: with less nothing of it can begin.
+    """
 
     ceiling: float
     in_use: float
     wanted: float
+    least: float | None = None
 
 
 @record
@@ -43,7 +48,7 @@ class Report:
         number: of the report, from 1; an older one that comes late is not looked at.
         places: by owner. rates: by owner and `rpm` or `tpm`.
         pauses: seconds for which an endpoint lets nobody in, by owner. dead: why one is out of service for good.
-        dollars: of the run's budget, with the least that a waiting request wants.
+        dollars: of the run's budget; spent: those that are gone.
     """
 
     worker: str
@@ -55,7 +60,6 @@ class Report:
     dead: dict[str, str] = field(default_factory=dict[str, str])
     dollars: Holding | None = None
     spent: float = 0.0
-    least: float | None = None
 
 
 @dataclass(slots=True)
