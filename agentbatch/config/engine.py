@@ -29,8 +29,8 @@ class LimiterConfig(Settings):
     mode: Literal["lease", "static"] = "lease"
     """`lease`: workers borrow from one limiter by their need. `static`: each has the same fixed share."""
     ttl: Patience = 4.0
-    """A worker that was not heard for so long loses what it borrowed; after half of it, it cuts its own calls. At
-    least 1s."""
+    """A worker that is given up, and was not heard for so long, loses what it borrowed; one that can't reach the
+    limiter for half of it cuts its own calls. At least 1s."""
 
 
 class EngineConfig(Settings):

@@ -41,3 +41,19 @@ def test_where_to_look_for_what_keeps_workers_from_starting(tmp_path: Path):
     crew._why = "node n: The actor died unexpectedly"  # pyright: ignore[reportPrivateUsage]
     said = crew._nobody_for(None)  # pyright: ignore[reportPrivateUsage]
     assert "(node n: The actor died unexpectedly): see /tmp/ray/session_latest/logs on that node" in said
+
+
+async def test_the_bank_hears_who_is_not_given_up(tmp_path: Path):
+    class FakeBank:
+        told: tuple[object, ...] = ()
+
+        async def call(self, *said: object, timeout: float) -> None:
+            self.told = said
+
+    nobody = cast("Any", None)
+    crew = Crew(config_of(tmp_path, {"first": {}}, workflow=["first"]), nobody, nobody, {}, ("", b""), None)
+    bank = crew._bank = cast("Any", FakeBank())  # pyright: ignore[reportPrivateUsage]
+    crew._places = {"w1": (None, "n"), "w2": (BOX, "n")}  # pyright: ignore[reportPrivateUsage]
+    crew._forget("w1")  # pyright: ignore[reportPrivateUsage]
+    await crew._see_to_bank()  # pyright: ignore[reportPrivateUsage]
+    assert bank.told == ("vouch", frozenset({"w2"}))

@@ -13,7 +13,7 @@ from fake_time import run_in_fake_time
 from agentbatch.engines.ray.leases.bank import Bank
 from agentbatch.engines.ray.leases.borrower import Borrower
 from agentbatch.engines.ray.leases.fixed import take_part
-from agentbatch.engines.ray.leases.loans import Holding, Need, Report, Terms
+from agentbatch.engines.ray.leases.loans import Answer, Holding, Need, Report, Terms
 from agentbatch.engines.ray.leases.shares import Shares
 from agentbatch.errors import ConfigError, RunStopped
 from agentbatch.limits import Budget, Limiter
@@ -69,6 +69,35 @@ def test_a_silent_workers_lease_returns_after_its_time():
     assert first.places == {"model m": 10}
     assert bank.report(Report("b", 1, terms, {"model m": Holding(0, 0, 10)}), 103).places == {"model m": 0}
     assert bank.report(Report("b", 2, terms, {"model m": Holding(0, 0, 10)}), 104.1).places == {"model m": 10}
+
+
+def test_a_worker_that_is_only_late_is_counted_once_and_goes_on():
+    bank = Bank(ttl_s=4, budget=10.0)
+    bank.vouch(frozenset("ab"))
+    terms = {"m": Terms(10, 600, None)}
+
+    def told(worker: str, number: int, at: float, spent: float = 0.0, returned: float = 0.0) -> Answer:
+        dollars = Holding(6.0, spent, spent + 1, 0.1)
+        places = Holding(10, 10, 10) if worker == "a" else Holding(0, 0, 10)
+        rates = {("m", "rpm"): Need(returned, 5)}
+        return bank.report(Report(worker, number, terms, {"m": places}, rates, dollars=dollars, spent=spent), at)
+
+    lent = 0.0
+    for number in range(1, 101):
+        lent = told("a", number, 100 + number / 10, spent=4.0, returned=30.0).lent["m", "rpm"]
+    for number, at in enumerate((115.1, 120.2, 125.3, 130.4)):  # three pauses of five seconds
+        assert told("b", 1 + number, at).places == {"m": 0}  # those of the other may all be in use
+        late = told("a", 101 + number, at + 0.1, spent=4.0, returned=30.0)
+        assert late.exhausted is None
+        assert late.lent["m", "rpm"] >= lent
+    assert bank.spent == pytest.approx(4.0)
+
+
+def test_who_was_given_up_is_not_listened_to_again():
+    bank = Bank(ttl_s=4, budget=10.0)
+    for worker, number, at in (("a", 1, 100.0), ("b", 1, 105.0), ("a", 2, 105.1), ("b", 2, 110.0)):
+        bank.report(Report(worker, number, dollars=Holding(5.0, 2.0, 3.0), spent=2.0), at)
+    assert bank.spent == pytest.approx(4.0)
 
 
 def test_who_comes_with_another_node_brings_its_places():

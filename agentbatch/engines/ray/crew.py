@@ -296,7 +296,7 @@ class Crew:
         if self._bank is None:
             return
         try:
-            await self._bank.call("workers", timeout=self._config.engine.limiter.ttl)
+            await self._bank.call("vouch", frozenset(self._places), timeout=self._config.engine.limiter.ttl)
         except WorkerGone as error:
             _LOGGER.warning("the bank of limits is lost (%s): another is started", error)
             self._bank = await self._cluster.apart(self._start_bank)

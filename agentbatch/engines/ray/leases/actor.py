@@ -22,6 +22,6 @@ class BankActor:
         """A worker is no more."""
         self._bank.leave(worker)
 
-    async def workers(self) -> int:
-        """How many borrow now."""
-        return self._bank.workers
+    async def vouch(self, workers: frozenset[str]) -> None:
+        """These workers are not given up."""
+        self._bank.vouch(workers)

@@ -6,6 +6,7 @@ Rates are kept in the same books as in a run of one process (`limits.Rate`), whi
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 
 from agentbatch.engines.ray.leases.loans import Answer, Holding, Need, Report, Terms
 from agentbatch.engines.ray.leases.shares import ROUNDING, Shares
@@ -79,7 +80,8 @@ class _LentRate:
 
 
 class Bank:
-    """Lends limits. A worker that has not reported for `ttl_s` seconds has lost what it held.
+    """Lends limits. A worker that nobody vouches for, and that has not reported for `ttl_s` seconds, has lost what it
+    held, for good.
 
     Args:
         budget: US dollars left of the run's cap; None for no cap.
@@ -97,12 +99,8 @@ class Bank:
         self._pauses: dict[str, float] = {}
         self._dead: dict[str, str] = {}
         self._seen: dict[str, float] = {}
-        self._numbers: dict[str, int] = {}
-
-    @property
-    def workers(self) -> int:
-        """How many borrow."""
-        return len(self._seen)
+        self._numbers: dict[str, float] = {}
+        self._vouched: frozenset[str] = frozenset()
 
     def report(self, report: Report, now: float) -> Answer:
         """What the worker may use from now on. `now` is loop time in seconds."""
@@ -123,10 +121,20 @@ class Bank:
             self._spend(report, report.dollars, answer)
         return answer
 
+    @property
+    def spent(self) -> float:
+        """US dollars, with what the dead had set aside."""
+        return sum(self._spent.values()) + self._gone_usd
+
+    def vouch(self, workers: frozenset[str]) -> None:
+        """The driver has not given these up: one that is silent is only late, and may yet use what it has."""
+        self._vouched = workers
+
     def leave(self, worker: str) -> None:
-        """The worker has ended, or its process is known to be dead."""
+        """The worker has ended, or its process is known to be dead. What it may say later is not listened to."""
         if self._seen.pop(worker, None) is None:
             return
+        self._numbers[worker] = inf
         for shares in self._places.values():
             shares.drop(worker)
         for rate in self._rates.values():
@@ -137,8 +145,10 @@ class Bank:
             self._dollars.drop(worker, keep=gone)
 
     def _forget_silent(self, now: float) -> None:
-        for worker in [worker for worker, seen in self._seen.items() if now - seen > self._ttl_s]:
-            self.leave(worker)
+        silent = [worker for worker, seen in self._seen.items() if now - seen > self._ttl_s]
+        for worker in silent:
+            if worker not in self._vouched:
+                self.leave(worker)
 
     def _open(self, owner: str, terms: Terms) -> None:
         if terms.places is not None:
@@ -163,7 +173,7 @@ class Bank:
         self._spent[report.worker] = report.spent
         self._set_aside[report.worker] = holding.in_use - report.spent
         answer.dollars = self._dollars.report(report.worker, holding)
-        spent = sum(self._spent.values()) + self._gone_usd
+        spent = self.spent
         if holding.least is not None and spent + holding.least > self._budget + ROUNDING:
             answer.exhausted = (
                 f"max_cost is reached: ${spent:.4f} of ${self._budget:g} spent, and the next request could cost"

@@ -116,7 +116,7 @@ class Borrower:
             await self._pause()
             left = heard + self._ttl_s / 2 - loop.time()
             try:
-                async with asyncio.timeout(max(0.05, left)):
+                async with asyncio.timeout(max(self._ttl_s / 8, left)):  # after a pause of its own, too, it may try
                     await self._sync()
                 heard = loop.time()
             except Exception:  # whatever Ray makes of a bank that is out of reach; the clock decides
