@@ -25,10 +25,17 @@ class FakeWorker:
 
     handle = None
 
-    def __init__(self, begins_in_s: float = 0.01, fails: Exception | None = None, cut: str | None = None) -> None:
+    def __init__(
+        self,
+        begins_in_s: float = 0.01,
+        fails: Exception | None = None,
+        cut: str | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> None:
         self._begins_in_s = begins_in_s
         self._fails = fails
         self._cut = cut
+        self._notes = notes
         self._number = 0
         self.told: list[str] = []
         self.killed = False
@@ -41,7 +48,7 @@ class FakeWorker:
             await asyncio.sleep(self._begins_in_s)
             if self._fails is not None:
                 raise self._fails
-            return packed(Hello(4, (), 1))
+            return packed(Hello(4, self._notes))
         await asyncio.sleep(0.1)
         self._number += 1
         over = "stop" in self.told or self._cut is not None

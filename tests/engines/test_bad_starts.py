@@ -166,6 +166,14 @@ def test_a_node_that_placed_agents_need_is_not_left_out(config: Config):
         run_of(config, cluster, stopped_after(100), {"second": BOX})
 
 
+def test_what_workers_want_a_person_to_know_is_said_once(config: Config, caplog: pytest.LogCaptureFixture):
+    few = "model m gets 100 requests at once instead of 400"
+    cluster = FakeCluster([node("n1"), node("n2")], lambda _: FakeWorker(notes=(few,)))
+    run_of(config, cluster, stopped_after(10))
+    assert len(cluster.started) == 2
+    assert caplog.messages == [f"node n1: {few}"]
+
+
 def test_deaths_with_work_done_in_between_are_not_in_a_row(config: Config):
     async def main() -> list[Link]:
         cluster = FakeCluster([node("n1")], lambda _: FakeWorker())

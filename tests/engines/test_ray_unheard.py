@@ -254,7 +254,7 @@ class Watching:
 async def test_an_observer_that_fails_is_no_longer_told_and_the_run_goes_on(tmp_path: Path):
     watching = Watching()
     config = config_of(tmp_path, {"first": {}}, workflow=["first"])
-    spans: list[SpanRow] = [(word, 1, Span("a", "agent", "t", "s", None, 0, [])) for word in ("started", "ended")]
+    spans: list[SpanRow] = [(word, Span("a", "agent", "t", "s", None, 0, [])) for word in ("started", "ended")]
     link = link_to(Saying(Batch(1, [], [], [], 0, spans, [], over=True)))
     engine, _ = engine_of(config, link, spans=(Failing(), watching))
     await engine._listen(link)  # pyright: ignore[reportPrivateUsage]

@@ -74,6 +74,7 @@ class Crew:
         """In a row, on each node."""
         self._number = 0
         self._fault: AgentBatchError | None = None
+        self._told: set[str] = set()
         self._why: str = ""
 
     async def open(self, begin: Callable[[Link], None], stopped: Callable[[], bool]) -> None:
@@ -238,6 +239,7 @@ class Crew:
             link = Link(name, node, started, hello.window, self._ahead(hello.window), grace_s, post)
             self.links.append(link)
             self._first.discard(node.id)
+            self._tell(node, hello.notes)
             self._begin(link)
         except WorkerUnfit as error:
             self._refuse(node, ConfigError(f"node {node.name}: {error}"))
@@ -253,6 +255,13 @@ class Crew:
             self._give_up(name, remote)
         finally:
             self._starting.pop(name, None)
+
+    def _tell(self, node: Node, notes: Sequence[str]) -> None:
+        """What a person should know of a worker there; said once, however many workers say it."""
+        for note in notes:
+            if note not in self._told:
+                self._told.add(note)
+                _LOGGER.warning("node %s: %s", node.name, note)
 
     def _refuse(self, node: Node, error: AgentBatchError) -> None:
         """A machine can't do the work."""

@@ -314,7 +314,7 @@ class RayEngine:
 
     def _show_span(self, row: SpanRow) -> None:
         """As of a `Tracer`: an observer that raises is dropped, never the run."""
-        word, _, span = row
+        word, span = row
         for observer in self._observers:
             try:
                 {"started": observer.on_start, "working": observer.on_work, "ended": observer.on_end}[word](span)

@@ -25,8 +25,8 @@ FinishedRow = tuple[
 PieceRow = tuple[str, bytes | None]
 """A file among the artifacts, and more of what is in it; None empties a step's folder."""
 
-SpanRow = tuple[str, int, Span]
-"""`started`, `working` or `ended`, when (Unix nanoseconds), and the span, without its tree."""
+SpanRow = tuple[str, Span]
+"""`started`, `working` or `ended`, and the span, without its tree."""
 
 LogRow = tuple[str, int, str]
 """A logger's name, the level, and the message."""
@@ -90,7 +90,6 @@ class Hello:
 
     window: int
     notes: tuple[str, ...]
-    pid: int
 
 
 @dataclass(slots=True)

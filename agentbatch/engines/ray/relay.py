@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -52,19 +51,19 @@ class SpanRelay:
 
     def on_start(self, span: Span) -> None:
         """A span has begun."""
-        self._put("started", span.start_ns, span)
+        self._put("started", span)
 
     def on_work(self, span: Span) -> None:
         """It has left the queue."""
-        self._put("working", time.time_ns(), span)
+        self._put("working", span)
 
     def on_end(self, span: Span) -> None:
         """It has ended."""
-        self._put("ended", span.end_ns, span)
+        self._put("ended", span)
 
-    def _put(self, word: str, time_ns: int, span: Span) -> None:
+    def _put(self, word: str, span: Span) -> None:
         attributes = {name: value for name, value in span.attributes.items() if name not in ("messages", "answer")}
-        self.waiting.append((word, time_ns, replace(span, tree=[], attributes=attributes)))
+        self.waiting.append((word, replace(span, tree=[], attributes=attributes)))
 
 
 class LogRelay(logging.Handler):

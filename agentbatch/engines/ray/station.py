@@ -223,7 +223,7 @@ class Station:
             if borrower is not None:
                 await borrower.open()
                 tasks.append(asyncio.create_task(borrower.keep_up()))
-            self._hello.set_result(Hello(engine.window, tuple(engine.notes), os.getpid()))
+            self._hello.set_result(Hello(engine.window, tuple(engine.notes)))
             try:
                 await engine.run(self._inbox.take, self._deliver)
             finally:
