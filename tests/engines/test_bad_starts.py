@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from fake_time import run_in_fake_time
 from workflow import config_of
 
 from agentbatch.config import Config
+from agentbatch.engines.ray.cluster import WorkerUnheard
 from agentbatch.engines.ray.crew import Crew
 from agentbatch.engines.ray.engine import RayEngine, Watchers
 from agentbatch.engines.ray.link import Link
@@ -172,6 +174,39 @@ def test_what_workers_want_a_person_to_know_is_said_once(config: Config, caplog:
     run_of(config, cluster, stopped_after(10))
     assert len(cluster.started) == 2
     assert caplog.messages == [f"node n1: {few}"]
+
+
+def test_of_more_workers_than_cores_as_many_start_as_there_is_room_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    engine = {"kind": "ray", "address": "auto", "workers": 8}
+    config = config_of(tmp_path, {"first": {}}, workflow=["first"], engine=engine)
+    cluster = FakeCluster([node("n1"), node("n2")], lambda _: FakeWorker())
+    run_of(config, cluster, stopped_after(100))
+    assert [name for name, _ in cluster.started] == ["n1", "n1", "n2", "n2"]
+    assert caplog.messages == [
+        "engine.workers is 8, and the cores of 2 nodes are enough for 4: the run goes on with those"
+    ]
+
+
+def test_what_one_node_has_no_core_for_starts_on_another(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    engine = {"kind": "ray", "address": "auto", "workers": 5}
+    config = config_of(tmp_path, {"first": {}}, workflow=["first"], engine=engine)
+    cluster = FakeCluster([node("n1"), replace(node("n2"), cores=4.0)], lambda _: FakeWorker())
+    run_of(config, cluster, stopped_after(10))
+    assert [name for name, _ in cluster.started] == ["n1", "n1", "n2", "n2", "n2"]
+    assert caplog.messages == []
+
+
+def test_that_something_else_has_a_nodes_cores_is_said_once(config: Config, caplog: pytest.LogCaptureFixture):
+    full = WorkerUnheard("no answer within 30 s")
+    cluster = FakeCluster([node("n1"), node("n2")], lambda on: FakeWorker(10, full if on == "n2" else None))
+    run_of(config, cluster, stopped_after(100))
+    assert len(cluster.started) > 5
+    assert caplog.messages == [
+        "node n2: no other worker could start there (no answer within 30 s), which is tried again: `ray status` shows"
+        " whether something else has the cores and the resources there are"
+    ]
 
 
 def test_deaths_with_work_done_in_between_are_not_in_a_row(config: Config):

@@ -16,6 +16,7 @@ from agentbatch.engines.ray.placements import agents_of, described, fitting_node
 from agentbatch.engines.ray.versions import skew
 from agentbatch.errors import AgentBatchError, ConfigError
 from agentbatch.placement import Placement
+from agentbatch.text.figures import counted
 
 if TYPE_CHECKING:
     from agentbatch.config import Config
@@ -75,6 +76,8 @@ class Crew:
         self._number = 0
         self._fault: AgentBatchError | None = None
         self._told: set[str] = set()
+        self._short = False
+        """Whether it was said that there are fewer cores than workers are asked for."""
         self._why: str = ""
 
     async def open(self, begin: Callable[[Link], None], stopped: Callable[[], bool]) -> None:
@@ -203,19 +206,29 @@ class Crew:
             total = len(fitting) if not self._cluster.private else int(fitting[0].cores)
         else:
             total = workers
-        each = {node.id: total // len(fitting) + (at < total % len(fitting)) for at, node in enumerate(fitting)}
+        if self._core["CPU"]:
+            room = sum(int(node.cores) for node in fitting)
+            self._say_what_is_missing(total, len(fitting), room)
+            total = min(total, room)
+        each = _dealt_out(total, fitting, by_cores=self._core["CPU"] > 0)
         if self._bank is None and self._places:
             total = self._total  # limits are split among so many
         self._total = total
         there = [node for post, node in self._places.values() if post is None]
-        room = total - len(there)
+        left = total - len(there)
         wanted: list[tuple[Node, int]] = []
         for node in fitting:
-            missing = min(room, each[node.id] - there.count(node.id))
+            missing = min(left, each[node.id] - there.count(node.id))
             if missing > 0:
                 wanted.append((node, missing))
-                room -= missing
+                left -= missing
         return wanted
+
+    def _say_what_is_missing(self, asked: int, nodes: int, room: int) -> None:
+        if room < asked and not self._short:
+            self._short = True
+            there = f"engine.workers is {asked}, and the cores of {counted(nodes, 'node')} are enough for {room}"
+            _LOGGER.warning("%s: the run goes on with those", there)
 
     async def _start(self, name: str, node: Node, post: Placement | None) -> None:
         remote: Remote | None = None
@@ -247,6 +260,10 @@ class Crew:
         except (WorkerGone, WorkerUnheard) as error:
             self._why = f"node {node.name}: {error}"
             self._give_up(name, remote)
+            if not self._lacking():
+                self._tell(
+                    node, [f"no other worker could start there ({error}), which is tried again: {_look(self._why)}"]
+                )
         except AgentBatchError as error:
             self._refuse(node, error)
             self._give_up(name, remote)
@@ -335,6 +352,15 @@ class Crew:
         await self._recruit()
         if self._fault is not None:
             raise self._fault
+
+
+def _dealt_out(workers: int, nodes: Sequence[Node], *, by_cores: bool) -> dict[str, int]:
+    """So many workers over the nodes as evenly as can be; `by_cores`: on none more than it has cores."""
+    each = {node.id: 0 for node in nodes}
+    for _ in range(workers):
+        open_ = [node.id for node in nodes if not by_cores or each[node.id] < int(node.cores)]
+        each[min(open_, key=lambda node: each[node])] += 1
+    return each
 
 
 def _room(post: Placement, nodes: Sequence[Node]) -> bool:
