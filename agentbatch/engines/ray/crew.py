@@ -164,7 +164,7 @@ class Crew:
                     self._starting[name] = asyncio.create_task(self._start(name, node, post))
 
     def _wanted_for(self, placement: Placement) -> list[tuple[Node, int]]:
-        """The same for a placement: as many as a node has resources for, but not more than it has cores."""
+        """How many more it wants, and where: as many as a node has resources for, but not more than it has cores."""
         there = list(self._places.values())
         wanted: list[tuple[Node, int]] = []
         for node in self._nodes:

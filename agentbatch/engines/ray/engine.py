@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from agentbatch.engines.base import Deliver, Take
+from agentbatch.engines.local import DRAIN_S
 from agentbatch.engines.ray.backlog import Backlog
 from agentbatch.engines.ray.cluster import Cluster
 from agentbatch.engines.ray.crew import Crew
@@ -41,7 +42,7 @@ from agentbatch.traces.trace_file import TraceFile
 if TYPE_CHECKING:
     from agentbatch.config import Config
 
-DRAIN_S = 7.0
+_PATIENCE_S = DRAIN_S + 2.0
 """What is in flight when the run is told to stop gets so long to end: a worker's own grace, and the way back."""
 
 CUT_S = 1.0
@@ -231,13 +232,13 @@ class RayEngine:
             if link.state == "working":
                 link.tell("finish")
         if self._listening:
-            await asyncio.wait(self._listening, timeout=DRAIN_S)
+            await asyncio.wait(self._listening, timeout=_PATIENCE_S)
 
     def _on_stop(self) -> None:
         for link in self._crew.links:
             if link.state == "working":
                 link.tell("stop", self._control.reason or "", self._control.at_once)
-        patience = CUT_S if self._control.at_once else DRAIN_S
+        patience = CUT_S if self._control.at_once else _PATIENCE_S
         asyncio.get_running_loop().call_later(patience, self.abandon)
         self._wake.set()
 
