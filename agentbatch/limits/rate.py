@@ -21,6 +21,9 @@ more is set aside than most requests need."""
 _LOOK_AGAIN_S = 0.5
 """Where only requests that wait for another rate stand in the way: nobody knows when they go out."""
 
+_ROUNDING = 1e-6
+"""What a balance of many loans may be off by."""
+
 _SLOWER = 1.015
 """A rate is paced this much slower than its limit, which pays for its burst."""
 
@@ -95,6 +98,10 @@ class Rate:
     def wanted(self) -> float:
         """Units that the queue waits for."""
         return sum(amount for amount, future in self._waiting if not future.done())
+
+    def first(self, most: int) -> tuple[float, ...]:
+        """Units that each of the first in the queue waits for."""
+        return self._waiting.first_few(most)
 
     def borrow(self, loan: Loan) -> None:
         """From now on grant only what was borrowed: the books are kept elsewhere."""
@@ -193,7 +200,7 @@ class Rate:
     def ready_at(self, amount: float, now: float) -> float:
         """The earliest time at which both the pace and the ledger let `amount` in; infinity where a loan is short."""
         if self._loan is not None:
-            return now if self._loan.balance >= amount else inf
+            return now if self._loan.balance >= amount - _ROUNDING else inf
         ready = self._next
         self._forget(now)
         excess = self._in_window + amount - self.limit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from heapq import heappop, heappush
+from heapq import heappop, heappush, nsmallest
 
 from agentbatch.errors import BadRequest
 
@@ -55,6 +55,10 @@ class RateQueue:
         while self._heap and self._heap[0][3].done():
             heappop(self._heap)
         return self._heap[0][2] if self._heap else None
+
+    def first_few(self, most: int) -> tuple[float, ...]:
+        """What each of the first waits for."""
+        return tuple(amount for _, _, amount, future in nsmallest(most, self._heap) if not future.done())
 
     def let_in(self, grant: Grant) -> None:
         """The first may go."""

@@ -16,7 +16,7 @@ from agentbatch.engines.ray.leases.fixed import take_part
 from agentbatch.engines.ray.leases.loans import Answer, Holding, Need, Report, Terms
 from agentbatch.engines.ray.leases.shares import Shares
 from agentbatch.errors import ConfigError, RunStopped
-from agentbatch.limits import Budget, Limiter
+from agentbatch.limits import Budget, Limiter, Rate, RateLike
 
 
 def test_equal_needs_share_equally_and_an_odd_place_is_not_lost():
@@ -129,6 +129,32 @@ async def test_a_rate_over_two_workers_is_the_rate():
             lent[worker] = bank.report(report, began + step * 0.01).lent["m", "rpm"]
     assert 190 <= sum(lent.values()) <= 205
     assert min(lent.values()) > 60
+
+
+@pytest.mark.parametrize(("workers", "limit", "size"), [(4, 40_000, 4_000), (4, 100_000, 50_000)])
+def test_tokens_of_large_requests_over_many_workers_are_the_limit_in_any_minute(workers: int, limit: int, size: int):
+    sent: list[float] = []
+
+    async def send(rate: RateLike) -> None:
+        for number in range(1_000):
+            await rate.take(number, size)
+            sent.append(asyncio.get_running_loop().time())
+
+    async def main() -> None:
+        bank = BankNearby()
+        async with AsyncExitStack() as stack:
+            for n in range(workers):
+                worker = Worker(f"w{n}", bank)
+                rate = worker.limiter.tpm = Rate(limit, "tokens", "model m")
+                worker.borrower = Borrower(f"w{n}", [worker.limiter], {}, worker.budget, bank.report, 4.0, print)
+                await stack.enter_async_context(worker)
+                for _ in range(4):
+                    stack.callback(asyncio.create_task(send(rate)).cancel)
+            await asyncio.sleep(130)
+
+    run_in_fake_time(main())
+    assert max(sum(size for at in sent if began <= at < began + 60) for began in sent) <= limit
+    assert len(sent) * size >= 0.97 * limit * 130 / 60
 
 
 async def test_what_is_given_back_can_be_lent_again():

@@ -17,6 +17,9 @@ _WORKERS_AT_THAT = 16
 _HEARD_S = 0.15
 """Of a rate the least served is next; one that was silent for so long is not waited for."""
 
+_SPARE_S = 1.0
+"""Tokens are lent ahead of need only where the pace is so far behind what it allows: then nobody waits for them."""
+
 _PAUSE_GRAIN_S = 0.25
 """A pause that is told again has grown by the time on the way; only what is longer by more than this is news."""
 
@@ -27,6 +30,7 @@ class _LentRate:
     def __init__(self, limit: int, unit: str, owner: str) -> None:
         self.rate = Rate(limit, "tokens" if unit == "tpm" else "requests", owner)
         self._piece = 1.0 if unit == "rpm" else max(1.0, limit / 600)
+        self._spare_s = 0.0 if unit == "rpm" else _SPARE_S
         self._grants: deque[Grant] = deque(maxlen=4096)
         self._lent: dict[str, float] = {}
         self._returned: dict[str, float] = {}
@@ -39,14 +43,30 @@ class _LentRate:
         """Units ever lent to the worker, with what it gets now: its share of what is free, by need."""
         self._give_back(need.returned - self._returned.get(worker, 0.0), now)
         self._returned[worker] = need.returned
-        self._note_hunger(worker, need.wanted > 0, now)
+        self._note_hunger(worker, bool(need.first) or (need.wanted > 0 and not self._spare_s), now)
         lent = 0.0
-        while lent < need.wanted and self._is_next(worker, now) and self.rate.ready_at(self._piece, now) <= now:
-            self._grants.append(self.rate.enter(self._piece, now))
-            self._served[worker] += self._piece
-            lent += self._piece
+        for amount in need.first:
+            if not self._lend(worker, amount, now):
+                break
+            lent += amount
+        else:
+            while lent < need.wanted and self._lend(worker, self._piece, now, self._spare_s):
+                lent += self._piece
         self._lent[worker] = self._lent.get(worker, 0.0) + lent
         return self._lent[worker]
+
+    def _lend(self, worker: str, amount: float, now: float, spare_s: float = 0.0) -> bool:
+        """Enter it in the books, if it is this worker's turn, and its time came so many seconds ago.
+
+        What waits is lent whole: whoever had a part of a request would keep it until the rest comes, and so would all
+        others, to send in one moment what had stood in the books for long.
+        """
+        if not self._is_next(worker, now) or self.rate.ready_at(amount, now) > now - spare_s:
+            return False
+        self._grants.append(self.rate.enter(amount, now))
+        if worker in self._served:
+            self._served[worker] += amount
+        return True
 
     def drop(self, worker: str) -> None:
         """The worker is no more. What it had may have been used, and stays in the books."""
@@ -62,9 +82,9 @@ class _LentRate:
             self._hungry[worker] = now
 
     def _is_next(self, worker: str, now: float) -> bool:
-        """Whether nobody who is hungry, and was heard just now, has had less."""
-        least = min(self._served[other] for other, heard in self._hungry.items() if now - heard < _HEARD_S)
-        return self._served[worker] <= least + 1e-9
+        """Whether nobody who is hungry, and was heard just now, has had a piece less."""
+        heard = (self._served[other] for other, at in self._hungry.items() if now - at < _HEARD_S)
+        return self._served.get(worker, 0.0) < min(heard, default=0.0) + self._piece
 
     def _give_back(self, amount: float, now: float) -> None:
         if amount < 0:

@@ -20,6 +20,9 @@ _QUIET_S = 0.25
 _IDLE_S = 1.0
 """What was borrowed and not used for so long goes back."""
 
+_MOST_FIRST = 32
+"""Requests that wait of which a report says how much each needs: it comes again in milliseconds."""
+
 _PAUSE_GRAIN_S = 0.25
 
 
@@ -37,14 +40,15 @@ class _Borrowed:
     def need(self, now: float) -> Need:
         """What to report."""
         used, self.used_before = self.loan.used - self.used_before, self.loan.used
-        waiting = self.rate.wanted
+        waiting, first = (0.0, ()) if self.rate.closed else (self.rate.wanted, self.rate.first(_MOST_FIRST))
         if used or waiting:
             self.last_used = now
-        if self.loan.balance < 0 or (not waiting and now - self.last_used > _IDLE_S):
+        too_little = bool(first) or self.loan.balance < 0  # for what waits; it is lent whole
+        if too_little or (not waiting and now - self.last_used > _IDLE_S):
             self.returned += self.loan.balance
             self.loan.balance = 0.0
         ahead = max(0.0, 2 * used)
-        return Need(self.returned, max(0.0, waiting + ahead - self.loan.balance))
+        return Need(self.returned, max(0.0, waiting + ahead - self.loan.balance), first)
 
     def lend(self, lent: float) -> None:
         """So much was ever lent to this worker."""

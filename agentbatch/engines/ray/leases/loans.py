@@ -34,10 +34,15 @@ class Holding:
 
 @record
 class Need:
-    """Of a rate: units given back since the worker began (less than zero: used beyond what was lent), and wanted."""
+    """Of a rate: units given back since the worker began (less than zero: used beyond what was lent), and wanted.
+
+    Attributes:
+        first: of those wanted, what each of the first requests in the queue needs; it has nothing of less than all.
+    """
 
     returned: float
     wanted: float
+    first: tuple[float, ...] = ()
 
 
 @dataclass(slots=True)
