@@ -27,7 +27,8 @@ class LimiterConfig(Settings):
     """How limits are kept over several workers."""
 
     mode: Literal["lease", "static"] = "lease"
-    """`lease`: workers borrow from one limiter by their need. `static`: each has the same fixed share."""
+    """`lease`: workers borrow from one limiter by their need. `static`: each has the same fixed share; no `max_cost`
+    is kept so."""
     ttl: Patience = 4.0
     """A worker that is given up, and was not heard for so long, loses what it borrowed; one that can't reach the
     limiter for half of it cuts its own calls. At least 1s."""

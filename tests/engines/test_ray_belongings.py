@@ -78,6 +78,9 @@ def test_what_can_not_be_had_there_is_refused_in_one_line(tmp_path: Path):
     refused = {
         "limits.shared": on_cluster(tmp_path, {"first": {}}, limits={"shared": "x"}),
         "agents.first.placement needs": on_cluster(tmp_path, placed, engine={"limiter": {"mode": "static"}}),
+        "limits.max_cost can't be split": on_cluster(
+            tmp_path, {"first": {}}, limits={"max_cost": 1.0}, engine={"limiter": {"mode": "static"}}
+        ),
         "tools.look.read_file.root: other machines do not have 'docs'": on_cluster(
             tmp_path, {"first": {"tools": ["look"]}}, tools={"look": {"read_file": {"root": "docs"}}}
         ),

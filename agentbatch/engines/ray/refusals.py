@@ -33,6 +33,11 @@ def refuse(config: Config, placed: Mapping[str, Placement]) -> None:
             f"agents.{next(iter(placed))}.placement needs limits that go where they are needed: take out"
             " engine.limiter.mode: static"
         )
+    if config.limits.max_cost is not None and config.engine.limiter.mode == "static":
+        raise ConfigError(
+            "limits.max_cost can't be split into fixed parts: a lost worker's successor would spend its part again."
+            " Take out engine.limiter.mode: static"
+        )
     for key, folder in _tool_folders(config):
         if config.engine.address is not None and not _goes_along(config, folder):
             raise ConfigError(f"{key}: other machines do not have {folder!r}: {_MEND}")
