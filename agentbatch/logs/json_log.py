@@ -79,4 +79,6 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     fields |= getattr(record, "about", {})
     if record.exc_info and record.exc_info[1] is not None:
         fields["exception"] = "".join(traceback.format_exception(record.exc_info[1]))
+    elif record.exc_text:  # of another process
+        fields["exception"] = record.exc_text
     return fields

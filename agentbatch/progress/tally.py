@@ -231,7 +231,8 @@ class Tally:
 
     def part(self) -> TallyPart:
         """What this tally has counted, for the one of another process; its rows go on counting."""
-        return TallyPart(self._rows, self._models, self._refusals, self._possibly_billed)
+        refusals = {type_: self._clean(one) for type_, one in self._refusals.items()}
+        return TallyPart(self._rows, self._models, refusals, self._possibly_billed)
 
     def take_in(self, source: str, part: TallyPart) -> None:
         """What another process has counted from its beginning; it replaces what that one said before."""
@@ -346,8 +347,10 @@ class Tally:
         for part in list(self._parts.values()):
             for type_, one in part.refusals.items():
                 found[type_] = replace(one, count=one.count + (found[type_].count if type_ in found else 0))
-        refusals = [replace(one, message=self._redact(one.message)) for one in found.values()]
-        return tuple(sorted(refusals, key=lambda one: -one.count))
+        return tuple(sorted(map(self._clean, found.values()), key=lambda one: -one.count))
+
+    def _clean(self, refusal: Refusal) -> Refusal:
+        return replace(refusal, message=self._redact(refusal.message))
 
     def _end_agent(self, span: Span) -> None:
         recalled = span.span_id in self._recalled

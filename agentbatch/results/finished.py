@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from agentbatch.items import Failure, ItemResult, Result, Status
@@ -14,7 +15,7 @@ from agentbatch.text.redact import Redactor
 
 @record
 class FinishedItem:
-    """One ended item. `line` is its result line, without secrets; the rest is in it too, but need not be read again.
+    """One ended item, without secrets. `line` is its result line; the rest is in it too, but need not be read again.
 
     Attributes:
         attempts: requests sent for it.
@@ -49,10 +50,10 @@ class Finishing:
             item.id,
             item.index,
             result.status,
-            result.error,
+            None if (error := result.error) is None else replace(error, message=self._redactor.text(error.message)),
             result.attempts,
             is_truncated(result),
-            checks_of(result),
+            self._redactor.value(checks_of(result)),
             tuple({step.name.partition("[")[0] for step in _all_steps(result.steps) if step.status == "ok"}),
             self._redactor.data(encode_result(ended, self._include, self._shape)),
         )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, cast
 from urllib.parse import quote, quote_plus
 
 MIN_SECRET_CHARS = 8
@@ -43,6 +44,17 @@ class Redactor:
             if rarest in data and needle in data:
                 data = data.replace(needle, REDACTED.encode())
         return data
+
+    def value(self, value: Any) -> Any:
+        """The value with all text in it clean, however deep that stands in lists, tuples and mappings."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {name: self.value(each) for name, each in cast("Mapping[Any, Any]", value).items()}
+        if isinstance(value, list | tuple):
+            clean = [self.value(each) for each in cast("list[Any]", value)]
+            return clean if isinstance(value, list) else tuple(clean)
+        return value
 
 
 def _rarest(needle: bytes) -> int:

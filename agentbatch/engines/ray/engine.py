@@ -28,6 +28,7 @@ from agentbatch.engines.ray.head_watch import watch_head
 from agentbatch.engines.ray.link import Link
 from agentbatch.engines.ray.paid_calls import PaidCalls
 from agentbatch.engines.ray.parcels import Batch, Chunk, FinishedRow, SpanRow
+from agentbatch.engines.ray.relay import log_again
 from agentbatch.errors import ConfigError
 from agentbatch.kept.journal import JournalFile
 from agentbatch.process.control import Control
@@ -310,8 +311,8 @@ class RayEngine:
         link.waits = batch.waits
         for row in batch.spans:
             self._show_span(row)
-        for name, level, message in batch.logs:
-            logging.getLogger(name).log(level, "%s", message)
+        for row in batch.logs:
+            log_again(row)
 
     def _show_span(self, row: SpanRow) -> None:
         """As of a `Tracer`: an observer that raises is dropped, never the run."""

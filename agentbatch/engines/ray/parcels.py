@@ -28,8 +28,8 @@ PieceRow = tuple[str, bytes | None]
 SpanRow = tuple[str, Span]
 """`started`, `working` or `ended`, and the span, without its tree."""
 
-LogRow = tuple[str, int, str]
-"""A logger's name, the level, and the message."""
+LogRow = tuple[str, int, str, str | None, dict[str, Any]]
+"""A logger's name, the level, the message, the traceback, and the item and trace that it is about."""
 
 
 @dataclass(slots=True)

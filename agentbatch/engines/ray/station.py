@@ -80,8 +80,9 @@ class Station:
         self._tally = Tally()
         self._held: dict[int, None] = {}
         self._part_at = 0.0
-        self._spans = SpanRelay()
-        self._logs = LogRelay(assignment.log_level)
+        self._redactor = Redactor(os.environ.get(name, "") for name in assignment.of_node)
+        self._spans = SpanRelay(self._redactor)
+        self._logs = LogRelay(assignment.log_level, self._redactor)
         self._fault: tuple[str, str] | None = None
         self._over = False
         self._alone = False
@@ -147,18 +148,21 @@ class Station:
             run_loop(self._main())
         except BaseException as error:
             if not self._hello.done():
-                self._hello.set_exception(error if isinstance(error, AgentBatchError) else _told(error))
+                told = self._redactor.text(str(error))
+                ours = isinstance(error, AgentBatchError)
+                self._hello.set_exception(type(error)(told) if ours else ConfigError(f"{type(error).__name__}: {told}"))
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._heard = self._loop.time()
         config = self._load()
-        redactor = Redactor(config.secrets)
+        self._redactor = redactor = Redactor(config.secrets)
+        self._spans = SpanRelay(redactor)
+        self._logs = LogRelay(self._assignment.log_level, redactor)
         traces = TraceLines(config.trace.content, redactor.data) if self._assignment.traces else None
         self._finishing = Finishing(self._assignment.include, redactor)
         self._traces = traces
         self._tally = Tally(tuple(config.agents), redactor.text)
-        logging.getLogger().addHandler(self._logs)
         observers: list[SpanObserver] = [self._tally]
         observers += [traces] if traces is not None else []
         observers += [self._spans] if self._assignment.follow else []
@@ -166,21 +170,23 @@ class Station:
         if self._assignment.placement is not None:
             wanted = self._assignment.traces, config.trace.content
             self._bench = Bench(self._control, self._journal, self._tally, wanted, self._outbox.speak)
-        try:
-            await self._run(config, Tracer(observers))
-        except AgentBatchError as error:
-            self._fault = (type(error).__name__, str(error))
-            if not self._hello.done():
-                raise
-        except Exception as error:
-            logging.getLogger(__name__).exception("worker %s broke", self._assignment.worker)
-            self._fault = (type(error).__name__, str(error))
-            if not self._hello.done():
-                raise
+        with self._logs.listening():
+            await self._run_noting_faults(config, Tracer(observers))
         self._journal.post_all()
         self._over = True
         self._outbox.hurry()
         await asyncio.sleep(self._assignment.grace_s)  # the driver may still want the last batches
+
+    async def _run_noting_faults(self, config: Config, tracer: Tracer) -> None:
+        """What breaks a worker that has said hello is for its last batch."""
+        try:
+            await self._run(config, tracer)
+        except Exception as error:
+            if not isinstance(error, AgentBatchError):
+                logging.getLogger(__name__).exception("worker %s broke", self._assignment.worker)
+            self._fault = (type(error).__name__, self._redactor.text(str(error)))
+            if not self._hello.done():
+                raise
 
     def _load(self) -> Config:
         assignment = self._assignment
@@ -223,7 +229,8 @@ class Station:
             if borrower is not None:
                 await borrower.open()
                 tasks.append(asyncio.create_task(borrower.keep_up()))
-            self._hello.set_result(Hello(engine.window, tuple(engine.notes)))
+            notes = tuple(map(self._redactor.text, engine.notes))
+            self._hello.set_result(Hello(engine.window, notes))
             try:
                 await engine.run(self._inbox.take, self._deliver)
             finally:
@@ -347,6 +354,7 @@ class Station:
         due = over or now - self._part_at >= _PART_EVERY_S
         if due:
             self._part_at = now
+        reason = None if self._control.reason is None else self._redactor.text(self._control.reason)
         return Batch(
             number=number,
             finished=finished,
@@ -362,10 +370,10 @@ class Station:
             files=files,
             news=_taken([] if self._bench is None or more_files else self._bench.news),
             waits={} if over else self._engine.waits(),
-            stopped=None if self._alone else self._control.reason,
+            stopped=None if self._alone else reason,
             fault=self._fault,
             over=over,
-            cut=self._control.reason if self._alone else None,
+            cut=reason if self._alone else None,
             unfinished_usd=self._engine.unfinished_usd if over else 0.0,
         )
 
@@ -405,7 +413,3 @@ def _taken(waiting: list[_T]) -> list[_T]:
     taken = waiting[:]
     waiting.clear()
     return taken
-
-
-def _told(error: BaseException) -> ConfigError:
-    return ConfigError(f"{type(error).__name__}: {error}")
