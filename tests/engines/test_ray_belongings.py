@@ -60,6 +60,21 @@ def test_a_step_that_is_done_again_replaces_what_it_left_before(tmp_path: Path):
     assert [path.name for path in (tmp_path / "kept" / "1" / "coder").iterdir()] == ["two"]
 
 
+def test_a_step_that_begins_again_before_its_files_are_sent_loses_none(tmp_path: Path):
+    home, kept = FilesHome(), tmp_path / "kept"
+    folder = ArtifactFolder(home.folder, home.send)
+    for name in ("one", "two"):
+        folder.keep(["*"], left_behind(tmp_path / name, **{name: b"x" * 900_000}), "1", "coder")
+    write_pieces(kept, home.take(1))
+    folder.keep(["*"], left_behind(tmp_path / "three", three=b"xyz"), "1", "coder")  # while earlier ones are on the way
+    travel(home, kept)
+    assert {path.name: path.read_bytes() for path in (kept / "1" / "coder").iterdir()} == {"three": b"xyz"}
+    folder.keep(["*"], left_behind(tmp_path / "four"), "1", "coder")
+    travel(home, kept)
+    assert not (kept / "1" / "coder").exists()
+    home.close()
+
+
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x"])
 def test_no_file_goes_outside(tmp_path: Path, name: str):
     with pytest.raises(OutputError, match="outside"):

@@ -18,13 +18,22 @@ class FilesHome:
     """A worker's end: a folder of its own, which empties as its files are sent."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="agentbatch-artifacts-"))
-        self._targets: deque[Path] = deque()
+        self._base = Path(tempfile.mkdtemp(prefix="agentbatch-artifacts-"))
+        self.folder = self._base / "kept"
+        self._leaving = self._base / "leaving"
+        self._leaving.mkdir()
+        self._targets: deque[tuple[Path, Path]] = deque()
         self._sending: Iterator[PieceRow] | None = None
 
     def send(self, target: Path) -> None:
-        """All files of this folder inside the folder are there. May be called from any thread."""
-        self._targets.append(target)
+        """All files of this folder inside the folder are there. May be called from any thread.
+
+        They are moved out of the way at once: the step may begin again, and fill its folder while they are sent.
+        """
+        moved = Path(tempfile.mkdtemp(dir=self._leaving))
+        if (self.folder / target).is_dir():  # else it left nothing
+            (self.folder / target).rename(moved)
+        self._targets.append((target, moved))
 
     @property
     def waiting(self) -> bool:
@@ -37,7 +46,7 @@ class FilesHome:
         size = 0
         while size < most and self.waiting:
             if self._sending is None:
-                self._sending = self._pieces(self._targets.popleft())
+                self._sending = _pieces(*self._targets.popleft())
             row = next(self._sending, None)
             if row is None:
                 self._sending = None
@@ -48,24 +57,25 @@ class FilesHome:
 
     def close(self) -> None:
         """Remove the folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self._base, ignore_errors=True)
 
-    def _pieces(self, target: Path) -> Iterator[PieceRow]:
-        yield target.as_posix(), None
-        for path in sorted((self.folder / target).rglob("*")):
-            if path.is_file():
-                yield from self._pieces_of(path)
-        shutil.rmtree(self.folder / target, ignore_errors=True)
 
-    def _pieces_of(self, path: Path) -> Iterator[PieceRow]:
-        name = path.relative_to(self.folder).as_posix()
-        try:
-            with path.open("rb") as file:
-                yield name, file.read(_PIECE_BYTES)
-                while data := file.read(_PIECE_BYTES):
-                    yield name, data
-        except OSError:  # the step was begun again, and has emptied its folder: it is sent anew when it is whole
-            return
+def _pieces(target: Path, moved: Path) -> Iterator[PieceRow]:
+    yield target.as_posix(), None
+    for path in sorted(moved.rglob("*")):
+        if path.is_file():
+            yield from _pieces_of((target / path.relative_to(moved)).as_posix(), path)
+    shutil.rmtree(moved, ignore_errors=True)
+
+
+def _pieces_of(name: str, path: Path) -> Iterator[PieceRow]:
+    try:
+        with path.open("rb") as file:
+            yield name, file.read(_PIECE_BYTES)
+            while data := file.read(_PIECE_BYTES):
+                yield name, data
+    except OSError as error:
+        raise OutputError(f"the artifact {name} can't be read on its node: {error.strerror or error}") from None
 
 
 def write_pieces(folder: Path, rows: Sequence[PieceRow]) -> None:
