@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
+from engines.station_terms import assignment
 
 from agentbatch.engines.ray.tasks import TaskCaller, Tasks
 from agentbatch.placement import ONE_CORE, Placement
@@ -43,3 +45,27 @@ async def test_a_call_that_is_cancelled_while_it_begins_ends_its_task():
     tasks.may_begin.set()
     async with asyncio.timeout(20):
         assert await tasks.withdrawn == "the reference"
+
+
+class CountingTasks(Tasks):
+    """Counts what it asks Ray for."""
+
+    functions = calls = 0
+
+    def _remote(self, placement: Placement) -> Any:
+        self.functions += 1
+        return self
+
+    def remote(self, *arguments: object) -> str:
+        self.calls += 1
+        return "the reference"
+
+
+def test_all_calls_of_one_placement_are_of_one_function_of_rays(tmp_path: Path):
+    tasks, fast = CountingTasks(assignment(tmp_path), "", []), Placement((("disk", "ssd"),), ())
+    for name in ("mine:work", "mine:other"):
+        for placement in (None, fast):
+            caller = tasks.caller(name, placement)
+            for _ in range(3):
+                tasks.begin(name, caller.placement, {})
+    assert (tasks.functions, tasks.calls) == (2, 12)

@@ -49,10 +49,13 @@ class Tasks:
         self._digest = digest
         self._package = package
         self._ray: Any = importlib.import_module("ray")
+        self._remotes: dict[Placement, Any] = {}
 
     def caller(self, function: str, placement: Placement | None) -> TaskCaller:
         """What calls a function on whichever node has room."""
         placement = placement or ONE_CORE
+        if placement not in self._remotes:
+            self._remotes[placement] = self._remote(placement)
         rooms = [placement.room_on(labels, resources) for labels, resources in self._assignment.nodes]
         return TaskCaller(self, function, placement, max(1, sum(rooms)))
 
@@ -67,11 +70,14 @@ class Tasks:
             {name: os.environ[name] for name in names if name in os.environ},
             assignment.foreign_paths,
         )
+        return self._remotes[placement].remote(pickle.dumps(call, protocol=5), self._digest, self._package)
+
+    def _remote(self, placement: Placement) -> Any:
+        """The function as Ray calls it. Each that is made goes to every process, and is kept while the run goes."""
         options = asked_of_ray(dict(placement.resources)) | {"max_retries": 0, "retry_exceptions": False}
         if placement.labels:
             options["label_selector"] = dict(placement.labels)
-        task = self._ray.remote(**options)(run_task)
-        return task.options(name="function").remote(pickle.dumps(call, protocol=5), self._digest, self._package)
+        return self._ray.remote(name="function", **options)(run_task)
 
     def cancel(self, reference: Any) -> None:
         """End the call's process, or take it out of the queue."""
