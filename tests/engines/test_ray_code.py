@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -88,6 +89,22 @@ def test_the_package_holds_the_config_its_prompts_and_modules_and_no_key(project
     assert (folder / package.config).read_text() == (project.folder / "c.yaml").read_text()
     assert unpacked_folder(package.digest) == folder
     shutil.rmtree(folder, ignore_errors=True)  # Ray may be leaving it
+
+
+def test_a_script_can_be_run_there_and_nothing_else_is_left(project: RayProject, variables: None):
+    (project.folder / "tool.sh").write_text("#!/bin/sh\necho hi\n")
+    (project.folder / "tool.sh").chmod(0o755)
+    (project.folder / "c.yaml").write_text(project.config + "engine: {working_dir: .}\n")
+    package = pack(load(project.folder / "c.yaml"))
+    folders = {unpack(package.digest, package.data), unpack(package.digest, package.data)}  # two workers at once
+    (folder,) = folders
+    assert (folder / "tool.sh").stat().st_mode & 0o777 == 0o755
+    assert subprocess.check_output([folder / "tool.sh"]) == b"hi\n"
+    with pytest.raises(zipfile.BadZipFile):
+        unpack("broken", package.data[:-100])
+    left = [path.name for path in folder.parent.iterdir() if path.name.startswith((package.digest, "broken"))]
+    assert left == [package.digest]
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_a_working_dir_goes_whole_less_what_is_excluded(project: RayProject, variables: None):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -74,14 +75,23 @@ def unpack(digest: str, data: bytes) -> Path:
     home = _home()
     target = home / digest
     making = Path(tempfile.mkdtemp(prefix=f"{digest}.", dir=home))
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        archive.extractall(making)
     try:
+        _extract(data, making)
         making.rename(target)
-    except OSError:  # another worker of this machine was quicker
-        if not target.is_dir():
+    except BaseException as error:
+        shutil.rmtree(making, ignore_errors=True)
+        if not isinstance(error, OSError) or not target.is_dir():  # else another worker of this machine was quicker
             raise
     return target
+
+
+def _extract(data: bytes, folder: Path) -> None:
+    """Write the files with the permissions that they had, which `ZipFile.extract` leaves to us."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        for entry in archive.infolist():
+            path = archive.extract(entry, folder)
+            if mode := entry.external_attr >> 16 & 0o777:
+                Path(path).chmod(mode)
 
 
 def _home() -> Path:
