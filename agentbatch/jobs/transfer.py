@@ -132,7 +132,14 @@ def say_parts(files: Mapping[str, Path], parts: Parts, most: int = MOST_PACKED) 
 
 
 def read_parts(log: str) -> Brought | None:
-    """What a job's log holds; None where it does not hold the end."""
+    """What a job's log holds; None where it does not hold the end, or a line of it is cut."""
+    try:
+        return _read(log)
+    except (ValueError, zlib.error):  # of a cut line; a wrong base64 or JSON is a ValueError, too
+        return None
+
+
+def _read(log: str) -> Brought | None:
     blocks: list[Block] = []
     for line in log.split("\n"):
         if not line.startswith(MARK):

@@ -258,6 +258,15 @@ def test_files_come_in_parts_from_where_the_other_end_stops(tmp_path: Path):
     assert read_parts("Running entrypoint\nkilled") is None
 
 
+def test_a_log_that_is_cut_anywhere_is_not_whole_yet(tmp_path: Path):
+    results = tmp_path / "results.jsonl"
+    results.write_bytes(b"".join(b'{"index":%d}\n' % n for n in range(60)))
+    log = "\n".join(say_parts({"results": results}, {"results": Have(0, "")}))
+    assert read_parts(log) is not None
+    assert [size for size in range(len(log)) if read_parts(log[:size]) is not None] == []
+    assert read_parts(log.replace(" 0 eJ", " 0 e")) is None
+
+
 def test_runs_are_forgotten_when_their_time_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AGENTBATCH_JOBS", str(tmp_path))
     for name, keep_s in [("old", 10), ("kept", 10_000)]:
