@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
+from agentbatch.errors import OutputError
 from agentbatch.items import Item
 from agentbatch.kept.journal import Answers, CallRow, Entry, JournalFile
 
@@ -44,5 +45,8 @@ class PaidCalls:
 
     async def _settled(self, item: int, then: Callable[[], None]) -> None:
         if self._journal is not None:
-            await self._journal.settle(item)
+            try:
+                await self._journal.settle(item)
+            except OutputError:  # the journal has told the run itself, which ends
+                return
         then()
