@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 from agentbatch.engines.base import Take
 from agentbatch.items import Item
+
+_MOST_BYTES = 1_000_000
+"""Of inputs that are given out at once, without the last of them: on its way a chunk is held whole, three times."""
 
 
 class Backlog:
@@ -30,16 +34,15 @@ class Backlog:
         self._returned.extend(items)
 
     def next(self, most: int) -> list[Item]:
-        """So many items at most; fewer, or none, where more may come later."""
+        """So many items at most; fewer, or none, where they are large, or where more may come later."""
         items: list[Item] = []
-        while len(items) < most:
-            if self._returned:
-                items.append(self._returned.popleft())
-                continue
-            item = self._from_inputs()
+        size = 0
+        while len(items) < most and size < _MOST_BYTES:
+            item = self._returned.popleft() if self._returned else self._from_inputs()
             if item is None:
                 break
             items.append(item)
+            size += _size(item.fields)
         return items
 
     def _from_inputs(self) -> Item | None:
@@ -58,3 +61,15 @@ class Backlog:
             item = taken
         self._read_all = item is None
         return item
+
+
+def _size(value: Any) -> int:
+    """About how many bytes it is when it travels."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        pairs = cast("dict[str, Any]", value).items()
+        return sum(len(name) + _size(each) for name, each in pairs)
+    if isinstance(value, list):
+        return sum(map(_size, cast("list[Any]", value)))
+    return 8

@@ -216,7 +216,7 @@ class RayEngine:
             return False
         for _ in items:
             self._watchers.tally.start_item()
-        link.push(Chunk(items, self._paid.of(items)))
+        link.push(Chunk(items, self._paid.of(items)), self._wake.set)
         return True
 
     def _finished(self) -> bool:

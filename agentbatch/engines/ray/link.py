@@ -22,6 +22,8 @@ _MAIL_S = 0.01
 """Errands and news wait so long for more: a message costs the driver most of a millisecond, however small it is."""
 
 _AGAIN_S = 0.2
+_MOST_ON_WAY = 1_000_000
+"""Bytes of items that have not arrived: with more on the way it is sent none, as Ray holds them until they have."""
 
 State = Literal["working", "lost", "over"]
 
@@ -61,6 +63,7 @@ class Link:
         self.kept = 0
         self.paused = False
         self._mail = Chunk()
+        self._on_way = 0
         self.state: State = "working"
         self.why = ""
         self.pressure = Pressure()
@@ -73,7 +76,7 @@ class Link:
     @property
     def room(self) -> int:
         """How many more items it may be sent."""
-        may_have_items = self.state == "working" and self.placement is None
+        may_have_items = self.state == "working" and self.placement is None and self._on_way < _MOST_ON_WAY
         return self.window + self.ahead - len(self.held) if may_have_items else 0
 
     @property
@@ -86,10 +89,12 @@ class Link:
         """What it has, as a share of what it can work on at once."""
         return len(self.held) / self.window
 
-    def push(self, chunk: Chunk) -> None:
-        """Send it items. If they don't arrive, it is lost, and they with it."""
+    def push(self, chunk: Chunk, then: Callable[[], None]) -> None:
+        """Send it items; `then` they are there. If they don't arrive, it is lost, and they with it."""
         self.held.update((item.index, item) for item in chunk.items)
-        self._start(self._deliver(packed(chunk)))
+        data = packed(chunk)
+        self._on_way += len(data)
+        self._start(self._push(data, then))
 
     def mail(
         self,
@@ -172,6 +177,13 @@ class Link:
         task = asyncio.create_task(saying)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _push(self, chunk: bytes, then: Callable[[], None]) -> None:
+        try:
+            await self._deliver(chunk)
+        finally:
+            self._on_way -= len(chunk)
+            then()
 
     async def _deliver(self, chunk: bytes) -> None:
         try:
