@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +27,7 @@ from agentbatch.engines.ray.files_home import write_pieces
 from agentbatch.engines.ray.head_watch import watch_head
 from agentbatch.engines.ray.link import Link
 from agentbatch.engines.ray.paid_calls import PaidCalls
-from agentbatch.engines.ray.parcels import Batch, Chunk, FinishedRow, SpanRow
+from agentbatch.engines.ray.parcels import Batch, Chunk, FinishedRow, PieceRow, SpanRow
 from agentbatch.engines.ray.relay import log_again
 from agentbatch.errors import ConfigError
 from agentbatch.kept.journal import JournalFile
@@ -264,7 +264,7 @@ class RayEngine:
 
     async def _listen(self, link: Link) -> None:
         try:
-            await link.listen(self._on_batch)
+            await link.listen(self._on_batch, self._bring_home)
         except Exception as error:  # a bug of ours, too: a worker that nobody listens to would hold its items for ever
             link.lose(f"{type(error).__name__}: {error}")
             self._break(error)
@@ -280,9 +280,11 @@ class RayEngine:
         self._crew.on_ended(link)
         self._wake.set()
 
+    def _bring_home(self, files: Sequence[PieceRow]) -> None:
+        if self._watchers.artifacts is not None:
+            write_pieces(self._watchers.artifacts, files)
+
     def _on_batch(self, link: Link, batch: Batch) -> None:
-        if batch.files and self._watchers.artifacts is not None:
-            write_pieces(self._watchers.artifacts, batch.files)
         if batch.calls:  # before the ends of their items, which forget them: they would be kept for ever after
             self._paid.keep(batch.calls, lambda: link.say_kept(batch.calls_through))
         for row in batch.finished:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Literal
 
 from agentbatch.engines.ray.cluster import Node, Remote, WorkerGone, WorkerUnheard
 from agentbatch.engines.ray.errands.parcels import ErrandRow, NewsRow
-from agentbatch.engines.ray.parcels import Batch, Chunk, packed, unpacked
+from agentbatch.engines.ray.parcels import Batch, Chunk, PieceRow, packed, unpacked
 from agentbatch.items import Item
 from agentbatch.placement import Placement
 from agentbatch.progress.view import Pressure
@@ -125,8 +125,13 @@ class Link:
         self.paused = pausing
         self.tell("pause", pausing)
 
-    async def listen(self, on_batch: Callable[[Link, Batch], None]) -> None:
-        """Hand over what it says until it has ended or is lost; `state` and `why` tell which."""
+    async def listen(
+        self, on_batch: Callable[[Link, Batch], None], on_files: Callable[[Sequence[PieceRow]], None]
+    ) -> None:
+        """Hand over what it says until it has ended or is lost; `state` and `why` tell which.
+
+        `on_files` gets a batch's files before `on_batch` gets the batch, in a thread, for a disk may be slow.
+        """
         loop = asyncio.get_running_loop()
         heard = loop.time()
         while self.state == "working":
@@ -145,8 +150,12 @@ class Link:
                 continue
             if self.state != "working":
                 return
-            heard = loop.time()
             batch: Batch = unpacked(data)
+            if batch.files and batch.number > self._last:
+                await asyncio.to_thread(on_files, batch.files)
+            if self.state != "working":
+                return
+            heard = loop.time()
             if batch.number > self._last:
                 self._last = batch.number
                 on_batch(self, batch)
