@@ -13,4 +13,5 @@ refusals    what can't be run there         mends       what keeps a run from a 
 survey      what a cluster is made of       resources   how Ray is asked for them
 head_watch  whether the head still answers  lean_start  a private Ray with fewer processes
 versions    what must be the same everywhere
+local_raylet  the Ray process of this machine
 """

@@ -1,4 +1,4 @@
-"""The border to Ray: only this file calls it, `tasks`, `versions`, `lean_start`, `hushed`. Errors come in our words.
+"""The border to Ray: only it, `tasks`, `versions`, `local_raylet`, `lean_start` and `hushed` call it. Errors are ours.
 
 Ray is an extra, and untyped: it is imported when a run wants it, and what comes from it is `Any` until it leaves here.
 """
@@ -21,6 +21,7 @@ from agentbatch.engines.ray.actors import StationActor
 from agentbatch.engines.ray.hushed import hush
 from agentbatch.engines.ray.lean_start import without_helpers
 from agentbatch.engines.ray.leases.actor import BankActor
+from agentbatch.engines.ray.local_raylet import refuse_no_node
 from agentbatch.engines.ray.mends import first_line, joining_failed, last_line, reach
 from agentbatch.engines.ray.resources import asked_of_ray
 from agentbatch.engines.ray.versions import install_there, refuse_other_ray
@@ -134,7 +135,7 @@ class Cluster:
         """Connect to a running cluster.
 
         Raises:
-            ConfigError: there is none, or it is of another version.
+            ConfigError: there is none, it is of another version, or this machine is no node of it.
         """
         failing = "the Ray cluster at {} can't be joined"
         try:
@@ -143,6 +144,7 @@ class Cluster:
             raise joining_failed(failing.format(address), error) from None
         await reach(head)
         await self.apart(lambda: refuse_other_ray(head))
+        await self.apart(lambda: refuse_no_node(head))
         await self._init(failing.format(head), address=head)
 
     async def _init(self, failing: str, **options: Any) -> None:
