@@ -35,7 +35,12 @@ def config(tmp_path: Path) -> Config:
 
 def crew_of(config: Config, cluster: FakeCluster, placed: dict[str, Placement] | None = None) -> Crew:
     return Crew(
-        config, cast("Any", cluster), lambda name, node, share, post: assignment(Path()), placed or {}, ("", b""), None
+        config,
+        cast("Any", cluster),
+        lambda name, node, share, post: assignment(Path()),
+        placed or {},
+        ("", b""),
+        lambda: None,
     )
 
 

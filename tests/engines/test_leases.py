@@ -157,6 +157,17 @@ def test_tokens_of_large_requests_over_many_workers_are_the_limit_in_any_minute(
     assert len(sent) * size >= 0.97 * limit * 130 / 60
 
 
+def test_a_bank_that_follows_another_lends_no_rate_for_a_minute():
+    bank = Bank(ttl_s=4, follows=True)
+    bank.vouch(frozenset("a"))
+    terms = {"m": Terms(10, 600, 6000)}
+    need = {("m", "rpm"): Need(0.0, 5), ("m", "tpm"): Need(0.0, 50)}
+    for number, at, free in ((1, 100.0, False), (2, 159.0, False), (3, 162.0, True)):
+        answer = bank.report(Report("a", number, terms, {"m": Holding(0, 0, 5)}, need), at)
+        assert [lent > 0 for lent in answer.lent.values()] == [free, free]
+        assert answer.places == {"m": 10}
+
+
 async def test_what_is_given_back_can_be_lent_again():
     bank = Bank(ttl_s=4)
     terms = {"m": Terms(None, None, 6000)}

@@ -192,7 +192,7 @@ class Cluster:
         """Keep bytes where every node can get them; the reference keeps them."""
         return self._ray.put(data)
 
-    def start_bank(self, ttl_s: float, budget: float | None) -> Remote:
+    def start_bank(self, ttl_s: float, budget: float | None, follows: bool) -> Remote:
         """The actor that lends limits, on the driver's own node: they are lost together."""
         strategies: Any = importlib.import_module("ray.util.scheduling_strategies")
         here = self._ray.get_runtime_context().get_node_id()
@@ -203,7 +203,7 @@ class Cluster:
             max_concurrency=256,
             scheduling_strategy=strategies.NodeAffinitySchedulingStrategy(here, soft=False),
         )(BankActor)
-        return Remote(actor.remote(ttl_s, budget))
+        return Remote(actor.remote(ttl_s, budget, follows))
 
     def start_worker(self, node: Node, resources: Mapping[str, float]) -> Remote:
         """A new worker process on a node, with these resources for itself.

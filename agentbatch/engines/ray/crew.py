@@ -36,7 +36,7 @@ class Crew:
             placement of the agents that it runs (None: it has items).
         placed: the placements of agents, by their names.
         package: the digest and the bytes of what they build their engine from.
-        budget: US dollars left of the run's cap; None for no cap.
+        left_usd: US dollars left of the run's cap, as far as its workers told; None for no cap.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Crew:
         assignment: Callable[[str, str, tuple[int, int] | None, Placement | None], Assignment],
         placed: Mapping[str, Placement],
         package: tuple[str, bytes],
-        budget: float | None,
+        left_usd: Callable[[], float | None],
     ) -> None:
         self.links: list[Link] = []
         self._config = config
@@ -64,7 +64,7 @@ class Crew:
         self._unfit: set[str] = set()
         """Nodes that can't do the work: the run goes on without them."""
         self._package = package
-        self._budget = budget
+        self._left_usd = left_usd
         self._bank: Remote | None = None
         self._ranks: dict[str, int] = {}
         self._telling: set[asyncio.Task[None]] = set()
@@ -93,7 +93,7 @@ class Crew:
         check_store(len(self._package[1]), stores)
         self._reference = self._cluster.put(self._package[1])
         if self._config.engine.limiter.mode == "lease":
-            self._bank = await self._cluster.apart(self._start_bank)
+            self._bank = await self._start_bank(follows=False)
         await self._recruit()
         timeout = self._config.engine.placement_timeout
         try:
@@ -126,9 +126,9 @@ class Crew:
             for post, since in alone_since.items():
                 if loop.time() - since > self._config.engine.placement_timeout:
                     raise ConfigError(self._nobody_for(post))
-            await self._see_to_bank()
             try:
-                await self._recruit()
+                if await self._see_to_bank():
+                    await self._recruit()
             except ConfigError as error:
                 self._why = str(error)
 
@@ -314,20 +314,28 @@ class Crew:
         self._places.pop(name, None)
         self._ranks.pop(name, None)
 
-    def _start_bank(self) -> Remote:
-        return self._cluster.start_bank(self._config.engine.limiter.ttl, self._budget)
+    async def _start_bank(self, follows: bool) -> Remote:
+        ttl_s, left_usd = self._config.engine.limiter.ttl, self._left_usd()
+        return await self._cluster.apart(lambda: self._cluster.start_bank(ttl_s, left_usd, follows))
 
-    async def _see_to_bank(self) -> None:
-        """Workers that lose the bank end; those that follow them get another."""
+    async def _see_to_bank(self) -> bool:
+        """Whether who starts now can borrow.
+
+        Workers that lose the bank end. Those that follow them get another, which is started when the last has said what
+        it spent.
+        """
         if self._bank is None:
-            return
+            return True
         try:
             await self._bank.call("vouch", frozenset(self._places), timeout=self._config.engine.limiter.ttl)
         except WorkerGone as error:
+            if self._starting or any(link.state == "working" for link in self.links):
+                return False
             _LOGGER.warning("the bank of limits is lost (%s): another is started", error)
-            self._bank = await self._cluster.apart(self._start_bank)
+            self._bank = await self._start_bank(follows=True)
         except WorkerUnheard:
             pass  # busy; workers have clocks of their own
+        return True
 
     def _part(self, name: str) -> tuple[int, int] | None:
         """A worker's part of limits that are split."""

@@ -56,6 +56,11 @@ def open_ray_engine(
     package = _in_place(config) if config.engine.address is None else pack(config)
     cluster = Cluster()
     assignment = _assignment(config, terms, package, watchers, placed, keeps_calls=journal is not None)
+
+    def left_usd() -> float | None:
+        told = watchers.tally.counts().cost_usd + engine.unfinished_usd
+        return None if terms.budget is None else max(0.0, terms.budget - told)
+
     crew = Crew(
         config,
         cluster,
@@ -64,7 +69,7 @@ def open_ray_engine(
         ),
         placed,
         (package.digest, package.data),
-        terms.budget,
+        left_usd,
     )
     engine = RayEngine(config, cluster=cluster, crew=crew, control=control, watchers=watchers, journal=journal)
     engine.notes += notes(config)

@@ -11,8 +11,8 @@ from agentbatch.engines.ray.leases.bank import Bank
 class BankActor:
     """The `Bank` of limits as an actor."""
 
-    def __init__(self, ttl_s: float, budget: float | None) -> None:
-        self._bank = Bank(ttl_s, budget)
+    def __init__(self, ttl_s: float, budget: float | None, follows: bool) -> None:
+        self._bank = Bank(ttl_s, budget, follows=follows)
 
     async def report(self, report: bytes) -> bytes:
         """A worker's packed `Report`; the packed `Answer`."""

@@ -105,10 +105,12 @@ class Bank:
 
     Args:
         budget: US dollars left of the run's cap; None for no cap.
+        follows: one that was lost a moment ago, so that of rates all that there is in a minute may have been used.
     """
 
-    def __init__(self, ttl_s: float, budget: float | None = None) -> None:
+    def __init__(self, ttl_s: float, budget: float | None = None, *, follows: bool = False) -> None:
         self._ttl_s = ttl_s
+        self._follows = follows
         self._places: dict[str, Shares] = {}
         self._rates: dict[tuple[str, str], _LentRate] = {}
         self._dollars = None if budget is None else Shares(budget, whole=False)
@@ -131,7 +133,7 @@ class Bank:
             return answer
         self._seen[worker], self._numbers[worker] = now, report.number
         for owner, terms in report.terms.items():
-            self._open(owner, terms)
+            self._open(owner, terms, now)
         for owner, holding in report.places.items():
             answer.places[owner] = int(self._places[owner].report(worker, holding))
         for key, need in report.rates.items():
@@ -170,7 +172,7 @@ class Bank:
             if worker not in self._vouched:
                 self.leave(worker)
 
-    def _open(self, owner: str, terms: Terms) -> None:
+    def _open(self, owner: str, terms: Terms, now: float) -> None:
         if terms.places is not None:
             shares = self._places.setdefault(owner, Shares(terms.places))
             # of functions that are tasks of Ray's, who comes with another node knows of more places
@@ -178,6 +180,8 @@ class Bank:
         for unit, limit in (("rpm", terms.rpm), ("tpm", terms.tpm)):
             if limit is not None and (owner, unit) not in self._rates:
                 self._rates[owner, unit] = _LentRate(limit, unit, owner)
+                if self._follows:
+                    self._rates[owner, unit].rate.enter_past(now, limit)
 
     def _share_health(self, report: Report, answer: Answer, now: float) -> None:
         """An endpoint that rests, or is dead, for one worker is so for all."""
