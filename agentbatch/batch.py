@@ -410,7 +410,7 @@ class _Run:
     def _continue_command(self, signalled: ExitCode | None) -> str | None:
         """The same again would only look at the same canary again, where that one ended the run."""
         options = self._options
-        if options.files is None or options.terminal is None:
+        if options.files is None or options.terminal is None or self._book.put_back:
             return None
         refused = self._canary is not None and self._canary.refused and signalled is None
         return options.terminal.past_canary_command if refused else options.terminal.continue_command

@@ -37,6 +37,7 @@ from agentbatch.results.header import (
 )
 from agentbatch.results.hearer import Heard, Nowhere
 from agentbatch.results.order import OrderedLines, sort_results
+from agentbatch.results.overwriting import SetAside
 from agentbatch.results.same_errors import SameErrors
 from agentbatch.results.scan import Finished, scan_results
 from agentbatch.results.writer import CROWDED_BYTES, LineWriter, ResultsFile, Sink, StreamOut
@@ -118,6 +119,11 @@ class ResultBook:
         self._order = OrderedLines() if options.ordered and options.files is None else None
         self._opened = ExitStack()
         self._lock: OutputLock | None = None
+        self._aside: SetAside | None = None
+        """What this run overwrites, until a new result is there."""
+        self._ended = False
+        self.put_back = False
+        """Whether it was put in place again, as none came. Known when the book is closed."""
 
     def __enter__(self) -> Self:
         with ExitStack() as opening:
@@ -129,6 +135,7 @@ class ResultBook:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._opened:
+            self._ended = kind is None
             self._flush_order()
             failure = self._writer.close(self._patience)
             if self._patience is None:
@@ -320,6 +327,10 @@ class ResultBook:
         """So many lines are on disk: their items' paid calls need not be kept any longer."""
         newly = [self._uncommitted.popleft()[0] for _ in range(lines - self._committed)]
         self._committed = lines
+        if lines and self._aside is not None:
+            self._aside, replaced = None, self._aside
+            with suppress(OutputError):  # what can't be deleted now, the next run deletes
+                replaced.settle(replaced=True)
         if self.journal is not None:
             self.journal.forget(newly)
 
@@ -345,13 +356,25 @@ class ResultBook:
             self.notes.append(note)
         self._lock = opening.enter_context(OutputLock(files.results))
         if self._options.overwrite:
-            files.discard()
+            self._aside = SetAside(files)
+            opening.callback(self._settle_aside)
+            self._aside.begin()
+        else:
+            SetAside(files).settle()
         self._continue_or_begin(files)
         self.journal = JournalFile(files.journal, self.fail, self._begun_calls(files))
         if self._finished is not None:
             finished = self._finished
             self.journal.leave_out(lambda index: finished.status_of(index) is not None)
         return LineWriter(self._heard(ResultsFile(files.results)), self.fail, self._on_commit)
+
+    def _settle_aside(self) -> None:
+        """A run that came to its end has replaced what was there, even by nothing."""
+        if self._aside is None:
+            return
+        self.put_back = self._aside.settle(replaced=self._ended and not self._control.stopping)
+        if self.put_back:
+            self.notes.append(f"nothing new was kept, so nothing is overwritten: {self._aside.results} is as before")
 
     def _heard(self, sink: Sink) -> Sink:
         return sink if self._options.hear is None else Heard(sink, self._options.hear)

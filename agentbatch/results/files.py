@@ -67,14 +67,24 @@ class ResultFiles:
         """The page that `agentbatch report` makes."""
         return self._beside("report.html")
 
+    @property
+    def aside(self) -> Path:
+        """The folder for what `--overwrite` replaces, until a new result is there."""
+        return self._beside("overwritten")
+
+    @property
+    def all_of_run(self) -> tuple[Path, ...]:
+        """All that a new beginning replaces. The results go first: a header alone continues nothing."""
+        sqlite = [path for each in (self.journal, self.batches) for path in _sqlite_files(each)]
+        return (self.results, self.spool, self.traces, self.traces_index, self.header, *sqlite, self.artifacts)
+
     def discard(self) -> None:
-        """Delete what an earlier run left, for a new beginning. The results go first: a header alone continues nothing.
+        """Delete what an earlier run left, for a new beginning.
 
         Raises:
             OutputError: a file can't be deleted.
         """
-        journal = [path for each in (self.journal, self.batches) for path in _sqlite_files(each)]
-        for path in (self.results, self.spool, self.traces, self.traces_index, self.header, *journal):
+        for path in self.all_of_run[:-1]:
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
