@@ -367,7 +367,8 @@ class _Run:
         cap = self._config.limits.max_cost
         left = None if cap is None else max(0.0, cap - self._book.spent_in_all_usd)
         terms = RunTerms(self._options.log.lowest_level, self._options.cache, self._artifacts(), left)
-        watchers = Watchers(self._tally, self._outlets.traces, self._outlets.others, self._artifacts())
+        outlets = self._outlets
+        watchers = Watchers(self._tally, self._tracer, outlets.traces, outlets.others, self._artifacts())
         self._book.leave_begun_unknown()
         return open_ray_engine(
             self._config, terms, control=self._control, watchers=watchers, journal=self._book.journal

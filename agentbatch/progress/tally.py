@@ -70,7 +70,6 @@ class Counts:
 
     agents: tuple[AgentStats, ...]
     items: Mapping[str, int]
-    items_started: int
     errors: tuple[ErrorGroup, ...]
     refusals: tuple[Refusal, ...]
     possibly_billed: int
@@ -222,7 +221,6 @@ class Tally:
         self._recalled: set[str] = set()
         """Running agents that got an answer which an earlier run had paid."""
         self._items: dict[str, int] = {}
-        self._items_started = 0
         self._errors: dict[str, ErrorGroup] = {}
         self._error_counts: dict[str, int] = {}
         self._refusals: dict[str, Refusal] = {}
@@ -252,10 +250,6 @@ class Tally:
         """There will be no more of them."""
         self._running.pop(span_id, None)
 
-    def start_item(self) -> None:
-        """An item has begun elsewhere."""
-        self._items_started += 1
-
     def end_item(
         self,
         status: str,
@@ -279,8 +273,6 @@ class Tally:
             row = self._rows.get(span.name) or self._rows.setdefault(span.name, _Row(span.name))
             row.queued += 1
             self._queued[span.span_id] = row
-        elif span.kind == "item":
-            self._items_started += 1
 
     def on_work(self, span: Span) -> None:
         """An agent has left the queue."""
@@ -303,7 +295,6 @@ class Tally:
         return Counts(
             agents=tuple(row.stats() for row in self._with_parts(self._rows, lambda part: part.rows)),
             items=dict(self._items),
-            items_started=self._items_started,
             errors=self._error_groups(),
             refusals=self._clean_refusals(),
             possibly_billed=self._possibly_billed + sum(part.possibly_billed for part in self._parts.values()),

@@ -37,6 +37,10 @@ class WorkerGone(Exception):
     """The worker's process is no more, for certain."""
 
 
+class WorkerCrashed(WorkerGone):
+    """Its process ended on a machine that is alive: what it worked on may be why."""
+
+
 class WorkerUnfit(WorkerGone):
     """Nor would another on that machine live: what it is made of is not there. The text says what to do."""
 
@@ -254,8 +258,10 @@ def _import_ray() -> Any:
 
 def _died(error: Exception) -> WorkerGone:
     """Why a worker is no more. One that could not even be made misses a module."""
-    if "creation task" not in str(error):
+    if "node has died" in str(error):
         return WorkerGone(first_line(error))
+    if "creation task" not in str(error):
+        return WorkerCrashed(first_line(error))
     return WorkerUnfit(f"no process of agentbatch starts there ({last_line(error)}): {install_there()}")
 
 

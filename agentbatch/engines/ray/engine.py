@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 from collections import Counter
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +29,9 @@ from agentbatch.engines.ray.link import Link
 from agentbatch.engines.ray.paid_calls import PaidCalls
 from agentbatch.engines.ray.parcels import Batch, Chunk, FinishedRow, PieceRow, SpanRow
 from agentbatch.engines.ray.relay import log_again
-from agentbatch.errors import ConfigError
+from agentbatch.engines.ray.suspects import MOST_DEATHS, Suspects
+from agentbatch.errors import ConfigError, FunctionFault
+from agentbatch.items import Failure, Item, ItemResult, Result
 from agentbatch.kept.journal import JournalFile
 from agentbatch.process.control import Control
 from agentbatch.progress.tally import Tally
@@ -37,7 +39,7 @@ from agentbatch.progress.view import NodePressure, Pressure
 from agentbatch.results.finished import FinishedItem
 from agentbatch.text.figures import counted
 from agentbatch.time_book import Bound, Waits
-from agentbatch.trace import SpanObserver
+from agentbatch.trace import SpanObserver, Tracer
 from agentbatch.traces.trace_file import TraceFile
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ class Watchers:
     """Who on the driver wants to know what happens on the workers."""
 
     tally: Tally
+    tracer: Tracer = field(default_factory=Tracer)
     traces: TraceFile | None = None
     spans: tuple[SpanObserver, ...] = field(default=())
     """Of every single span, which costs the driver much more than results do."""
@@ -85,6 +88,7 @@ class RayEngine:
         self._observers = watchers.spans
         self._paid = PaidCalls(journal)
         self._errands = ErrandDesk(lambda: self._crew.links, self._paid)
+        self._suspects = Suspects()
         self._wake = asyncio.Event()
         self._slow: set[asyncio.Future[None]] = set()
         self._fault: Exception | None = None
@@ -212,11 +216,12 @@ class RayEngine:
             in_flight = sum(len(link.held) for link in self._crew.links if link.state == "working")
             most = min(most, self._config.limits.max_concurrency - in_flight)
         items = self._backlog.next(most)
+        alone = not items and most > 0 and not link.held and bool(self._suspects)
+        if alone:
+            items = self._suspects.next(most)
         if not items:
             return False
-        for _ in items:
-            self._watchers.tally.start_item()
-        link.push(Chunk(items, self._paid.of(items)), self._wake.set)
+        link.push(Chunk(items, self._paid.of(items)), self._wake.set, alone=alone)
         return True
 
     def _finished(self) -> bool:
@@ -225,7 +230,7 @@ class RayEngine:
         if self._control.stopping:
             return not any(link.state == "working" and link.placement is None for link in self._crew.links)
         # a lost worker's items are on their way back until nobody listens to it any more
-        return self._backlog.empty and not any(link.held for link in self._crew.links)
+        return self._backlog.empty and not self._suspects and not any(link.held for link in self._crew.links)
 
     async def _end_workers(self) -> None:
         """Everything is done: the workers say their last figures."""
@@ -274,11 +279,34 @@ class RayEngine:
             self._watchers.tally.lose(link.name)
         self._cluster.kill(link.remote)  # an ended one would keep its core, and one that is cut off its calls
         if link.held:  # none before the run has begun
-            self._backlog.give_back(sorted(link.held.values(), key=lambda item: item.index))
-            link.held.clear()
+            self._take_back(link)
         self._errands.lose(link)
         self._crew.on_ended(link)
         self._wake.set()
+
+    def _take_back(self, link: Link) -> None:
+        """What a worker had is dealt again, but for an item that ends every process that it is in."""
+        items = sorted(link.held.values(), key=lambda item: item.index)
+        link.held.clear()
+        if link.crashed:
+            items, given_up = self._suspects.after_death(items)
+            for item in given_up:
+                self._give_up(item, link.why)
+        self._backlog.give_back(items)
+
+    def _give_up(self, item: Item, why: str) -> None:
+        message = (
+            f"the worker's process died {MOST_DEATHS} times while it had this item, the last time this item alone"
+            f" ({why}): a function or a tool ends the process, or needs more memory than there is"
+        )
+        _LOGGER.warning("item %s is given up: %s", item.id, message)
+        self._suspects.cleared(item.index)
+        self._paid.forget(item.index)
+        tracer = self._watchers.tracer
+        span = tracer.start("item", "item", attributes={"item.id": item.id, "item.index": item.index})
+        tracer.end(span, "error", FunctionFault.type, message)
+        failed = Result("error", error=Failure(FunctionFault.type, message))
+        self._hand_over(ItemResult(item, span.trace_id, span.start_ns, failed))
 
     def _bring_home(self, files: Sequence[PieceRow]) -> None:
         if self._watchers.artifacts is not None:
@@ -340,6 +368,7 @@ class RayEngine:
         if link.held.pop(index, None) is None:
             return  # it was given up, and belongs to another worker now
         link.done += 1
+        self._suspects.cleared(index)
         self._paid.forget(index)
         if error is None:
             self._watchers.tally.end_item(status)
@@ -347,17 +376,15 @@ class RayEngine:
             self._watchers.tally.end_item(status, str(item_id), error.type, error.agent, error.message)
         if trace is not None and self._watchers.traces is not None:
             self._watchers.traces.put(trace)
-        waiting = self._deliver(
-            FinishedItem(item_id, index, status, error, attempts, truncated, checks, fared_well, line)
-        )
-        if waiting is not None:
-            self._hold_back(waiting)
+        self._hand_over(FinishedItem(item_id, index, status, error, attempts, truncated, checks, fared_well, line))
 
-    def _hold_back(self, waiting: Awaitable[None]) -> None:
-        """The disk can't follow: nothing is dealt until it has."""
-        future = asyncio.ensure_future(waiting)
-        self._slow.add(future)
-        future.add_done_callback(self._caught_up)
+    def _hand_over(self, ended: ItemResult | FinishedItem) -> None:
+        """To the results; where the disk can't follow, nothing is dealt until it has."""
+        waiting = self._deliver(ended)
+        if waiting is not None:
+            future = asyncio.ensure_future(waiting)
+            self._slow.add(future)
+            future.add_done_callback(self._caught_up)
 
     def _caught_up(self, waited: asyncio.Future[None]) -> None:
         self._slow.discard(waited)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Literal
 
-from agentbatch.engines.ray.cluster import Node, Remote, WorkerGone, WorkerUnheard
+from agentbatch.engines.ray.cluster import Node, Remote, WorkerCrashed, WorkerGone, WorkerUnheard
 from agentbatch.engines.ray.errands.parcels import ErrandRow, NewsRow
 from agentbatch.engines.ray.parcels import Batch, Chunk, PieceRow, packed, unpacked
 from agentbatch.items import Item
@@ -32,7 +32,8 @@ class Link:
     """A worker that is ready. Silence is measured on this process's own clock.
 
     Attributes:
-        held: the items it has, by index.
+        held: the items it has, by index; alone: they are suspects, and have it to themselves.
+        crashed: its process ended on a machine that is alive.
         window: how many it works on at once; ahead: how many more it may have waiting.
         placement: of the agents whose steps it does for other workers; None for a worker that has items.
         errands: the steps it does for others, by who wants them; served: how many it has done.
@@ -64,6 +65,8 @@ class Link:
         self.paused = False
         self._mail = Chunk()
         self._on_way = 0
+        self.alone = False
+        self.crashed = False
         self.state: State = "working"
         self.why = ""
         self.pressure = Pressure()
@@ -76,8 +79,9 @@ class Link:
     @property
     def room(self) -> int:
         """How many more items it may be sent."""
-        may_have_items = self.state == "working" and self.placement is None and self._on_way < _MOST_ON_WAY
-        return self.window + self.ahead - len(self.held) if may_have_items else 0
+        if self.state != "working" or self.placement is not None or (self.alone and self.held):
+            return 0
+        return self.window + self.ahead - len(self.held) if self._on_way < _MOST_ON_WAY else 0
 
     @property
     def begun(self) -> int:
@@ -89,8 +93,9 @@ class Link:
         """What it has, as a share of what it can work on at once."""
         return len(self.held) / self.window
 
-    def push(self, chunk: Chunk, then: Callable[[], None]) -> None:
+    def push(self, chunk: Chunk, then: Callable[[], None], *, alone: bool = False) -> None:
         """Send it items; `then` they are there. If they don't arrive, it is lost, and they with it."""
+        self.alone = alone
         self.held.update((item.index, item) for item in chunk.items)
         data = packed(chunk)
         self._on_way += len(data)
@@ -142,6 +147,7 @@ class Link:
             try:
                 data = await self._drained(left)
             except WorkerGone as error:
+                self.crashed = isinstance(error, WorkerCrashed)
                 self.lose(str(error))
                 return
             except WorkerUnheard as error:
