@@ -65,8 +65,9 @@ class FakeCluster:
     private = False
     lost = False
 
-    def __init__(self, nodes: list[Node], worker: Callable[[str], FakeWorker]) -> None:
+    def __init__(self, nodes: list[Node], worker: Callable[[str], FakeWorker], raylet_ends_in_s: float = 1e6) -> None:
         self.there = nodes
+        self._raylet_ends_in_s = raylet_ends_in_s
         self._worker = worker
         self.started: list[tuple[str, FakeWorker]] = []
 
@@ -83,6 +84,10 @@ class FakeCluster:
     async def head_listens(self) -> bool:
         """It does."""
         return True
+
+    async def raylet_ended(self) -> None:
+        """When it is time."""
+        await asyncio.sleep(self._raylet_ends_in_s)
 
     async def apart(self, call: Callable[[], Any]) -> Any:
         """At once."""

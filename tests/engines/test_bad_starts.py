@@ -112,6 +112,22 @@ def test_a_second_stop_while_workers_start_cuts_those_that_hear_nothing(config: 
     assert seconds < 6
 
 
+@pytest.mark.parametrize("begins_in_s", [0.01, 50])
+def test_the_end_of_this_machines_raylet_ends_the_run_at_once(config: Config, begins_in_s: float):
+    """Nobody is told, for that would be asking something of Ray."""
+    cluster = FakeCluster([node("n1")], lambda _: FakeWorker(begins_in_s), raylet_ends_in_s=3)
+    reasons: list[str | None] = []
+
+    def meddle(control: Control) -> None:
+        control.on_stop(lambda: reasons.append(control.reason))
+
+    seconds, _ = run_of(config, cluster, meddle)
+    assert seconds < 3.5
+    assert reasons == ["the Ray process on this machine (raylet) has ended"]
+    assert cluster.lost
+    assert [worker.told for _, worker in cluster.started] == [[]]
+
+
 def test_an_unexpected_error_while_a_worker_begins_is_told(config: Config):
     cluster = FakeCluster([node("n1")], lambda _: FakeWorker(fails=OSError(28, "No space left on device")))
     with pytest.raises(ConfigError, match=r"^node n1: OSError: \[Errno 28\] No space left on device$"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import socket
@@ -16,7 +17,7 @@ import pytest
 from engines_ray_project import RayProject
 from ray_cluster import CLUSTER, labelled_cluster
 
-from agentbatch.engines.ray.local_raylet import listens, refuse_no_node
+from agentbatch.engines.ray.local_raylet import ended, listens, refuse_no_node
 from agentbatch.errors import ConfigError
 
 
@@ -60,6 +61,24 @@ def test_what_can_not_be_told_is_left_to_ray(folder: Path):
 
     refuse_no_node("10.0.0.1:6379", other_ray)
     assert listens(str(folder / ("too-long" * 20)))
+
+
+async def test_the_end_of_a_raylet_is_heard_and_a_connection_that_it_ends_is_none(folder: Path):
+    path = str(folder / "raylet")
+    heard: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+
+    async def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.put_nowait(writer)
+
+    server = await asyncio.start_unix_server(accept, path)
+    watching = asyncio.create_task(ended(path))
+    (await heard.get()).close()
+    again = await heard.get()
+    assert not watching.done()
+    server.close()
+    again.close()
+    async with asyncio.timeout(30):
+        await watching
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ from agentbatch.engines.ray.actors import StationActor
 from agentbatch.engines.ray.hushed import hush
 from agentbatch.engines.ray.lean_start import without_helpers
 from agentbatch.engines.ray.leases.actor import BankActor
-from agentbatch.engines.ray.local_raylet import refuse_no_node
+from agentbatch.engines.ray.local_raylet import end_processes, ended, refuse_no_node
 from agentbatch.engines.ray.mends import first_line, joining_failed, last_line, reach
 from agentbatch.engines.ray.resources import asked_of_ray
 from agentbatch.engines.ray.versions import install_there, refuse_other_ray
@@ -106,7 +106,8 @@ class Cluster:
         self._open = False
         self._threads = Threads()  # of its own: a call to a Ray that has lost its head may never return
         self.lost = False
-        """The head is gone: nothing more is asked of Ray."""
+        """The head, or the raylet of this machine, is gone: nothing more is asked of Ray."""
+        self._raylet = ""
 
     @property
     def private(self) -> bool:
@@ -154,17 +155,20 @@ class Cluster:
     async def _init(self, failing: str, **options: Any) -> None:
         try:
             # in a thread: it blocks, and from the main thread it would replace the handler of SIGTERM
-            await self.apart(lambda: self._ray.init(log_to_driver=False, logging_level="ERROR", **options))
+            begun = await self.apart(lambda: self._ray.init(log_to_driver=False, logging_level="ERROR", **options))
         except (Exception, SystemExit) as error:
             await self.close()
             raise joining_failed(failing, error) from None
         hush()
         self._open = True
+        self._raylet = str(begun.address_info["raylet_socket_name"])
 
     async def close(self) -> None:
         """Leave the cluster; a private one ends."""
         if self._open and self.lost:
             atexit.unregister(self._ray.shutdown)  # it would wait for the head until Ray ends this process
+            if self.private:
+                await self.apart(end_processes)
         elif self._open:
             await self.apart(self._ray.shutdown)
         self._open = False
@@ -191,6 +195,10 @@ class Cluster:
         except (OSError, TimeoutError):
             return False
         return True
+
+    async def raylet_ended(self) -> None:
+        """Return when the raylet of this machine has ended."""
+        await ended(self._raylet)
 
     def put(self, data: bytes) -> Any:
         """Keep bytes where every node can get them; the reference keeps them."""

@@ -103,6 +103,7 @@ class RayEngine:
             await self._cluster.open_private(engine.workers or os.cpu_count() or 1)
         else:
             await self._cluster.join(engine.address)
+        self._watching = asyncio.create_task(self._watch_raylet())
         self._control.on_stop(self._on_stop)
         self._control.on_pause = self._pause
         if self._control.stopping:
@@ -122,9 +123,11 @@ class RayEngine:
         await self._close()
 
     async def _close(self) -> None:
-        if not await self._cluster.head_listens():  # `_watch_head` may not have waited long enough to say so
+        # `_watch_head` may not have waited long enough to say so
+        if not self._cluster.lost and not await self._cluster.head_listens():
             self._cluster.lost = True
         await self._crew.close()
+        self._watching.cancel()
         await self._cluster.close()
 
     async def run(self, take: Take, deliver: Deliver) -> None:
@@ -193,6 +196,14 @@ class RayEngine:
         self._cluster.lost = True
         self._control.stop(f"the head of the Ray cluster, {self._cluster.head}, was silent for {silent_s:.0f} s")
 
+    async def _watch_raylet(self) -> None:
+        """Its workers end with it, and so does this process when it next wants something of it: end the run at once."""
+        await self._cluster.raylet_ended()
+        self._cluster.lost = True
+        self._cut = True
+        self._control.stop("the Ray process on this machine (raylet) has ended")
+        self._wake.set()
+
     # dealing
 
     async def _turn(self, recruiting: asyncio.Task[None]) -> None:
@@ -241,6 +252,8 @@ class RayEngine:
             await asyncio.wait(self._listening, timeout=_PATIENCE_S)
 
     def _on_stop(self) -> None:
+        if self._cluster.lost and self._cut:
+            return  # nobody is there to be told
         for link in self._crew.links:
             if link.state == "working":
                 link.tell("stop", self._control.reason or "", self._control.at_once)

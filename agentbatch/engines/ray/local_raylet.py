@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import socket
 from collections.abc import Callable, Collection
@@ -11,6 +12,8 @@ from agentbatch.errors import ConfigError
 
 _ASK_S = 5.0
 _KNOCK_S = 1.0
+_LOOK_S = 0.25
+_NOBODY = (FileNotFoundError, ConnectionRefusedError, NotADirectoryError)
 _ALIVE = 0
 """`GcsNodeInfo.GcsNodeState.ALIVE` in Ray's protocol."""
 
@@ -56,8 +59,49 @@ def listens(path: str) -> bool:
         knocking.settimeout(_KNOCK_S)
         try:
             knocking.connect(path)
-        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+        except _NOBODY:
             return False
         except OSError:  # a full queue, a path that is too long, a folder of another user's: let Ray try
             return True
     return True
+
+
+def end_processes() -> None:
+    """Kill what this process began of a private Ray, in a version that keeps it where we look."""
+    try:
+        worker: Any = importlib.import_module("ray._private.worker")
+        worker._global_node.kill_all_processes(check_alive=False, allow_graceful=False)
+    except Exception:  # what is left ends by itself, a minute after this process
+        pass
+
+
+async def ended(path: str) -> None:
+    """Return as soon as nobody accepts connections at a UNIX socket any more.
+
+    Ray ends this process, without a word and with exit code 1, when it next wants something of a raylet that is gone.
+    A connection that nothing is said on tells of its end at once, and costs nothing until then.
+    """
+    loop = asyncio.get_running_loop()
+    while True:
+        began = loop.time()
+        try:
+            reader, writer = await asyncio.open_unix_connection(path)
+        except _NOBODY:
+            return
+        except OSError:  # it can't be told, see `listens`
+            pass
+        else:
+            await _silence(reader, writer)
+        if loop.time() - began < _LOOK_S:
+            await asyncio.sleep(_LOOK_S)
+
+
+async def _silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Until the connection ends."""
+    try:
+        while await reader.read(1024):
+            pass
+    except OSError:
+        pass
+    finally:
+        writer.close()
