@@ -94,6 +94,7 @@ class RayEngine:
         self._fault: Exception | None = None
         self._listening: set[asyncio.Task[None]] = set()
         self._cut = False
+        self._watching: asyncio.Task[None] | None = None
         self.notes: list[str] = []
         self.unfinished_usd = 0.0
 
@@ -127,7 +128,8 @@ class RayEngine:
         if not self._cluster.lost and not await self._cluster.head_listens():
             self._cluster.lost = True
         await self._crew.close()
-        self._watching.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
         await self._cluster.close()
 
     async def run(self, take: Take, deliver: Deliver) -> None:
