@@ -420,7 +420,7 @@ class _Run:
         """What a continued run came to; None where nothing was continued, or nothing was left to do."""
         if not self._book.continued or not self._items.to_do:
             return None
-        return Audit(self._items.left, self._book.paid_twice)
+        return Audit(self._items.left, self._book.paid_twice, made_afar=self._config.engine.kind != "local")
 
     def _to_do(self) -> Iterator[Item]:
         """The items this run has to do. Lines that are no items get their error result in passing."""

@@ -9,7 +9,7 @@ from summary_schema import SUMMARY_SCHEMA
 
 from agentbatch.checks.counts import CheckCount
 from agentbatch.progress.tally import AgentStats, ErrorGroup, Tally
-from agentbatch.summary import Summary, summarize, summary_json
+from agentbatch.summary import Audit, Summary, summarize, summary_json
 from agentbatch.summary.text import render_summary
 from agentbatch.time_book import BoundTime
 from agentbatch.trace import Tracer
@@ -272,3 +272,12 @@ def test_checks_are_told_and_missed_thresholds_come_first() -> None:
     assert (document["checks"]["right"]["met"], document["checks"]["near"]["met"]) == (False, True)
     stopped = dataclasses.replace(ended, verdict="stopped")
     assert "threshold" not in render_summary(stopped, color=False).splitlines()[0]
+
+
+def test_why_nobody_knows_what_was_paid_twice_is_told() -> None:
+    for afar, why in ((True, "calls are made by workers"), (False, "any more")):
+        continued = dataclasses.replace(FAILED, audit=Audit(0, None, made_afar=afar))
+        text = " ".join(render_summary(continued, color=False).split())
+        assert "paid twice: not known" in text
+        assert why in text
+        assert json.loads(summary_json(continued))["audit"] == {"missing": 0, "paid_twice": None}

@@ -18,26 +18,33 @@ if TYPE_CHECKING:
     from agentbatch.jobs.address import ClusterAddress
     from agentbatch.jobs.submission import Submission
 
+_FILES = "where a job's files go on the head is settled; `agentbatch fetch -o FILE` brings them"
+_WHERE = "a job runs on the cluster that takes it: --address, before the run options, names its dashboard"
+_HERE = "it is for a run on this machine: try it with `agentbatch run`"
+_WORDS = "nobody sits before a job: `agentbatch logs` shows its words, `agentbatch fetch` brings its summary"
+_ORDER = "results are fetched while they grow, in the order in which they end; sort them once they are here, by `index`"
+
 _NOT_THERE = {
-    "output": "-o",
-    "ordered": "--ordered",
-    "traces": "--traces",
-    "events": "--events",
-    "engine": "--engine",
-    "address": "--address",
-    "dry_run": "--dry-run",
-    "record": "--record",
-    "replay": "--replay",
-    "progress": "--progress",
-    "quiet": "--quiet",
-    "log_file": "--log-file",
-    "summary": "--summary",
-    "as_json": "--json",
-    "junit": "--junit",
-    "github": "--github",
+    "output": ("-o", _FILES),
+    "ordered": ("--ordered", _ORDER),
+    "traces": ("--traces", _FILES),
+    "events": ("--events", _FILES),
+    "engine": ("--engine", _WHERE),
+    "address": ("--address", _WHERE),
+    "dry_run": ("--dry-run", _HERE),
+    "record": ("--record", _HERE),
+    "replay": ("--replay", _HERE),
+    "progress": ("--progress", _WORDS),
+    "quiet": ("--quiet", _WORDS),
+    "log_file": ("--log-file", _WORDS),
+    "summary": ("--summary", _FILES),
+    "as_json": ("--json", _WORDS),
+    "junit": ("--junit", _FILES),
+    "github": ("--github", _WORDS),
 }
-"""Options of `run` that say where its files and its words go: on a cluster that is settled. `--ordered` sorts the
-results at the end, and what was fetched until then would be no beginning of them any more."""
+"""Options of `run` that say where it goes, and where its files and its words go: on a cluster that is settled; how each
+is typed, and why it can't be. `--ordered` sorts the results at the end, and what was fetched until then would be no
+beginning of them any more."""
 
 
 def submit(
@@ -129,11 +136,9 @@ def _checked(command: CommandWithVariables, config: Path, inputs: str, words: Se
     """
     given = command.make_context("agentbatch submit", [str(config), inputs, *words])
     plain = command.make_context("agentbatch submit", [str(config), inputs])
-    for parameter, spelling in _NOT_THERE.items():
+    for parameter, (spelling, why) in _NOT_THERE.items():
         if given.params[parameter] != plain.params[parameter]:
-            raise typer.BadParameter(
-                f"{spelling} has no place in a run on a cluster: `agentbatch fetch` brings its files"
-            )
+            raise typer.BadParameter(f"{spelling} has no place in a submit: {why}")
     return cast("typer.Context", given)
 
 

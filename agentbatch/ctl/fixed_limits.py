@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from agentbatch.text.suggestions import did_you_mean
+
 if TYPE_CHECKING:
     from agentbatch.config import Config
 
@@ -33,6 +35,10 @@ class FixedLimits:
             found[f"models.{name}.max_concurrency"] = None if concurrency == "auto" else concurrency
             found[f"models.{name}.rpm"] = model.rpm
             found[f"models.{name}.tpm"] = model.tpm
+        for name, agent in self._config.agents.items():
+            found[f"agents.{name}.max_concurrency"] = agent.max_concurrency
+        for name, group in self._config.groups.items():
+            found[f"groups.{name}.max_concurrency"] = group.max_concurrency
         return found
 
     def set(self, key: str, value: object) -> None:
@@ -41,6 +47,10 @@ class FixedLimits:
         Raises:
             ValueError: always.
         """
+        values = self.values()
+        if key not in values:
+            hint = did_you_mean(key, values) or "."
+            raise ValueError(f"{key!r} is no limit{hint} On Ray none can be set while a run goes")
         raise ValueError(
             f"{key} can't be set while a run goes on Ray: `agentbatch ctl RESULTS stop`, and run the same command with"
             f" --set {key}={value}: it continues"

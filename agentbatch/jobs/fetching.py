@@ -17,7 +17,7 @@ from agentbatch.files.lock import OutputLock
 from agentbatch.jobs.client import Job, JobsClient
 from agentbatch.jobs.transfer import GROWING, Block, Brought, asked, have, read_parts
 from agentbatch.record import record
-from agentbatch.results.files import ResultFiles
+from agentbatch.results.files import ResultFiles, check_output
 
 _LOOK_S = 0.25
 _MOST_S = 600.0
@@ -43,6 +43,7 @@ async def fetch(
 
     Raises:
         ConfigError: the cluster can't be reached, refuses, or has nothing of the run.
+        UsageError: results can't be named so.
         OutputError: a file can't be written, or holds something else.
         LockedError: a run here writes these results.
     """
@@ -51,6 +52,7 @@ async def fetch(
     if not traces:
         del places["traces"]
     came = dict.fromkeys(places, 0)
+    check_output(files)
     with OutputLock(files.results):
         while True:
             brought = await _ask(client, name, places)

@@ -14,6 +14,7 @@ from pathlib import Path
 from agentbatch.errors import AgentBatchError, InputError
 from agentbatch.files.durable import replacing
 from agentbatch.files.lock import OutputLock
+from agentbatch.jobs import JOB_RUN
 from agentbatch.jobs.transfer import Parts, say_parts
 from agentbatch.record import record
 from agentbatch.results.files import ResultFiles
@@ -59,7 +60,7 @@ def run_at_head(name: str, keep_s: float, results: str, words: Sequence[str]) ->
     kept = _prepare(name, keep_s, results)
     config, inputs, *options = words
     ours = ["-o", str(kept.files.results), "--summary", str(kept.summary)]
-    environ = {**os.environ, **_without_package()}
+    environ = {**os.environ, **_without_package(), JOB_RUN: name}
     command = [sys.executable, "-m", "agentbatch", "run", config, inputs, *options, *ours]
     os.execve(sys.executable, command, environ)
 

@@ -30,11 +30,13 @@ class Audit:
     Attributes:
         missing: items without a result line; None where their number is not known.
         paid_twice: what was made again because an earlier run broke off, over all runs of this output; None where it is
-            not known, because the machine or the container is not the same any more.
+            not known, because the machine or the container is not the same any more, or was never known.
+        made_afar: whether workers make the calls, so that nobody notes here which have begun; not in the JSON.
     """
 
     missing: int | None
     paid_twice: PaidTwice | None
+    made_afar: bool = False
 
 
 @record
@@ -179,6 +181,8 @@ def summary_json(summary: Summary) -> bytes:
         }
         for group in summary.errors
     ]
+    if summary.audit is not None:
+        del document["audit"]["made_afar"]
     if summary.audit is not None and summary.audit.paid_twice is not None:
         document["audit"]["paid_twice"]["cost_usd"] = cost_if_known(summary.audit.paid_twice)
     if summary.canary is not None:

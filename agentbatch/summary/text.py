@@ -238,7 +238,9 @@ def _audit(audit: Audit | None) -> str:
     missing = "not known" if audit.missing is None else figures.count(audit.missing)
     twice = audit.paid_twice
     if twice is None:
-        return f"missing: {missing}, paid twice: not known (the machine or container is not the earlier run's any more)"
+        other_machine = "the machine or container is not the earlier run's any more"
+        why = "calls are made by workers, which do not note what they begin" if audit.made_afar else other_machine
+        return f"missing: {missing}, paid twice: not known ({why})"
     text = (
         f"missing: {missing}, paid twice: {figures.counted(twice.calls, 'call')}, {figures.money(cost_if_known(twice))}"
     )

@@ -3,6 +3,7 @@
 import pytest
 
 from agentbatch.cli.continuing import continue_command, past_canary_command
+from agentbatch.jobs import JOB_RUN
 
 
 @pytest.mark.parametrize(
@@ -15,6 +16,15 @@ from agentbatch.cli.continuing import continue_command, past_canary_command
 )
 def test_what_began_a_run_does_not_begin_it_again(words: list[str], overwrite: bool, continues: str) -> None:
     assert continue_command(words, overwrite=overwrite) == f"agentbatch {continues}"
+
+
+def test_a_job_is_continued_by_the_same_submit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own command line stands in a folder that nobody has."""
+    monkeypatch.setenv(JOB_RUN, "c-in-12345678")
+    words = continue_command(["run", "c.yaml", ".inputs/in.jsonl"], overwrite=False)
+    assert words.startswith("agentbatch submit")
+    assert "c-in-12345678" in words
+    assert ".inputs" not in words
 
 
 @pytest.mark.parametrize("canary", [["--canary", "5"], ["--canary=5"], []])

@@ -18,6 +18,7 @@ from agentbatch.engines.ray.parcels import unpacked
 from agentbatch.items import Item
 from agentbatch.process.control import Control
 from agentbatch.progress.tally import Tally
+from agentbatch.time_book import Bound
 
 pytest.importorskip("ray", reason="needs the extra: pip install 'agentbatch[ray]'")
 
@@ -88,6 +89,16 @@ async def test_the_runs_own_limit_holds_for_what_is_dealt(tmp_path: Path):
     chunks, driver = await dealt(tmp_path, {"kind": "ray"}, items=100, max_concurrency=5)
     assert sum(chunks) == 5
     assert driver.pressure().items_in_flight == 5
+
+
+async def test_a_worker_that_waits_for_items_does_not_wait_for_the_inputs(tmp_path: Path):
+    """It does where this process itself waits for the next line."""
+    _, driver = await dealt(tmp_path, {"kind": "ray"}, items=1)
+    driver._crew.links[0].waits = {Bound("inputs"): 9, Bound("work"): 1}  # pyright: ignore[reportPrivateUsage]
+    assert driver.waits() == {Bound("work"): 1}
+    driver._backlog = Backlog(asyncio.Future[Item | None], lambda: None)  # pyright: ignore[reportPrivateUsage]
+    assert not driver._deal_once()  # pyright: ignore[reportPrivateUsage]
+    assert driver.waits() == {Bound("work"): 1, Bound("inputs"): 1}
 
 
 async def test_a_batch_that_can_not_be_read_ends_the_run_and_its_items_go_back(tmp_path: Path):

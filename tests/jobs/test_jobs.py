@@ -174,13 +174,20 @@ def test_what_cannot_be_is_said_in_one_line(laptop: Laptop):
         (["submit", "c.yaml", "-"], "is no file"),
         (["submit", "c.yaml", "in.jsonl", "--name", "../x"], "--name"),
         (["submit", "c.yaml", "in.jsonl", "--traces", "x"], "--traces has no place"),
-        (["submit", "c.yaml", "in.jsonl", "--ordered"], "--ordered has no place"),
+        (["submit", "c.yaml", "in.jsonl", "--ordered"], "--ordered has no place in a submit: results are"),
+        (["submit", "c.yaml", "in.jsonl", "--engine", "local"], "a job runs on the cluster that takes it"),
+        (["submit", "c.yaml", "in.jsonl", "--json"], "`agentbatch logs` shows"),
         (["submit", "c.yaml", "in.jsonl", "--max-failures", "5x"], "--max-failures 5x"),
         (["submit", "c.yaml", "in.jsonl", "--nonsense"], "--nonsense"),
         (["submit", "c.yaml", "in.jsonl", "--set", "agents.a.prompt=my api_key=sk-abcdefghijk12345678"], "dashboard"),
     ]:
         assert told in laptop.run(*words, code=2)
     assert laptop.dashboard.jobs == {}
+
+
+def test_a_folder_that_is_missing_is_told_as_by_run(laptop: Laptop):
+    laptop.write(1)
+    assert "make it: mkdir -p" in laptop.run("fetch", "a-123456", "-o", "none/x.jsonl", code=74)
 
 
 def test_what_has_ended_is_not_said_to_continue(laptop: Laptop):

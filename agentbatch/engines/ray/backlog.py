@@ -29,6 +29,11 @@ class Backlog:
         """Whether there is nothing left to give out, now or later."""
         return self._read_all and not self._returned
 
+    @property
+    def waits(self) -> bool:
+        """Whether the next item of the inputs is waited for."""
+        return self._coming is not None and not self._coming.done()
+
     def give_back(self, items: Iterable[Item]) -> None:
         """These are to be done again, before all others."""
         self._returned.extend(items)

@@ -90,6 +90,7 @@ class RayEngine:
         self._errands = ErrandDesk(lambda: self._crew.links, self._paid)
         self._suspects = Suspects()
         self._wake = asyncio.Event()
+        self._backlog = Backlog(lambda: None, self._wake.set)
         self._slow: set[asyncio.Future[None]] = set()
         self._fault: Exception | None = None
         self._listening: set[asyncio.Task[None]] = set()
@@ -180,11 +181,17 @@ class RayEngine:
         )
 
     def waits(self) -> Waits:
-        """What the workers' items wait for, as they last said."""
+        """What the workers' items wait for, as they last said.
+
+        A worker that waits for items has nothing to do, unless this process waits for its inputs.
+        """
         waits: Counter[Bound] = Counter()
         for link in self._crew.links:
             if link.state == "working":
                 waits.update(link.waits)  # pyright: ignore[reportArgumentType]  # a Counter adds any numbers
+        del waits[Bound("inputs")]
+        if self._backlog.waits:
+            waits[Bound("inputs")] = 1
         return waits
 
     def abandon(self) -> None:
