@@ -30,6 +30,8 @@ from agentbatch.transports.threads import Raised, Threads
 
 _INSTALL = "pip install 'agentbatch[ray]'"
 _OBJECT_STORE_BYTES = 150_000_000
+_INLINE_BYTES = 8_000_000
+"""Results up to this size (else 0.1 MB) come in the answer: to read a store that has died ends the driver."""
 _KNOCK_S = 2.0
 
 
@@ -134,6 +136,7 @@ class Cluster:
                 include_dashboard=False,
                 object_store_memory=_OBJECT_STORE_BYTES,
                 _temp_dir=str(self._folder),
+                _system_config={"max_direct_call_object_size": _INLINE_BYTES},
             )
 
     async def join(self, address: str) -> None:
