@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,7 +39,8 @@ def nodes(
     from agentbatch.files.plain_json import dump_line
 
     overrides = ["engine.kind=ray", *([] if address is None else [f"engine.address={address}"])]
-    loaded = None if config is None else load(config, overrides, os.environ, only_check=True)
+    with redirect_stdout(sys.stderr):  # what a user's module prints when it is imported is no data of ours
+        loaded = None if config is None else load(config, overrides, os.environ, only_check=True)
     where = address or (None if loaded is None else loaded.engine.address) or "auto"
     found = asyncio.run(survey(loaded, where))
     if as_json:

@@ -134,14 +134,15 @@ def run(
 
     _refuse_contradictions(output, events, junit, record, replay, as_json=as_json)
     overrides = [*(settings or []), *said_overrides(context, STAND_FOR)]
-    loaded = load(
-        config,
-        overrides,
-        os.environ,
-        only_check=dry_run,
-        serverless=replay is not None,
-        requests=input_format == "openai-batch",
-    )
+    with redirect_stdout(sys.stderr):  # what a user's module prints when it is imported is no data of ours
+        loaded = load(
+            config,
+            overrides,
+            os.environ,
+            only_check=dry_run,
+            serverless=replay is not None,
+            requests=input_format == "openai-batch",
+        )
     refuse_idle_options(context, loaded)
     for note in loaded.notes if not quiet else ():
         typer.echo(f"note: {note}", err=True)

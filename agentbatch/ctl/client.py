@@ -30,6 +30,11 @@ def ask(results: Path, **request: object) -> dict[str, Any]:
             lines.write(orjson.dumps(request) + b"\n")
             lines.flush()
             line = lines.readline()
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{results}: the run of pid {holder.pid} on {holder.host} does not listen: it is starting, or ending; ask"
+            " again in a few seconds, on that machine"
+        ) from error
     except OSError as error:
         raise InputError(
             f"{results}: the run of pid {holder.pid} on {holder.host} can't be reached: {error.strerror or error}; it"

@@ -80,10 +80,13 @@ def _in_place(config: Config) -> Package:
     """Nothing to send: workers of a private Ray read the same files.
 
     Raises:
-        ConfigError: the config was not loaded from a file.
+        ConfigError: the config was not loaded from a file, or names a folder that is not there.
     """
     if config.source is None:
         raise ConfigError("a config that was not loaded from a file can't be read by other processes")
+    folder = (config.folder / (config.engine.working_dir or ".")).resolve()
+    if not folder.is_dir():
+        raise ConfigError(f"engine.working_dir: there is no folder {folder}")
     return Package("", str(config.source.path.absolute()), b"")
 
 
