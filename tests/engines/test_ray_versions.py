@@ -102,8 +102,9 @@ def test_they_are_refused_at_the_start(tmp_path: Path):
         f" install agentbatch=={here} there"
     )
     assert code == 2
-    assert skew in said or missing in said
-    assert len(said.splitlines()) == 1, said
+    last = said.splitlines()[-1]  # Ray itself may have said before that it gave up starting the other
+    assert skew in last or missing in last
+    assert "Traceback" not in said
     assert listed.returncode == 1
     assert skew in listed.stderr
     assert missing in listed.stderr
