@@ -96,7 +96,7 @@ def test_few_failures_do_not_stop_it(project: Project, provider: Provider) -> No
 def test_a_sample_broken_off_is_completed_by_the_same_command(project: Project, provider: Provider) -> None:
     project.configure(model={"price": {"input": 1.0, "output": 1.0}, "max_concurrency": 2})
     ids = project.give(60)
-    provider.script = lambda asked: good(asked.id, delay=0.05)
+    provider.script = lambda asked: good(asked.id, delay=0.3)
     with project.start("--canary", "20") as running:
         until = time.monotonic() + PATIENCE_S
         while not project.results.exists() or len(project.lines()) < 5:
@@ -105,6 +105,7 @@ def test_a_sample_broken_off_is_completed_by_the_same_command(project: Project, 
         running.kill()
     asked = len(provider.ids)
     assert asked < 20
+    provider.script = lambda asked: good(asked.id, delay=0.01)
     ended = project.run("--canary", "20", "--json")
     assert ended.code == 0, ended.stderr
     assert ended.summary["canary"]["items"] == 20
