@@ -209,9 +209,8 @@ class RayEngine:
         """Its workers end with it, and so does this process when it next wants something of it: end the run at once."""
         await self._cluster.raylet_ended()
         self._cluster.lost = True
-        self._cut = True
+        self.abandon()
         self._control.stop("the Ray process on this machine (raylet) has ended")
-        self._wake.set()
 
     # dealing
 

@@ -284,11 +284,8 @@ class Station:
         return ArtifactFolder(self._files.folder, self._files.send)
 
     def _budget(self) -> Budget:
-        """The run's cap: this worker's part of it, or nothing yet, where it is borrowed."""
-        whole, share = self._assignment.budget, self._assignment.share
-        if whole is None:
-            return Budget(None)
-        return Budget(0.0 if share is None else whole / share[1])
+        """Under a cap nothing yet: it is borrowed, as limits in fixed parts keep none."""
+        return Budget(None if self._assignment.budget is None else 0.0)
 
     def _borrower(self, engine: LocalEngine, budget: Budget) -> Borrower | None:
         workshop, assignment = engine.workshop, self._assignment
